@@ -1,0 +1,1 @@
+"""Where things are, and how files a user writes are read."""

@@ -1,0 +1,82 @@
+"""Where kernlab keeps what it makes, and where its own data lies.
+
+Everything made goes under ``$KERNLAB_HOME``, by default the platform's user data
+directory. Data that ships with kernlab (configs/, rootfs/, gdb_scripts/) lies at
+the top of a source checkout, and inside the package in an installed wheel.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kernlab.errors import HostLacks
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def home() -> Path:
+    """The directory of all artifacts; not created here."""
+    told = os.environ.get("KERNLAB_HOME")
+    if told:
+        return Path(told).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("kernlab", appauthor=False))
+
+
+def home_dir(kind: str) -> Path:
+    """``$KERNLAB_HOME/<kind>``, created. Raises ``HostLacks`` when it cannot be."""
+    path = home() / kind
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostLacks(
+            f"cannot create {path}",
+            f"{error.strerror}",
+            "set KERNLAB_HOME to a directory you can write to",
+        ) from error
+    return path
+
+
+def shipped(*parts: str) -> Path:
+    """A file or directory that ships with kernlab: ``shipped("configs", "kernels.yaml")``."""
+    inside = _PACKAGE / "_data"
+    top = inside if inside.is_dir() else _PACKAGE.parent
+    return top.joinpath(*parts)
+
+
+def python_path() -> list[Path]:
+    """What GDB's Python needs on its path to import ``kernlab.decode`` and ``gdb_scripts``."""
+    return [_PACKAGE.parent, shipped("gdb_scripts").parent]
+
+
+def config_file(*parts: str) -> Path:
+    """A data file: the user's own under ``$KERNLAB_HOME/configs`` first, then the shipped one."""
+    own = home().joinpath("configs", *parts)
+    return own if own.exists() else shipped("configs", *parts)
+
+
+@contextmanager
+def arriving(final: Path) -> Iterator[Path]:
+    """A temporary directory beside ``final`` that becomes it when the block ends well.
+
+    An artifact is complete or absent: on any exception nothing is left behind.
+    When another process was faster and ``final`` exists, its copy is kept.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    try:
+        yield temporary
+        try:
+            temporary.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,123 @@
+"""YAML files into validated models, with errors a user can act on.
+
+Every error names file, line and key, says what was expected, and for an unknown
+key or choice offers the nearest known one. All errors of a file come at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kernlab.errors import BadInput
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Model(BaseModel):
+    """Base of every model read from a file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def near(word: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known words that ``word`` may have been meant as, nearest first."""
+    return difflib.get_close_matches(word, list(known), n=count, cutoff=0.6)
+
+
+def load(path: Path, model: type[M]) -> M:
+    """Read ``path`` into ``model``. Raises ``BadInput`` with every problem found."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read {path}", str(error), "check the path") from error
+    return parse(text, model, str(path))
+
+
+def parse(text: str, model: type[M], name: str) -> M:
+    """Like ``load``, from text; ``name`` stands for the file in messages."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BadInput(
+            f"{name}:{line}: not valid YAML", error.problem or str(error), f"edit {name}"
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadInput(f"{name}: not valid YAML", str(error), f"edit {name}") from error
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = [_explain(item, node, model) for item in error.errors()]
+        lines = [f"{name}:{line}: {text}" for line, text in problems]
+        raise BadInput(
+            lines[0] if len(lines) == 1 else f"{name}: {len(lines)} errors",
+            "" if len(lines) == 1 else "\n".join(lines),
+            f"edit {name}",
+        ) from error
+
+
+def _line(node: Any, loc: tuple[int | str, ...]) -> int:
+    """The line of the deepest part of ``loc`` that is in the file (1-based)."""
+    line: int = node.start_mark.line + 1 if node is not None else 1
+    for step in loc:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(step):
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                continue  # a union's tag in the location, not a key of the file
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            if step >= len(node.value):
+                break
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that were allowed where ``loc`` points."""
+    current: Any = model
+    for step in loc:
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            break
+        field = current.model_fields.get(str(step))
+        if field is None:
+            break
+        current = _inner_model(field.annotation)
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return [field.alias or key for key, field in current.model_fields.items()]
+    return []
+
+
+def _inner_model(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _explain(item: Any, node: Any, model: type[BaseModel]) -> tuple[int, str]:
+    loc = tuple(item["loc"])
+    key = ".".join(str(step) for step in loc) or "(top)"
+    line = _line(node, loc)
+    if item["type"] == "extra_forbidden":
+        parent = tuple(step for step in loc[:-1] if not isinstance(step, int))
+        guesses = near(str(loc[-1]), _fields(model, parent))
+        hint = f", did you mean '{guesses[0]}'?" if guesses else ""
+        return line, f"unknown key '{loc[-1]}'{hint}"
+    if item["type"] == "missing":
+        return line, f"key '{key}' is missing"
+    got = item.get("input")
+    shown = f" (got {got!r})" if isinstance(got, (str, int, float, bool)) else ""
+    return line, f"{key}: {item['msg']}{shown}"
