@@ -1,1 +1,1 @@
-"""."""
+"""One QEMU machine: its arguments, accelerator, life cycle, console and command channel."""

@@ -1,0 +1,189 @@
+"""Answer questions about a vmlinux, without a target: members, expressions, functions.
+
+Run by ``kernlab.symbols.dwarf`` in a GDB of its own:
+
+    python describe.main("question.json", "answer.json")
+
+Question: {"structs": {name: [member, …]}, "expressions": {name: [text, …]},
+"functions": {name: [address, …]}, "inlined": [name, …]}. Whatever this kernel does not
+have is absent from the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+import gdb
+
+# "a variable in $rdi", "a complex DWARF expression …", "optimized out", "constant 0"
+_IN_REGISTER = re.compile(r"a variable in \$(\w+)")
+_RANGE = re.compile(r"^\s*(?:Base address 0x[0-9a-f]+\s+)?Range (0x[0-9a-f]+)-(0x[0-9a-f]+): (.*?),?(?: length \d+\.)?$")
+_SYMBOL = re.compile(r"^Symbol (\S+) is (.*)$")
+
+
+def _find_member(kind: Any, path: List[str]) -> Optional[Tuple[int, Any]]:
+    """The bit offset and field of a dotted member, looked up through anonymous members."""
+    try:
+        fields = kind.strip_typedefs().fields()
+    except TypeError:
+        return None
+    for field in fields:
+        if field.name == path[0]:
+            if len(path) == 1:
+                return field.bitpos, field
+            found = _find_member(field.type, path[1:])
+            return None if found is None else (field.bitpos + found[0], found[1])
+    for field in fields:
+        if not field.name:
+            found = _find_member(field.type, path)
+            if found is not None:
+                return field.bitpos + found[0], found[1]
+    return None
+
+
+def _struct(name: str, members: List[str]) -> Optional[Dict[str, Any]]:
+    try:
+        kind = gdb.lookup_type("struct " + name)
+    except gdb.error:
+        return None
+    found: Dict[str, List[int]] = {}
+    for member in members:
+        where = _find_member(kind, member.split("."))
+        if where is None:
+            continue
+        bit, field = where
+        size = field.type.sizeof
+        if field.bitsize:
+            # A bit-field is given by the storage unit of its own type that holds it.
+            unit = bit // (8 * size) * (8 * size)
+            found[member] = [unit // 8, size, bit - unit, field.bitsize]
+        else:
+            found[member] = [bit // 8, size]
+    return {"size": kind.sizeof, "members": found}
+
+
+def _expression(texts: List[str]) -> Optional[int]:
+    """The value of the first text this kernel understands, as an unsigned number."""
+    for text in texts:
+        try:
+            return int(gdb.parse_and_eval("(unsigned long)(%s)" % text)) & (2**64 - 1)
+        except gdb.error:
+            continue
+    return None
+
+
+def _registers_at(address: int) -> Dict[str, str]:
+    """Which symbols live in a register at ``address``, by ``info scope``."""
+    found: Dict[str, str] = {}
+    try:
+        text = gdb.execute("info scope *0x%x" % address, to_string=True)
+    except gdb.error:
+        return found
+    name = ""
+    for line in text.splitlines():
+        started = _SYMBOL.match(line)
+        if started:
+            name = started.group(1)
+            where = _IN_REGISTER.search(started.group(2))
+            if where and name not in found:
+                found[name] = where.group(1)
+            continue
+        ranged = _RANGE.match(line)
+        if ranged and name not in found:
+            low, high = int(ranged.group(1), 16), int(ranged.group(2), 16)
+            where = _IN_REGISTER.search(ranged.group(3))
+            if low <= address < high and where:
+                found[name] = where.group(1)
+    return found
+
+
+def _kind(kind: Any) -> str:
+    if kind.code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_REF):
+        return "pointer"
+    if kind.code in (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION, gdb.TYPE_CODE_ARRAY):
+        return "aggregate"
+    return "signed" if getattr(kind, "is_signed", False) else "unsigned"
+
+
+def _function_block(address: int) -> Optional[Any]:
+    """The block of the real function around ``address``, not of one inlined there."""
+    block, outermost = gdb.block_for_pc(address), None
+    while block is not None:
+        if block.function is not None:
+            outermost = block
+        block = block.superblock
+    return outermost
+
+
+def _function(address: int) -> Optional[Dict[str, Any]]:
+    block = _function_block(address)
+    if block is None:
+        return None
+    function = block.function
+    place = gdb.find_pc_line(address)
+    own = place.symtab is not None and place.symtab.filename == function.symtab.filename
+    registers = _registers_at(address)
+    arguments = []
+    for symbol in block:
+        if symbol.is_argument:
+            arguments.append(
+                {
+                    "name": symbol.name,
+                    "type": str(symbol.type.strip_typedefs().unqualified()),
+                    "kind": _kind(symbol.type.strip_typedefs()),
+                    "size": symbol.type.sizeof,
+                    "register": registers.get(symbol.name),
+                }
+            )
+    code = bytes(gdb.selected_inferior().read_memory(address, 16))
+    return {
+        "address": address,
+        "func": function.name,
+        "file": function.symtab.filename,
+        # The first instruction may belong to something inlined from another file.
+        "line": place.line if own else function.line,
+        "args": arguments,
+        "code": code.hex(),
+    }
+
+
+def _inlined(name: str) -> List[Dict[str, Any]]:
+    """Where GDB would put a breakpoint on ``name``: the inlined copies of a function."""
+    try:
+        places = gdb.decode_line(name)[1] or ()
+    except gdb.error:
+        return []
+    found = []
+    for place in places:
+        block = _function_block(place.pc)
+        if block is not None and block.function.name != name:
+            found.append({"address": place.pc, "caller": block.function.name})
+    return found
+
+
+def answer(question: Dict[str, Any]) -> Dict[str, Any]:
+    """What this vmlinux says to ``question``."""
+    said: Dict[str, Any] = {"structs": {}, "expressions": {}, "functions": {}, "inlined": {}}
+    for name, members in question.get("structs", {}).items():
+        struct = _struct(name, members)
+        if struct is not None:
+            said["structs"][name] = struct
+    for name, texts in question.get("expressions", {}).items():
+        value = _expression(texts)
+        if value is not None:
+            said["expressions"][name] = value
+    for name, addresses in question.get("functions", {}).items():
+        described = [_function(address) for address in addresses]
+        said["functions"][name] = [item for item in described if item is not None]
+    for name in question.get("inlined", []):
+        said["inlined"][name] = _inlined(name)
+    return said
+
+
+def main(question_path: str, answer_path: str) -> None:
+    with open(question_path, encoding="utf-8") as file:
+        question = json.load(file)
+    with open(answer_path, "w", encoding="utf-8") as file:
+        json.dump(answer(question), file)

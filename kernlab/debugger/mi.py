@@ -1,0 +1,156 @@
+"""One GDB, driven over MI.
+
+pygdbmi's own controller waits 0.2 s for each command. Here a thread reads records as
+they come; a command's answer is matched by its token, so a call takes as long as GDB
+takes. Only pygdbmi's parser is used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pygdbmi.gdbmiparser import parse_response
+
+from kernlab.errors import WeFailed
+from kernlab.process import PIPE, STDOUT, Child, CommandFailed, need
+
+
+@dataclass(frozen=True)
+class Record:
+    """An MI record that no command waits for: ``*stopped``, ``=thread-created``…"""
+
+    kind: str
+    message: str
+    payload: Any
+
+
+class GdbError(WeFailed):
+    """GDB answered a command with ^error; ``why`` is its message."""
+
+
+class Gdb:
+    """A GDB process; ``records`` receives what it says unasked.
+
+    Everything GDB prints goes to ``log`` as it comes, so that a failure can be read.
+    """
+
+    def __init__(self, log: Path, arguments: Sequence[str] = ()) -> None:
+        program = need("gdb", "drives the guest kernel", "gdb")
+        self.records: queue.SimpleQueue[Record] = queue.SimpleQueue()
+        self._log_path = log
+        self._log = log.open("ab")
+        self._tokens = itertools.count(1)
+        self._waiting: dict[int, Future[Record]] = {}
+        self._said: deque[str] = deque(maxlen=40)
+        self._lock = threading.Lock()
+        self._child = Child(
+            [program, "-nx", "-q", "--interpreter=mi3",
+             "-iex", "set debuginfod enabled off", "-iex", "set auto-load off",
+             "-iex", "set pagination off", "-iex", "set confirm off",
+             "-iex", "set startup-quietly on", *arguments],
+            stdin=PIPE, stdout=PIPE, stderr=STDOUT,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, name="gdb", daemon=True)
+        self._reader.start()
+
+    # -- reading ------------------------------------------------------------
+
+    def _read(self) -> None:
+        stdout = self._child.stdout
+        assert stdout is not None
+        for raw in stdout:
+            with suppress(ValueError):
+                self._log.write(raw)
+                self._log.flush()
+            self._take(raw.decode("utf-8", "replace").rstrip("\r\n"))
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            future.set_exception(self._died())
+        self.records.put(Record("exit", "gdb-exited", None))
+
+    def _take(self, line: str) -> None:
+        if not line or line.startswith("(gdb)"):
+            return
+        parsed = parse_response(line)
+        record = Record(parsed["type"], parsed["message"] or "", parsed["payload"])
+        token = parsed.get("token")
+        if record.kind == "result" and token is not None:
+            with self._lock:
+                future = self._waiting.pop(token, None)
+            if future is not None:
+                future.set_result(record)
+            return
+        if record.kind in ("console", "log", "target", "output"):
+            text = str(record.payload or "").strip()
+            if text:
+                self._said.append(text)
+            return
+        self.records.put(record)
+
+    def _died(self) -> WeFailed:
+        said = "\n".join(f"  | {line}" for line in list(self._said)[-12:])
+        return WeFailed("GDB died", f"its last words:\n{said or '  | (none)'}",
+                        f"read {self._log_path}")
+
+    # -- commands -----------------------------------------------------------
+
+    def command(self, text: str, timeout: float) -> Any:
+        """Run one MI command; its result's payload.
+
+        Raises ``GdbError`` on ^error, ``WeFailed`` when GDB dies or takes longer than
+        ``timeout`` seconds.
+        """
+        token = next(self._tokens)
+        future: Future[Record] = Future()
+        with self._lock:
+            self._waiting[token] = future
+        stdin = self._child.stdin
+        assert stdin is not None
+        try:
+            stdin.write(f"{token}{text}\n".encode())
+            stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise self._died() from error
+        if not self._reader.is_alive() and not future.done():
+            raise self._died()
+        try:
+            record = future.result(timeout)
+        except TimeoutError as error:
+            raise WeFailed(
+                f"GDB did not answer in {timeout:g} s", text, f"read {self._log_path}"
+            ) from error
+        if record.message == "error":
+            message = (record.payload or {}).get("msg", "unknown error")
+            raise GdbError(f"GDB refused: {text[:120]}", message, f"read {self._log_path}")
+        return record.payload
+
+    def console(self, text: str, timeout: float) -> None:
+        """Run a command of GDB's own language (``source``, ``python``)."""
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        self.command(f'-interpreter-exec console "{quoted}"', timeout)
+
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def close(self) -> None:
+        """End GDB: ask, then kill. Its connection to the guest breaks with it."""
+        stdin = self._child.stdin
+        if stdin is not None and self.alive():
+            with suppress(OSError, ValueError):
+                stdin.write(b"-gdb-exit\n")
+                stdin.flush()
+            with suppress(CommandFailed):
+                self._child.wait(1.0)
+        self._child.close(grace=0.5)
+        self._reader.join(5.0)
+        self._log.close()

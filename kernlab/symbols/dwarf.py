@@ -1,0 +1,158 @@
+"""What only a kernel's DWARF knows, asked once and kept beside the kernel.
+
+GDB reads DWARF better than any library, so a GDB without a target is asked
+(``gdb_scripts.describe``). It costs a second or two per question; answers are kept
+in layout.json in the kernel's directory and asked again only for what is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from kernlab.config.paths import python_path
+from kernlab.process import need, run
+
+_LIMIT = 120.0
+
+# Values by name, each with the texts to try in order: where they moved to and from.
+EXPRESSIONS: Mapping[str, Sequence[str]] = {
+    # struct tk_core holds the timekeeper; kernel/time/timekeeping.c
+    "tkr_mono": ("&tk_core.timekeeper.tkr_mono",),
+    # per-CPU offsets, not addresses: in pcpu_hot since e57ef2ed97c1 (v6.2)
+    "current_task": ("&pcpu_hot.current_task", "&current_task"),
+    "per_cpu_offset": ("&__per_cpu_offset",),
+    "cpu_count": ("nr_cpu_ids", "__num_online_cpus.counter"),
+}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A parameter: ``register`` holds it at the entry, None if nothing does.
+
+    ``kind`` is pointer, signed, unsigned or aggregate; ``size`` in bytes.
+    """
+
+    name: str
+    type: str
+    kind: str
+    size: int
+    register: str | None
+
+
+@dataclass(frozen=True)
+class Function:
+    """One entry of a function. ``code`` is the first 16 bytes of its text in vmlinux."""
+
+    func: str
+    symbol: str
+    address: int
+    file: str
+    line: int
+    args: tuple[Argument, ...]
+    code: bytes
+
+
+class Dwarf:
+    """Questions to the DWARF of one vmlinux, with the answers cached in ``cache``."""
+
+    def __init__(self, vmlinux: Path, source: Path, cache: Path) -> None:
+        self._vmlinux = vmlinux
+        self._prefix = f"{source}/"
+        self._cache = cache
+        self._known: dict[str, Any] = self._load()
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            known = json.loads(self._cache.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {"layouts": {}, "functions": {}, "inlined": {}}
+        return known if isinstance(known, dict) else {}
+
+    def layout(self, structs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """Offsets of the members asked for, and the values of ``EXPRESSIONS``."""
+        wish = {"structs": structs, "expressions": EXPRESSIONS}
+        key = hashlib.sha256(json.dumps(wish, sort_keys=True).encode()).hexdigest()[:16]
+        if key not in self._known["layouts"]:
+            said = self._ask(
+                {"structs": {name: list(members) for name, members in structs.items()},
+                 "expressions": {name: list(texts) for name, texts in EXPRESSIONS.items()}}
+            )  # fmt: skip
+            found = {"structs": said["structs"], "expressions": said["expressions"]}
+            self._keep("layouts", {key: found})
+        layout: dict[str, Any] = self._known["layouts"][key]
+        return layout
+
+    def functions(self, entries: Mapping[str, Iterable[tuple[str, int]]]) -> list[Function]:
+        """The functions whose entries (symbol, address) are given under each name."""
+        wanted = {name: list(places) for name, places in entries.items()}
+        missing = {
+            name: [address for _, address in places]
+            for name, places in wanted.items()
+            if name not in self._known["functions"]
+        }
+        if missing:
+            self._keep("functions", self._ask({"functions": missing})["functions"])
+        found = []
+        for name, places in wanted.items():
+            symbols = {address: symbol for symbol, address in places}
+            for item in self._known["functions"][name]:
+                found.append(self._function(item, symbols[item["address"]]))
+        return found
+
+    def _function(self, item: dict[str, Any], symbol: str) -> Function:
+        return Function(
+            func=item["func"],
+            symbol=symbol,
+            address=item["address"],
+            file=item["file"].removeprefix(self._prefix),
+            line=item["line"],
+            args=tuple(Argument(**argument) for argument in item["args"]),
+            code=bytes.fromhex(item["code"]),
+        )
+
+    def inlined_into(self, name: str) -> list[str]:
+        """The functions that hold an inlined copy of ``name``, each once."""
+        if name not in self._known["inlined"]:
+            self._keep("inlined", self._ask({"inlined": [name]})["inlined"])
+        return sorted({item["caller"] for item in self._known["inlined"][name]})
+
+    def _keep(self, kind: str, answers: Mapping[str, Any]) -> None:
+        with FileLock(f"{self._cache}.lock", timeout=60):
+            self._known = self._load()
+            self._known[kind].update(answers)
+            with tempfile.NamedTemporaryFile(
+                "w", dir=self._cache.parent, prefix=".layout.", delete=False
+            ) as file:
+                json.dump(self._known, file)
+            Path(file.name).replace(self._cache)
+
+    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        gdb = need("gdb", "reads the kernel's debug info", "gdb")
+        with tempfile.TemporaryDirectory(prefix="kernlab-") as scratch:
+            asked, said = Path(scratch, "question.json"), Path(scratch, "answer.json")
+            asked.write_text(json.dumps(question))
+            path = [str(entry) for entry in python_path()]
+            script = (
+                f"python import sys; sys.dont_write_bytecode = True; sys.path[:0] = {path!r}; "
+                f"from gdb_scripts import describe; describe.main({str(asked)!r}, {str(said)!r})"
+            )
+            run(
+                _LIMIT,
+                [gdb, "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off",
+                 "-iex", "set auto-load off", str(self._vmlinux), "-ex", script],
+            )  # fmt: skip
+            answer: dict[str, Any] = json.loads(said.read_text("utf-8"))
+        return answer
+
+
+if sys.byteorder != "little":  # the guest is x86-64; nothing here swaps bytes
+    raise ImportError("kernlab runs on little-endian hosts")

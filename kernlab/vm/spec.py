@@ -1,0 +1,144 @@
+"""What a machine is to be, and the QEMU command line that says so.
+
+``arguments`` is a pure function: the same spec gives the same argv. Sockets are
+listened on by kernlab before QEMU starts and handed over as file descriptors, so
+that a connection made at any time after that succeeds: nobody polls for a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SOCKETS = ("qmp", "gdb", "console", "channel")
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """One machine. ``memory`` in MiB; ``gdb_port`` replaces the gdb socket by 127.0.0.1:port."""
+
+    bzimage: Path
+    initramfs: Path
+    share: Path
+    console_log: Path
+    accelerator: str = "tcg"
+    cpus: int = 2
+    memory: int = 512
+    gdb_port: int | None = None
+    wait: bool = False
+    network: bool = True
+    append: tuple[str, ...] = field(default=())
+
+
+def command_line(spec: MachineSpec) -> str:
+    """The kernel's command line.
+
+    ``nokaslr``: symbols in vmlinux are the addresses in the guest. ``panic=-1``:
+    reboot at once on a panic, which ``-no-reboot`` turns into QEMU's exit. Stall
+    warnings are off because a vCPU held by a debugger is no stall. ``quiet``:
+    each line on the emulated UART costs the guest about a millisecond under TCG;
+    ``loglevel=4`` keeps warnings, errors and panics.
+    """
+    words = [
+        "console=ttyS0",
+        "nokaslr",
+        "panic=-1",
+        "loglevel=4",
+        "rcupdate.rcu_cpu_stall_suppress=1",
+        "tsc=reliable",
+        *spec.append,
+    ]
+    return " ".join(words)
+
+
+def _machine(spec: MachineSpec) -> list[str]:
+    cpu = "host" if spec.accelerator == "kvm" else "qemu64,+rdrand"
+    accel = "tcg,thread=multi" if spec.accelerator == "tcg" else spec.accelerator
+    return [
+        "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+        "-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,graphics=off",
+        "-accel", accel,
+        "-cpu", cpu,
+        "-smp", str(spec.cpus),
+        "-m", str(spec.memory),
+    ]  # fmt: skip
+
+
+def _boot(spec: MachineSpec) -> list[str]:
+    return [
+        "-kernel", str(spec.bzimage),
+        "-initrd", str(spec.initramfs),
+        "-append", command_line(spec),
+    ]  # fmt: skip
+
+
+def _listening(name: str, fds: Mapping[str, int], extra: str = "") -> list[str]:
+    return ["-chardev", f"socket,id={name},fd={fds[name]},server=on,wait=off{extra}"]
+
+
+def _console(spec: MachineSpec, fds: Mapping[str, int]) -> list[str]:
+    log = f",logfile={_escape(spec.console_log)},logappend=off"
+    return [*_listening("console", fds, log), "-serial", "chardev:console"]
+
+
+def _channel(fds: Mapping[str, int]) -> list[str]:
+    return [
+        "-device", "virtio-serial-pci,max_ports=2",
+        *_listening("channel", fds),
+        "-device", "virtserialport,chardev=channel,name=kernlab",
+    ]  # fmt: skip
+
+
+def _qmp(fds: Mapping[str, int]) -> list[str]:
+    return [*_listening("qmp", fds), "-mon", "chardev=qmp,mode=control"]
+
+
+def _gdbstub(spec: MachineSpec, fds: Mapping[str, int]) -> list[str]:
+    stopped = ["-S"] if spec.wait else []
+    if spec.gdb_port is not None:
+        return ["-gdb", f"tcp:127.0.0.1:{spec.gdb_port}", *stopped]
+    return [*_listening("gdb", fds), "-gdb", "chardev:gdb", *stopped]
+
+
+def _share(spec: MachineSpec) -> list[str]:
+    where = _escape(spec.share)
+    return [
+        "-fsdev", f"local,id=share,path={where},security_model=none,multidevs=remap",
+        "-device", "virtio-9p-pci,fsdev=share,mount_tag=share",
+    ]  # fmt: skip
+
+
+def _rng() -> list[str]:
+    return [
+        "-object", "rng-random,id=rng,filename=/dev/urandom",
+        "-device", "virtio-rng-pci,rng=rng",
+    ]  # fmt: skip
+
+
+def _network(spec: MachineSpec) -> list[str]:
+    if not spec.network:
+        return ["-nic", "none"]
+    # No option ROM: nobody boots from the network, and loading it costs firmware time.
+    return ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
+
+
+def _escape(path: Path) -> str:
+    """A path inside a QEMU option list, where a comma is written twice."""
+    return str(path).replace(",", ",,")
+
+
+def arguments(qemu: str, spec: MachineSpec, fds: Mapping[str, int]) -> list[str]:
+    """QEMU's argv. ``fds`` has a listening socket's descriptor for each of ``SOCKETS``."""
+    return [
+        qemu,
+        *_machine(spec),
+        *_boot(spec),
+        *_console(spec, fds),
+        *_channel(fds),
+        *_qmp(fds),
+        *_gdbstub(spec, fds),
+        *_share(spec),
+        *_rng(),
+        *_network(spec),
+    ]
