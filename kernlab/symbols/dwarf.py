@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from kernlab.config.paths import python_path
+from kernlab.config.paths import arriving_file, python_path
 from kernlab.process import need, run
 
 _LIMIT = 120.0
@@ -129,11 +129,8 @@ class Dwarf:
         with FileLock(f"{self._cache}.lock", timeout=60):
             self._known = self._load()
             self._known[kind].update(answers)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self._cache.parent, prefix=".layout.", delete=False
-            ) as file:
-                json.dump(self._known, file)
-            Path(file.name).replace(self._cache)
+            with arriving_file(self._cache) as temporary:
+                temporary.write_text(json.dumps(self._known), "utf-8")
 
     def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
         gdb = need("gdb", "reads the kernel's debug info", "gdb")

@@ -1,0 +1,29 @@
+"""What is valid where: the table of ``configs/sites.yaml``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kernlab.config.paths import config_file
+from kernlab.config.yaml import Model, load
+
+
+class SiteRow(Model):
+    """What a probe at a function's entry may read; the reason names the kernel file."""
+
+    header: Literal["network", "transport", "cb", "none"]
+    tcp_cb: bool = False
+    direction: Literal["in", "out", "none"] = "none"
+    why: str
+
+
+class SiteTable(Model):
+    sites: dict[str, SiteRow]
+
+
+UNLISTED = SiteRow(header="none", why="not in the table")
+
+
+def table() -> SiteTable:
+    """The user's own table or the shipped one. Raises ``BadInput`` naming file and line."""
+    return load(config_file("sites.yaml"), SiteTable)
