@@ -1,1 +1,1 @@
-"""."""
+"""From a version to a built kernel: catalogue, sources, kconfig, build."""

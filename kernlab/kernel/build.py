@@ -1,0 +1,242 @@
+"""A source tree and its fragments into a kernel that is kept by its content.
+
+Recipe: allnoconfig with the fragments as its input, olddefconfig, every wish compared
+with what came out, ``make bzImage`` and the GDB scripts, in a directory of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from kernlab.config.needs import require
+from kernlab.config.paths import arriving, home_dir
+from kernlab.errors import BadInput, HostLacks, WeFailed
+from kernlab.kernel import fragments, kconfig
+from kernlab.kernel.fetch import fetch
+from kernlab.kernel.model import BuildRequest, Kernel, SourceTree
+from kernlab.kernel.needs import BUILD
+from kernlab.kernel.patched import patched
+from kernlab.process import PIPE, STDOUT, Child, CommandFailed, run, which
+from kernlab.progress import Advanced, Finished, Reporter, Said, Started
+
+RECIPE = "1"  # part of the key: change it when the commands below change what comes out
+_LIMIT = 3 * 3600.0
+_ROOM = 3 << 30  # bytes that a build needs beside the result
+_OBJECTS = 1450  # objects of the shipped configuration, until a build here has counted them
+_STEP = re.compile(rb"^  (CC|AS|LD|AR|HOSTCC|HOSTLD|BTF|KSYMS|GEN|OBJCOPY)\s+(\S+)")
+_ERROR = re.compile(r"^.*(?:\berror: |\bfatal error: |undefined reference|\*\*\* ).*$", re.MULTILINE)
+
+
+def key_of(source: SourceTree, wishes: dict[str, fragments.Wish], patches: tuple[Path, ...],
+           compiler: str) -> str:  # fmt: skip
+    """The kernel's content key: source, options, patches, compiler, recipe."""
+    digest = hashlib.sha256()
+    for part in (RECIPE, source.version, source.digest, compiler, fragments.text_of(wishes.values())):
+        digest.update(part.encode() + b"\0")
+    for patch in patches:
+        digest.update(patch.read_bytes() + b"\0")
+    return f"{source.version}-{digest.hexdigest()[:12]}"
+
+
+def compiler_line() -> str:
+    """The compiler's own first line, which names its version."""
+    return run(20, ["gcc", "--version"]).text.splitlines()[0]
+
+
+def build(request: BuildRequest, report: Reporter) -> Kernel:
+    """The kernel asked for, from the cache or built now. Two callers at once wait.
+
+    Raises ``BadInput`` (an option, fragment or patch), ``HostLacks``, ``WeFailed``.
+    """
+    wishes = fragments.gather(request.configs, request.sets)
+    for patch in request.patches:
+        if not patch.is_file():
+            raise BadInput(f"--patch {patch}: no such file", "", "check the path")
+    source = fetch(request.version, report)
+    if which("gcc") is None:
+        require(BUILD)
+    key = key_of(source, wishes, request.patches, compiler_line())
+    final = home_dir("kernels") / key
+    kept = Kernel.load(final)
+    if kept is not None:
+        return kept
+    require(BUILD)
+    lock = FileLock(home_dir("kernels") / f".{key}.lock")
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        report(Said(f"another kernlab builds {key}; waiting for it"))
+        lock.acquire(timeout=_LIMIT)
+    with lock:
+        kept = Kernel.load(final)
+        return kept or _build(key, final, source, wishes, request, report)
+
+
+def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragments.Wish],
+           request: BuildRequest, report: Reporter) -> Kernel:  # fmt: skip
+    free = shutil.disk_usage(final.parent).free
+    if free < _ROOM:
+        raise HostLacks(
+            f"{final.parent} has {free >> 20} MB free",
+            f"a build needs {_ROOM >> 20} MB",
+            "kernlab clean, or set KERNLAB_HOME to a larger disk",
+        )
+    work = final.parent / f".build-{key}"
+    shutil.rmtree(work, ignore_errors=True)
+    log = final.parent / f"{key}.build.log"
+    with patched(source, request.patches, final.parent / f".source-{key}") as tree:
+        try:
+            work.mkdir()
+            make = Make(tree, work, final, log, request.jobs or os.cpu_count() or 1)
+            report(Started("configure the kernel"))
+            _configure(make, wishes, source.path)
+            report(Finished("configure the kernel", f"{len(wishes)} options"))
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            objects = _compile(make, report, _expected(final.parent))
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            with arriving(final) as temporary:
+                _collect(work, temporary, log)
+                kernel = Kernel(
+                    key=key, version=source.version, path=final, source=source.path,
+                    release=(work / "include/config/kernel.release").read_text().strip(),
+                    build_id=_check(temporary / "vmlinux"), objects=objects,
+                    cpu_seconds=round(cpu, 1),
+                )  # fmt: skip
+                kernel.save(temporary)
+            log.unlink(missing_ok=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    report(Said(f"kernel {kernel.version} is built: {key}"))
+    return kernel
+
+
+class Make:
+    """The kernel's make, with everything that would make two builds differ fixed."""
+
+    def __init__(self, tree: Path, work: Path, final: Path, log: Path, jobs: int) -> None:
+        self.work = work
+        self.log = log
+        cc = "ccache gcc" if which("ccache") else "gcc"
+        self.argv = [
+            "make", "-C", str(tree), f"O={work}", f"-j{jobs}", f"CC={cc}",
+            # Debug info names generated headers where they are kept, not where they were made.
+            f"KCFLAGS=-fdebug-prefix-map={work}={final}/build",
+        ]  # fmt: skip
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("KBUILD_", "MAKE"))},
+            "LC_ALL": "C",
+            "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 1970",
+            "KBUILD_BUILD_USER": "kernlab",
+            "KBUILD_BUILD_HOST": "kernlab",
+            "KBUILD_BUILD_VERSION": "1",
+            "CCACHE_DIR": os.environ.get("CCACHE_DIR", str(home_dir("downloads") / "ccache")),
+            "CCACHE_BASEDIR": str(work),
+            "CCACHE_NOHASHDIR": "1",
+        }
+
+    def run(self, targets: list[str], on_line: Callable[[bytes], None] | None = None) -> None:
+        """Run make; its output goes to the log as it comes. Raises ``WeFailed``."""
+        argv = [*self.argv, *targets]
+        with self.log.open("ab") as log, Child(
+            argv, env=self.env, stdout=PIPE, stderr=STDOUT, tree=True
+        ) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                log.write(line)
+                if on_line is not None:
+                    on_line(line)
+            status = child.wait(_LIMIT)
+        if status != 0:
+            raise self._failed(targets)
+
+    def _failed(self, targets: list[str]) -> WeFailed:
+        text = self.log.read_text("utf-8", "replace")
+        errors = [m.group().strip() for m in _ERROR.finditer(text)]
+        first = errors[:5] or text.strip().splitlines()[-10:]
+        return WeFailed(
+            f"the kernel's build failed (make {' '.join(targets)})",
+            "\n".join(first),
+            f"read {self.log}",
+        )
+
+
+def _configure(make: Make, wishes: dict[str, fragments.Wish], tree: Path) -> None:
+    asked = make.work / "kernlab.config"
+    asked.write_text(fragments.text_of(wishes.values()), "utf-8")
+    make.run([f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"])
+    make.run(["olddefconfig"])
+    came_out = kconfig.read_config((make.work / ".config").read_text("utf-8"))
+    kconfig.check(wishes.values(), came_out, tree)
+
+
+def _expected(kernels: Path) -> int:
+    """How many objects a build like this has: as the newest one here had."""
+    built = [Kernel.load(path.parent) for path in kernels.glob("*/kernel.json")]
+    counts = [kernel.objects for kernel in built if kernel is not None]
+    return counts[-1] if counts else _OBJECTS
+
+
+def _compile(make: Make, report: Reporter, expected: int) -> int:
+    stage = "build the kernel"
+    done = 0
+    report(Started(stage, expected, "objects"))
+
+    def on_line(line: bytes) -> None:
+        nonlocal done
+        match = _STEP.match(line)
+        if match is None:
+            return
+        step, path = match.group(1).decode(), match.group(2).decode("utf-8", "replace")
+        done += step in ("CC", "AS")
+        # Kept just short of full while objects still come: a bar never goes back.
+        report(Advanced(stage, min(done, expected - 1), expected, f"{step} {path}"))
+
+    make.run(["bzImage", "scripts_gdb"], on_line)
+    report(Advanced(stage, expected, expected))
+    report(Finished(stage, f"{done} objects"))
+    return done
+
+
+def _collect(work: Path, into: Path, log: Path) -> None:
+    """What is kept of a build: the kernel, its symbols, GDB's scripts, generated headers."""
+    shutil.copy2(work / "arch/x86/boot/bzImage", into / "bzImage")
+    for name in ("vmlinux", "System.map"):
+        (work / name).rename(into / name)
+    shutil.copy2(work / ".config", into / "config")
+    shutil.copy2(log, into / "build.log")
+    shutil.copy2(work / "vmlinux-gdb.py", into / "vmlinux-gdb.py")
+    shutil.copytree(
+        work / "scripts/gdb", into / "scripts/gdb",
+        ignore=lambda _, names: [n for n in names if "." in n and not n.endswith(".py")],
+    )  # fmt: skip
+    for part in ("include/generated", "arch/x86/include/generated"):
+        shutil.copytree(work / part, into / "build" / part)
+
+
+def _check(vmlinux: Path) -> str:
+    """The build-id. Raises ``WeFailed`` when vmlinux lacks what kernlab lives on."""
+    from elftools.elf.elffile import ELFFile
+
+    with vmlinux.open("rb") as file:
+        elf = ELFFile(file)
+        lacks = [n for n in (".BTF", ".debug_info", ".orc_unwind") if not elf.get_section_by_name(n)]
+        notes = elf.get_section_by_name(".notes")
+        found = [note["n_desc"] for note in notes.iter_notes() if note["n_type"] == "NT_GNU_BUILD_ID"]
+    if lacks or not found:
+        missing = ", ".join([*lacks, *([] if found else ["build-id"])])
+        raise WeFailed(
+            "the built vmlinux is incomplete", f"it has no {missing}", "kernlab build --verbose"
+        )
+    return str(found[0])
+
+
+__all__ = ["CommandFailed", "build", "compiler_line", "key_of"]

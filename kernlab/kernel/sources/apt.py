@@ -1,0 +1,244 @@
+"""Source `apt`: the distributions' source packages, by the host's mirror and keyring.
+
+A private apt state is used (own lists, cache and sources), so nothing of the host's is
+touched and no right is needed. apt checks the Release file's signature, the index's
+hash and the package's hash; the package's hash is checked here once more before each
+unpacking, because the file may have been damaged since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from kernlab.config.needs import require
+from kernlab.config.paths import home_dir
+from kernlab.errors import HostLacks, WeFailed
+from kernlab.kernel.catalogue import AptRow, order_key, series
+from kernlab.kernel.model import SourceTree
+from kernlab.kernel.needs import FETCH
+from kernlab.kernel.sources.host_apt import Archive, archives, choose, os_release
+from kernlab.kernel.sources.local import tree_version
+from kernlab.kernel.sources.unpack import arriving_tree, unpack
+from kernlab.process import PIPE, Child, CommandFailed, run
+from kernlab.progress import Advanced, Finished, Reporter, Started
+
+_LIMIT = 900.0
+ORIGIN = ".kernlab-origin"  # in the tree: where it came from, and its digest
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+@dataclass(frozen=True)
+class Package:
+    """One version of a source package, as the signed index has it. ``size`` in bytes."""
+
+    name: str
+    package_version: str
+    sha256: str
+    size: int
+
+    @property
+    def release(self) -> str:
+        """The kernel release in a Debian version: "5.10.223" of "5.10.223-1"."""
+        return re.split(r"[-~+]", self.package_version.split(":")[-1])[0]
+
+
+class PrivateApt:
+    """apt with all its state in one directory of ours."""
+
+    def __init__(self, directory: Path, sources: str) -> None:
+        self.directory = directory
+        for part in ("lists/partial", "cache/archives/partial", "etc"):
+            (directory / part).mkdir(parents=True, exist_ok=True)
+        (directory / "status").touch()
+        (directory / "etc" / "kernlab.sources").write_text(sources, "utf-8")
+
+    def options(self) -> list[str]:
+        here = self.directory
+        options = {
+            "Dir::Etc::sourcelist": here / "etc" / "kernlab.sources",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::State": here,
+            "Dir::State::Lists": here / "lists",
+            "Dir::State::status": here / "status",
+            "Dir::Cache": here / "cache",
+            "Dir::Log": here,
+            "Acquire::Languages": "none",
+            "Acquire::Retries": "3",
+            "Acquire::http::Timeout": "30",
+            "Acquire::https::Timeout": "30",
+            "APT::Get::List-Cleanup": "true",
+        }
+        if os.geteuid() == 0:
+            # apt would drop to the user _apt, who cannot read a private directory.
+            options["APT::Sandbox::User"] = "root"
+        return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+
+    def update(self) -> str:
+        """Fetch the indices; what apt said. A suite that fails does not stop the others."""
+        said = run(_LIMIT, ["apt-get", *self.options(), "update"], check=False, merge=True)
+        return said.text
+
+    def packages(self, name: str) -> list[Package]:
+        """The versions there are. Raises nothing: no version is an empty list."""
+        said = run(60, ["apt-cache", *self.options(), "show", name], check=False)
+        found = []
+        for stanza in said.text.split("\n\n"):
+            fields = dict(re.findall(r"^(Version|SHA256|Size): (.*)$", stanza, re.MULTILINE))
+            if len(fields) == 3:
+                found.append(
+                    Package(name, fields["Version"], fields["SHA256"], int(fields["Size"]))
+                )
+        return found
+
+    def download(self, package: Package, into: Path, report: Reporter) -> Path:
+        """The .deb, complete and with the hash of the signed index."""
+        kept = next(iter(into.glob(f"{package.name}_*{package.sha256[:12]}.deb")), None)
+        if kept is not None:
+            if _sha256(kept) == package.sha256:
+                return kept
+            kept.unlink()  # truncated or altered since: fetch it anew
+        stage = f"download {package.name} {package.package_version}"
+        report(Started(stage, package.size, "B"))
+        fetched = into / "incoming"
+        fetched.mkdir(exist_ok=True)
+        for stale in fetched.iterdir():
+            stale.unlink()
+        self._fetch(package, fetched, stage, report)
+        files = list(fetched.glob("*.deb"))
+        if not files or _sha256(files[0]) != package.sha256:
+            for file in files:
+                file.unlink()
+            raise WeFailed(
+                f"{package.name} {package.package_version} arrived damaged",
+                "its SHA-256 is not the one in the signed index",
+                "kernlab fetch",
+            )
+        final = into / f"{package.name}_{package.release}_{package.sha256[:12]}.deb"
+        files[0].rename(final)
+        report(Finished(stage, f"{package.size >> 20} MB, SHA-256 verified"))
+        return final
+
+    def _fetch(self, package: Package, into: Path, stage: str, report: Reporter) -> None:
+        status, theirs = os.pipe()
+        argv = ["apt-get", *self.options(), "-q", "-o", f"APT::Status-Fd={theirs}",
+                "download", f"{package.name}={package.package_version}"]  # fmt: skip
+        with open(status, "rb") as lines, Child(
+            argv, cwd=into, stdout=PIPE, stderr=PIPE, pass_fds=(theirs,), tree=True
+        ) as child:
+            os.close(theirs)
+            for line in lines:  # dlstatus:<n>:<percent>:<text>
+                words = line.decode("utf-8", "replace").split(":")
+                if words[0] == "dlstatus" and len(words) > 2:
+                    done = int(float(words[2]) / 100 * package.size)
+                    report(Advanced(stage, done, package.size))
+            code = child.wait(_LIMIT)
+            assert child.stderr is not None
+            said = child.stderr.read().decode("utf-8", "replace").strip()
+        if code != 0:
+            raise CommandFailed(argv, said[-1500:])
+
+
+def kept(tree: Path) -> SourceTree:
+    """A tree that this source unpacked earlier."""
+    origin = (tree / ORIGIN).read_text("utf-8").strip()
+    return SourceTree(tree_version(tree), tree, origin, origin.split()[-1])
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sources_text(rows: Sequence[AptRow], found: list[Archive], codename: str) -> str:
+    """The deb822 file that gives apt these rows' suites from the host's archives."""
+    stanzas = []
+    for row in rows:
+        for archive in choose(found, codename, row.archive):
+            suite = row.suite.format(codename=codename)
+            lines = ["Types: deb", f"URIs: {archive.uri}", f"Suites: {suite}", "Components: main"]
+            options = dict(archive.options)
+            if "Signed-By" not in options and _KEYRING.exists() and row.distribution == "debian":
+                options["Signed-By"] = str(_KEYRING)
+            for key, value in options.items():
+                lines.append(f"{key}: " + value.replace("\n", "\n "))
+            stanzas.append("\n".join(lines))
+    return "\n\n".join(dict.fromkeys(stanzas)) + "\n"
+
+
+def available(version: str, rows: Sequence[AptRow], state: Path) -> tuple[PrivateApt, list[Package]]:
+    """The private apt for a version's series, and what matches, newest first.
+
+    Raises ``HostLacks`` when the host's mirrors offer nothing that matches.
+    """
+    distribution, codename = os_release()
+    mine = [r for r in rows if r.series == series(version) and r.distribution == distribution]
+    if not mine:
+        known = sorted({r.series for r in rows if r.distribution == distribution}, key=order_key)
+        raise HostLacks(
+            f"no source package for {version} on this host",
+            f"configs/kernels.yaml has {', '.join(known) or 'none'} for '{distribution}'",
+            "kernlab build PATH, with a tree or tarball of your own",
+        )
+    require(FETCH)
+    text = sources_text(mine, archives(), codename)
+    apt = PrivateApt(state / series(version), text)
+    said = apt.update()
+    found = {p.package_version: p for name in {r.package for r in mine} for p in apt.packages(name)}
+    match = [
+        p for p in found.values()
+        if version == series(version) or p.release == version
+    ]  # fmt: skip
+    if not match:
+        offered = sorted({p.release for p in found.values()}, key=order_key)
+        raise HostLacks(
+            f"this host's mirrors do not offer {version}",
+            f"they offer: {', '.join(offered)}" if offered else said.strip()[-1500:],
+            f"kernlab fetch {offered[-1]}" if offered else "apt-get update, then try again",
+        )
+    return apt, sorted(match, key=lambda p: order_key(p.package_version), reverse=True)
+
+
+def get(version: str, rows: Sequence[AptRow], report: Reporter) -> SourceTree:
+    """The newest source tree that matches ``version``. Raises ``HostLacks``, ``WeFailed``."""
+    downloads = home_dir("downloads")
+    with FileLock(downloads / "apt.lock", timeout=_LIMIT):
+        report(Started("look for source packages"))
+        apt, packages = available(version, rows, downloads / "apt")
+        report(Finished("look for source packages", packages[0].package_version))
+        package = packages[0]
+        final = home_dir("sources") / f"linux-{package.release}"
+        if not final.is_dir():
+            deb = apt.download(package, downloads, report)
+            _unpack(deb, package, final, report)
+    return kept(final)
+
+
+def _unpack(deb: Path, package: Package, final: Path, report: Reporter) -> None:
+    with tempfile.TemporaryDirectory(prefix=".deb.", dir=final.parent) as scratch:
+        run(_LIMIT, ["dpkg-deb", "-x", str(deb), scratch], tree=True)
+        tarballs = [
+            path for path in sorted(Path(scratch, "usr", "src").rglob("linux-source-*.tar.*"))
+            if path.is_file() and not path.is_symlink()
+        ]  # fmt: skip
+        if not tarballs:
+            raise WeFailed(
+                f"{package.name} holds no source tarball", f"looked in {deb}", "kernlab fetch"
+            )
+        stage = f"unpack {tarballs[0].name}"
+        report(Started(stage))
+        with arriving_tree(final) as tree:
+            unpack(tarballs[0], tree, report)
+            version = tree_version(tree)
+            (tree / ORIGIN).write_text(f"apt {package.name} {package.sha256}\n", "utf-8")
+        report(Finished(stage, version))

@@ -1,0 +1,61 @@
+"""A tarball into a tree that appears under its final name only when it is complete."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from kernlab.config.paths import arriving
+from kernlab.errors import BadInput, HostLacks
+from kernlab.process import DEVNULL, PIPE, Child
+from kernlab.progress import Advanced, Reporter
+
+_LIMIT = 1800.0
+_ROOM = 2 << 30  # bytes: a 5.x tree is 1.0 to 1.3 GB
+
+
+@contextmanager
+def arriving_tree(final: Path) -> Iterator[Path]:
+    """``arriving`` under a lock, with the room checked: raises ``HostLacks`` when it is short."""
+    free = shutil.disk_usage(final.parent).free
+    if free < _ROOM:
+        raise HostLacks(
+            f"{final.parent} has {free >> 20} MB free",
+            f"a source tree needs {_ROOM >> 20} MB",
+            "kernlab clean, or set KERNLAB_HOME to a larger disk",
+        )
+    with FileLock(f"{final}.lock", timeout=_LIMIT), arriving(final) as temporary:
+        yield temporary
+
+
+def unpack(tarball: Path, into: Path, report: Reporter) -> None:
+    """Unpack a source tarball (any compression tar knows) without its top directory.
+
+    Raises ``BadInput`` when it is truncated or damaged.
+    """
+    stage = f"unpack {tarball.name}"
+    argv = ["tar", "-x", "-v", "-f", str(tarball), "--strip-components=1", "--no-same-owner",
+            "-C", str(into)]  # fmt: skip
+    said: list[bytes] = []
+    with Child(argv, stdout=PIPE, stderr=PIPE, stdin=DEVNULL, tree=True) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        errors = child.stderr
+        drain = threading.Thread(target=lambda: said.append(errors.read()), daemon=True)
+        drain.start()
+        for count, _ in enumerate(child.stdout):
+            if count % 500 == 0:
+                report(Advanced(stage, count))
+        status = child.wait(_LIMIT)
+        drain.join(10)
+    if status != 0:
+        raise BadInput(
+            f"{tarball} is damaged or truncated",
+            b"".join(said).decode("utf-8", "replace").strip()[-500:],
+            f"rm {tarball} and fetch it anew",
+        )
