@@ -1,1 +1,1 @@
-"""One QEMU machine: its arguments, accelerator, life cycle, console and command channel."""
+"""One running machine: QEMU's arguments, its life cycle, console, monitor and command channel."""

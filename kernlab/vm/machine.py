@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from kernlab.errors import HostLacks, MachineFailed, WeFailed
-from kernlab.process import PIPE, Child
+from kernlab.process import Child
 from kernlab.vm.channel import Channel, Hello
 from kernlab.vm.console import Console, Verdict, fatal
 from kernlab.vm.needs import QEMU, require_qemu
@@ -104,7 +104,7 @@ class Machine:
         for fd in fds.values():
             os.set_inheritable(fd, True)
         child = Child(
-            self.argv, stdout=log, stderr=log, stdin=None if False else PIPE,
+            self.argv, stdout=log, stderr=log,
             pass_fds=tuple(fds.values()),
         )  # fmt: skip
         self._stack.callback(child.close)

@@ -1,0 +1,350 @@
+"""The one expression language: ``--where``, reasons, verdicts, the report's filter box.
+
+    expression = term { ("or" | "||") term }
+    term       = factor { ("and" | "&&") factor }
+    factor     = ("not" | "!") factor | "(" expression ")" | test
+    test       = field [ operator value ]
+    operator   = "==" | "=" | "!=" | "<" | "<=" | ">" | ">=" | "~" | "in" | "has"
+    value      = word | number | 'quoted' | "quoted" | "(" value { "," value } ")"
+
+A field is a path into the event (``packet.dport``, ``sock.state``) or a short name
+(``port``, ``addr``, ``flags``, ``state`` …; kernlab.decode.fields). A field alone asks
+whether it is there. ``~`` searches a regular expression; ``in`` takes a list or, for
+addresses, a prefix; ``flags has SA`` is true when all of these flags are set, whatever
+else is; ``flags == SA`` when exactly these are. ``stack has f`` and ``stack ~ re`` look at
+the functions of all frames.
+
+Three values: a comparison with a field that is absent is neither true nor false but
+absent (None); and, or, not follow Kleene. A filter lets pass what is true.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+from kernlab.decode import fields
+from kernlab.decode.names import TCP_STATES, flags_text, flags_value
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<string>'[^']*'|\"[^\"]*\")|(?P<op>==|!=|<=|>=|&&|\|\||[=<>~!(),])"
+    r"|(?P<word>[^\s()'\",=!<>~&|]+))"
+)
+_WORDS = {"and": "and", "&&": "and", "or": "or", "||": "or", "not": "not", "!": "not"}
+_STATES = {name: name for name in TCP_STATES.values()}
+_COMPARE: Dict[str, Callable[[Any, Any], bool]] = {
+    "<": lambda a, b: bool(a < b),
+    "<=": lambda a, b: bool(a <= b),
+    ">": lambda a, b: bool(a > b),
+    ">=": lambda a, b: bool(a >= b),
+}
+_OPERATORS = {"==", "=", "!=", "<", "<=", ">", ">=", "~", "in", "has"}
+_ALLOWED = {
+    fields.NUMBER: {"==", "!=", "<", "<=", ">", ">=", "in"},
+    fields.TEXT: {"==", "!=", "~", "in"},
+    fields.FLAGS: {"==", "!=", "has", "in"},
+    fields.STATE: {"==", "!=", "in", "~"},
+    fields.ADDRESS: {"==", "!=", "in"},
+    fields.STACK: {"has", "~"},
+    fields.OPEN: _OPERATORS - {"="},
+}
+
+
+class ExprError(ValueError):
+    """An expression that is refused. ``column`` counts from 1."""
+
+    def __init__(self, message: str, column: int, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.column = column
+        self.hint = hint
+
+
+class Expr:
+    """A parsed expression."""
+
+    def evaluate(self, event: Mapping[str, Any]) -> Optional[bool]:
+        """True, False, or None where a field it needs is absent."""
+        raise NotImplementedError
+
+    def fields(self) -> Set[str]:
+        """The paths it may read, short names resolved."""
+        raise NotImplementedError
+
+
+class Not(Expr):
+    def __init__(self, inner: Expr) -> None:
+        self.inner = inner
+
+    def evaluate(self, event: Mapping[str, Any]) -> Optional[bool]:
+        value = self.inner.evaluate(event)
+        return None if value is None else not value
+
+    def fields(self) -> Set[str]:
+        return self.inner.fields()
+
+    def __str__(self) -> str:
+        return "not %s" % self.inner if isinstance(self.inner, Test) else "not (%s)" % self.inner
+
+
+class Joined(Expr):
+    """``and`` or ``or`` over two or more parts."""
+
+    def __init__(self, word: str, parts: List[Expr]) -> None:
+        self.word = word
+        self.parts = parts
+
+    def evaluate(self, event: Mapping[str, Any]) -> Optional[bool]:
+        decisive = self.word == "or"
+        result: Optional[bool] = not decisive
+        for part in self.parts:
+            value = part.evaluate(event)
+            if value is decisive:
+                return decisive
+            if value is None:
+                result = None
+        return result
+
+    def fields(self) -> Set[str]:
+        return set().union(*(part.fields() for part in self.parts))
+
+    def __str__(self) -> str:
+        return (" %s " % self.word).join(
+            "(%s)" % part if isinstance(part, Joined) else str(part) for part in self.parts
+        )
+
+
+class Test(Expr):
+    """One field against one value; without an operator: whether it is there."""
+
+    __test__ = False  # not a test class
+
+    def __init__(self, name: str, operator: str, value: Any, text: str) -> None:
+        self.name = name
+        self.operator = operator
+        self.value = value
+        self.text = text
+        self._check = _checker(fields.type_of(name) or fields.OPEN, operator, value)
+
+    def evaluate(self, event: Mapping[str, Any]) -> Optional[bool]:
+        found = fields.values(event, self.name)
+        if not self.operator:
+            return bool(found)
+        if not found:
+            return None
+        try:
+            hit = any(self._check(value) for value in found)
+        except (TypeError, ValueError):
+            return None  # the event holds another type there: not comparable, not false
+        return not hit if self.operator == "!=" else hit
+
+    def fields(self) -> Set[str]:
+        return {path for group in fields.paths(self.name) for path in group}
+
+    def __str__(self) -> str:
+        return "%s %s %s" % (self.name, self.operator, self.text) if self.operator else self.name
+
+
+def _checker(kind: str, operator: str, value: Any) -> Callable[[Any], bool]:
+    if operator in _COMPARE:
+        compare = _COMPARE[operator]
+        return lambda found: compare(found, value)
+    if operator == "~":
+        search = re.compile(value).search
+        if kind == fields.STACK:
+            return lambda found: any(search(frame.get("func", "")) for frame in found)
+        return lambda found: search(str(found)) is not None
+    if operator == "has":
+        if kind == fields.FLAGS:
+            return lambda found: flags_value(found) & value == value
+        if kind == fields.STACK:
+            return lambda found: any(frame.get("func") == value for frame in found)
+        return lambda found: value in found
+    wanted = list(value) if isinstance(value, tuple) else [value]
+    if kind == fields.FLAGS:
+        return lambda found: flags_value(found) in wanted
+    if kind == fields.ADDRESS:
+        return lambda found: any(_inside(found, network) for network in wanted)
+    return lambda found: found in wanted
+
+
+def _inside(found: str, network: Any) -> bool:
+    address = ipaddress.ip_address(found)
+    return address.version == network.version and address in network
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    column: int
+
+
+def _tokens(text: str) -> List[_Token]:
+    found, at = [], 0
+    while text[at:].strip():
+        match = _TOKEN.match(text, at)
+        if match is None:
+            column = at + len(text[at:]) - len(text[at:].lstrip()) + 1
+            raise ExprError("cannot read '%s'" % text[column - 1 : column + 10], column)
+        kind = match.lastgroup or ""
+        found.append(_Token(kind, match.group(kind), match.start(kind) + 1))
+        at = match.end()
+    return found
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._tokens = _tokens(text)
+        self._at = 0
+        self._end = len(text) + 1
+        self._depth = 0
+
+    def _peek(self) -> Optional[_Token]:
+        return self._tokens[self._at] if self._at < len(self._tokens) else None
+
+    def _next(self, wanted: str) -> _Token:
+        token = self._peek()
+        if token is None:
+            raise ExprError("expected %s, but the expression ends here" % wanted, self._end)
+        self._at += 1
+        return token
+
+    def _joiner(self) -> str:
+        token = self._peek()
+        return _WORDS.get(token.text, "") if token and token.kind != "string" else ""
+
+    def whole(self) -> Expr:
+        result = self._joined("or")
+        token = self._peek()
+        if token is not None:
+            raise ExprError("expected 'and' or 'or' before '%s'" % token.text, token.column)
+        return result
+
+    def _joined(self, word: str) -> Expr:
+        parts = [self._joined("and") if word == "or" else self._factor()]
+        while self._joiner() == word:
+            self._at += 1
+            parts.append(self._joined("and") if word == "or" else self._factor())
+        return parts[0] if len(parts) == 1 else Joined(word, parts)
+
+    def _factor(self) -> Expr:
+        token = self._next("a field")
+        self._depth += 1
+        if self._depth > 50:
+            raise ExprError("nested too deeply", token.column)
+        try:
+            if token.kind != "string" and _WORDS.get(token.text) == "not":
+                return Not(self._factor())
+            if token.text == "(":
+                inner = self._joined("or")
+                closing = self._next("')'")
+                if closing.text != ")":
+                    raise ExprError("expected ')' before '%s'" % closing.text, closing.column)
+                return inner
+            return self._test(token)
+        finally:
+            self._depth -= 1
+
+    def _test(self, token: _Token) -> Expr:
+        name = token.text
+        kind = fields.type_of(name) if token.kind == "word" else None
+        if kind is None:
+            close = fields.near(name)
+            hint = "did you mean %s?" % " or ".join(close) if close else "fields: " + ", ".join(
+                sorted(fields.SHORT)
+            )
+            raise ExprError("there is no field '%s'" % name, token.column, hint)
+        following = self._peek()
+        if following is None or following.kind == "string" or following.text not in _OPERATORS:
+            return Test(name, "", None, "")
+        self._at += 1
+        operator = "==" if following.text == "=" else following.text
+        if operator not in _ALLOWED[kind]:
+            raise ExprError(
+                "'%s' cannot be used with %s" % (operator, name), following.column,
+                "%s is a %s: use %s" % (name, kind, " ".join(sorted(_ALLOWED[kind]))),
+            )  # fmt: skip
+        value, text = self._value(name, kind, operator)
+        return Test(name, operator, value, text)
+
+    def _value(self, name: str, kind: str, operator: str) -> Tuple[Any, str]:
+        token = self._next("a value")
+        if token.text == "(" and token.kind == "op":
+            if operator != "in":
+                raise ExprError("a list goes with 'in'", token.column)
+            found = []
+            while True:
+                found.append(self._one(self._next("a value"), name, kind, operator))
+                mark = self._next("',' or ')'")
+                if mark.text == ")":
+                    break
+                if mark.text != ",":
+                    raise ExprError("expected ',' or ')' before '%s'" % mark.text, mark.column)
+            return tuple(v for v, _ in found), "(%s)" % ", ".join(text for _, text in found)
+        value, text = self._one(token, name, kind, operator)
+        return ((value,), "(%s)" % text) if operator == "in" else (value, text)
+
+    def _one(self, token: _Token, name: str, kind: str, operator: str) -> Tuple[Any, str]:
+        if token.kind == "op":
+            raise ExprError("expected a value, not '%s'" % token.text, token.column)
+        text = token.text[1:-1] if token.kind == "string" else token.text
+        shown = token.text
+        if operator == "~":
+            try:
+                re.compile(text)
+            except re.error as error:
+                raise ExprError("bad regular expression: %s" % error, token.column) from error
+            return text, shown
+        if kind == fields.NUMBER:
+            return _number(text, name, token), shown
+        if kind == fields.FLAGS:
+            try:
+                value = flags_value(text)
+            except ValueError as error:
+                raise ExprError(
+                    str(error), token.column, "flags are letters of FSRPAUEC: SYN-ACK is SA"
+                ) from error
+            return value, flags_text(value) or "''"
+        if kind == fields.STATE:
+            return _state(text, token), text.upper()
+        if kind == fields.ADDRESS:
+            try:
+                return ipaddress.ip_network(text, strict=False), shown
+            except ValueError as error:
+                raise ExprError(
+                    "'%s' is no address" % text, token.column, "like 127.0.0.1, 10.0.0.0/8, ::1"
+                ) from error
+        if kind == fields.OPEN and token.kind == "word":
+            try:
+                return int(text, 0), shown
+            except ValueError:
+                return text, shown
+        return text, shown
+
+
+def _number(text: str, name: str, token: _Token) -> int:
+    try:
+        return int(text, 0)
+    except ValueError as error:
+        raise ExprError(
+            "%s is a number, '%s' is none" % (name, text), token.column, "like 80 or 0x50"
+        ) from error
+
+
+def _state(text: str, token: _Token) -> str:
+    name = text.upper()
+    if name in _STATES:
+        return name
+    import difflib
+
+    close = difflib.get_close_matches(name, list(_STATES), n=2, cutoff=0.6)
+    hint = "did you mean %s?" % " or ".join(close or sorted(_STATES))
+    raise ExprError("'%s' is no TCP state" % text, token.column, hint)
+
+
+def parse(text: str) -> Expr:
+    """The expression in ``text``. Raises ``ExprError`` with the column that is wrong."""
+    if not text.strip():
+        raise ExprError("the expression is empty", 1, "like: port == 80 and flags has S")
+    return _Parser(text).whole()

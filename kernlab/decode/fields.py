@@ -1,0 +1,113 @@
+"""The fields of an event that an expression can name, and what type each has."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+NUMBER, TEXT, FLAGS, STATE, ADDRESS, STACK, OPEN = (
+    "number", "text", "flags", "state", "address", "stack", "open",
+)  # fmt: skip
+
+
+def _many(prefix: str, kind: str, names: str) -> Dict[str, str]:
+    return {prefix + name: kind for name in names.split()}
+
+
+TYPES: Dict[str, str] = {
+    **_many("", NUMBER, "seq cpu guest_ns host_ns v"),
+    **_many("", TEXT, "probe engine"),
+    **_many("task.", NUMBER, "pid"),
+    **_many("task.", TEXT, "comm"),
+    **_many("site.", TEXT, "func file"),
+    **_many("site.", NUMBER, "line"),
+    **_many("packet.", TEXT, "id family proto direction"),
+    **_many("packet.", ADDRESS, "src dst"),
+    **_many("packet.", FLAGS, "flags"),
+    **_many(
+        "packet.", NUMBER,
+        "sport dport seq ack win len ttl ip_id tos urg fragment icmp_type icmp_code",
+    ),
+    **_many("packet.options.", NUMBER, "mss wscale"),
+    **_many("packet.options.", OPEN, "sack_ok sack ts md5 tfo"),
+    **_many("skb.", NUMBER, "len data_len"),
+    **_many("skb.", TEXT, "addr dev sk"),
+    **_many("sock.", TEXT, "addr family protocol ca_state"),
+    **_many("sock.", ADDRESS, "src dst"),
+    **_many("sock.", STATE, "state substate"),
+    **_many("sock.", OPEN, "sock_flags"),
+    **_many(
+        "sock.", NUMBER,
+        "sport dport err err_soft shutdown rcvbuf sndbuf wmem_queued receive_queue backlog_len "
+        "ack_backlog max_ack_backlog lingertime retransmits backoff rto_ms linger2 srtt_us "
+        "snd_una snd_nxt snd_wnd rcv_nxt rcv_wnd copied_seq write_seq snd_cwnd snd_ssthresh "
+        "packets_out retrans_out lost_out sacked_out total_retrans mss_cache rcv_isn snt_isn",
+    ),
+    "stack": STACK,
+}  # fmt: skip
+
+# Short names: groups of paths; the first group that is there at all answers, and within
+# a group any of the values may match ("port" is either side's).
+SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
+    "sport": (("packet.sport",), ("sock.sport",)),
+    "dport": (("packet.dport",), ("sock.dport",)),
+    "port": (("packet.sport", "packet.dport"), ("sock.sport", "sock.dport")),
+    "src": (("packet.src",), ("sock.src",)),
+    "dst": (("packet.dst",), ("sock.dst",)),
+    "addr": (("packet.src", "packet.dst"), ("sock.src", "sock.dst")),
+    "host": (("packet.src", "packet.dst"), ("sock.src", "sock.dst")),
+    "flags": (("packet.flags",),),
+    "ack": (("packet.ack",),),
+    "win": (("packet.win",),),
+    "len": (("packet.len",),),
+    "family": (("packet.family",), ("sock.family",)),
+    "proto": (("packet.proto",), ("sock.protocol",)),
+    "ttl": (("packet.ttl",),),
+    "state": (("sock.state",),),
+    "func": (("site.func",),),
+    "comm": (("task.comm",),),
+    "pid": (("task.pid",),),
+    "dev": (("skb.dev",),),
+    "direction": (("packet.direction",),),
+}
+_OPEN_PREFIXES = ("args.", "packet.options.kind-")
+
+
+def type_of(name: str) -> Optional[str]:
+    """The type of a field or short name; None when there is no such field."""
+    if name in TYPES:
+        return TYPES[name]
+    if name in SHORT:
+        return TYPES[SHORT[name][0][0]]
+    if name.startswith(_OPEN_PREFIXES):
+        return OPEN
+    return None
+
+
+def paths(name: str) -> Sequence[Tuple[str, ...]]:
+    """The groups of paths that a name stands for."""
+    return SHORT.get(name) or ((name,),)
+
+
+def near(name: str) -> List[str]:
+    """Known names that ``name`` may have been meant as."""
+    known = [*SHORT, *TYPES]
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+
+
+def values(event: Mapping[str, Any], name: str) -> List[Any]:
+    """The values an event has for a name; empty when absent."""
+    for group in paths(name):
+        found = [value for value in (_get(event, path) for path in group) if value is not None]
+        if found:
+            return found
+    return []
+
+
+def _get(event: Mapping[str, Any], path: str) -> Any:
+    value: Any = event
+    for step in path.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            return None
+        value = value[step]
+    return value

@@ -1,0 +1,59 @@
+"""Numbers of the wire and of the kernel, and their names."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+# RFC 9293 section 3.1 and RFC 3168 section 6.1: bit 0 (FIN) first. The letters are
+# tshark's and tcpdump's but ACK, which tcpdump writes as a dot.
+FLAG_LETTERS = "FSRPAUEC"
+
+# Written as people say them: SYN-ACK is SA, FIN-ACK is FA, RST-ACK is RA, PSH-ACK is PA.
+_ORDER = (1, 2, 0, 3, 4, 5, 6, 7)
+
+
+def flags_text(flags: int) -> str:
+    """The flag byte (TCP header byte 13) as letters: 0x12 is "SA"; "" when none is set."""
+    return "".join(FLAG_LETTERS[bit] for bit in _ORDER if flags >> bit & 1)
+
+
+def flags_value(text: str) -> int:
+    """The flag byte of letters in any order. Raises ``ValueError`` for other letters."""
+    value = 0
+    for letter in text.upper():
+        bit = FLAG_LETTERS.find(letter)
+        if bit < 0:
+            raise ValueError("'%s' is no TCP flag" % letter)
+        value |= 1 << bit
+    return value
+
+
+# include/net/tcp_states.h
+TCP_STATES: Dict[int, str] = {
+    1: "ESTABLISHED",
+    2: "SYN_SENT",
+    3: "SYN_RECV",
+    4: "FIN_WAIT1",
+    5: "FIN_WAIT2",
+    6: "TIME_WAIT",
+    7: "CLOSE",
+    8: "CLOSE_WAIT",
+    9: "LAST_ACK",
+    10: "LISTEN",
+    11: "CLOSING",
+    12: "NEW_SYN_RECV",
+}
+LISTEN, TIME_WAIT, NEW_SYN_RECV = 10, 6, 12
+
+# include/uapi/linux/in.h
+PROTOCOLS: Dict[int, str] = {
+    1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6",
+    132: "sctp", 136: "udplite", 255: "raw", 262: "mptcp",
+}  # fmt: skip
+TCP, UDP = 6, 17
+
+# enum tcp_ca_state, include/uapi/linux/tcp.h
+CA_STATES: Dict[int, str] = {0: "Open", 1: "Disorder", 2: "CWR", 3: "Recovery", 4: "Loss"}
+
+AF_INET, AF_INET6 = 2, 10
+FAMILIES: Dict[int, str] = {AF_INET: "ipv4", AF_INET6: "ipv6"}

@@ -1,0 +1,115 @@
+"""An skb → what it is and the packet in it.
+
+Which header is valid depends on where the kernel stands; ``site`` says so
+(configs/sites.yaml). Offsets in an skb: include/linux/skbuff.h, struct sk_buff.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from kernlab.decode.layout import Layout, View, read_struct
+from kernlab.decode.memory import Memory, Unreadable, read_to_page_end
+from kernlab.decode.names import flags_text
+from kernlab.decode.packet import packet
+
+HEADER_BYTES = 128  # kept as "raw" in the event
+_UNSET = 0xFFFF  # skb->transport_header before it is set
+
+
+def decode_skb(
+    memory: Memory,
+    layout: Layout,
+    address: int,
+    site: Mapping[str, Any],
+    sock: Optional[Mapping[str, Any]] = None,
+) -> Tuple[Optional[Dict[str, Any]], Optional[Dict[str, Any]]]:
+    """The skb's own fields, and its packet where ``site`` says that a header is valid.
+
+    ``sock`` gives addresses and ports where no header has been built yet.
+    """
+    view = read_struct(memory, layout, "sk_buff", address)
+    if view is None:
+        return None, None
+    skb: Dict[str, Any] = {"addr": "0x%x" % address}
+    for name in ("len", "data_len"):
+        value = view.get(name)
+        if value is not None:
+            skb[name] = value
+    device = _device(memory, layout, view.get("dev"))
+    if device is not None:
+        skb["dev"] = device
+    owner = view.get("sk")
+    if owner:
+        skb["sk"] = "0x%x" % owner
+    header = site.get("header", "none")
+    found: Optional[Dict[str, Any]] = None
+    if header in ("network", "transport"):
+        found = _from_header(memory, view, header == "transport")
+    elif header == "cb":
+        found = _from_cb(layout, view, sock)
+    if found is not None and site.get("direction", "none") != "none":
+        found["direction"] = site["direction"]
+    return skb, found
+
+
+def _device(memory: Memory, layout: Layout, address: Optional[int]) -> Optional[str]:
+    place = layout.field("net_device", "name")
+    if not address or place is None:
+        return None
+    try:
+        raw = memory.read(address + place[0], place[1])
+    except Unreadable:
+        return None  # skb->dev shares its place with a list's links in a socket's queue
+    name = raw.split(b"\0")[0]
+    if not name or any(byte <= 32 or byte == 127 for byte in name):
+        return None  # no interface name: the kernel refuses these (dev_valid_name())
+    return name.decode("utf-8", "replace")
+
+
+def _from_header(memory: Memory, view: View, transport_valid: bool) -> Optional[Dict[str, Any]]:
+    head, data = view.get("head"), view.get("data")
+    length, network = view.get("len"), view.get("network_header")
+    if not head or data is None or length is None or network is None:
+        return None
+    start = head + network
+    # Bytes that belong to the packet from its IP header on, paged data included.
+    actual = data + length - start
+    linear = actual - (view.get("data_len") or 0)
+    try:
+        raw = read_to_page_end(memory, start, max(1, min(HEADER_BYTES, max(linear, 20))))
+    except Unreadable:
+        return None
+    transport = view.get("transport_header") if transport_valid else None
+    offset = None
+    if transport is not None and transport != _UNSET and transport >= network:
+        offset = transport - network
+    found = packet(raw, transport=offset, actual=actual)
+    if found is not None:
+        found["raw"] = base64.b64encode(raw[: max(0, min(len(raw), actual))]).decode("ascii")
+    return found
+
+
+def _from_cb(
+    layout: Layout, view: View, sock: Optional[Mapping[str, Any]]
+) -> Optional[Dict[str, Any]]:
+    """TCP_SKB_CB(skb), include/net/tcp.h: what a segment will say once its header is built."""
+    block = view.bytes("cb")
+    if block is None:
+        return None
+    cb = View(layout, "tcp_skb_cb", block, 0)
+    seq, flags = cb.get("seq"), cb.get("tcp_flags")
+    if seq is None or flags is None:
+        return None
+    found: Dict[str, Any] = {}
+    for name in ("family", "src", "sport", "dst", "dport"):
+        if sock is not None and name in sock:
+            found[name] = sock[name]
+    found.update(proto="tcp", flags=flags_text(flags), seq=seq)
+    if flags & 0x10 and sock is not None and "rcv_nxt" in sock:
+        found["ack"] = sock["rcv_nxt"]
+    length = view.get("len")
+    if length is not None:
+        found["len"] = length
+    return found

@@ -1,0 +1,186 @@
+"""A sock → tuple, state and counters.
+
+``struct sock_common`` is shared by full sockets, request sockets and TIME_WAIT's
+mini-sockets (include/net/sock.h, include/net/inet_timewait_sock.h,
+include/net/request_sock.h). The state is looked at before anything is taken for a
+tcp_sock: a TIME_WAIT sock is too short to be one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+from kernlab.decode.layout import Layout, View, cover, read_struct
+from kernlab.decode.memory import Memory, Unreadable
+from kernlab.decode.names import (
+    AF_INET,
+    AF_INET6,
+    CA_STATES,
+    FAMILIES,
+    LISTEN,
+    NEW_SYN_RECV,
+    PROTOCOLS,
+    TCP,
+    TCP_STATES,
+    TIME_WAIT,
+)
+from kernlab.decode.packet import address_text
+
+_COMMON = tuple(
+    "__sk_common." + name
+    for name in (
+        "skc_daddr", "skc_rcv_saddr", "skc_dport", "skc_num", "skc_family", "skc_state",
+        "skc_v6_daddr", "skc_v6_rcv_saddr", "skc_flags",
+    )
+)  # fmt: skip
+_BLOCK = 2048  # bytes QEMU's gdbstub serves in one packet (half of its PacketSize, in hex)
+
+_PLAIN = (
+    ("sk_err", "err"), ("sk_err_soft", "err_soft"), ("sk_shutdown", "shutdown"),
+    ("sk_rcvbuf", "rcvbuf"), ("sk_sndbuf", "sndbuf"), ("sk_wmem_queued", "wmem_queued"),
+    ("sk_receive_queue.qlen", "receive_queue"), ("sk_backlog.len", "backlog_len"),
+)  # fmt: skip
+_TCP_FIELDS = (
+    "snd_una", "snd_nxt", "snd_wnd", "rcv_nxt", "rcv_wnd", "copied_seq", "write_seq",
+    "snd_cwnd", "snd_ssthresh", "packets_out", "retrans_out", "lost_out", "sacked_out",
+    "total_retrans", "mss_cache",
+)  # fmt: skip
+
+
+def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[str, Any]]:
+    """The socket at ``address``; None when it is no readable INET socket.
+
+    Ports are in host order; src is the local side. ``srtt_us`` in µs (the kernel keeps it
+    times eight), ``rto_ms`` in ms, windows in bytes, ``snd_cwnd`` in segments.
+    """
+    low, high = cover(layout, ["sock", "inet_connection_sock", "tcp_sock"])
+    common = read_struct(memory, layout, "sock", address, _COMMON)
+    if common is None:
+        return None
+    family, state = common.get("__sk_common.skc_family"), common.get("__sk_common.skc_state")
+    if family not in FAMILIES or state is None:
+        return None
+    found: Dict[str, Any] = {"addr": "0x%x" % address, "family": FAMILIES[family]}
+    found.update(_tuple(common, family))
+    if state in (TIME_WAIT, NEW_SYN_RECV):
+        found["protocol"] = "tcp"  # only TCP (and DCCP) have these mini-sockets
+        found["state"] = TCP_STATES[state]
+        found.update(_mini(memory, layout, address, state))
+        return found
+    protocol = _protocol(memory, layout, address)
+    if protocol is not None:
+        found["protocol"] = PROTOCOLS.get(protocol, str(protocol))
+    if protocol == TCP or protocol == 262:
+        found["state"] = TCP_STATES.get(state, str(state))
+    else:
+        high = (layout.span("sock") or (0, 0))[1]
+    try:
+        block = b"".join(
+            memory.read(address + at, min(_BLOCK, high - at)) for at in range(low, high, _BLOCK)
+        )
+    except Unreadable:
+        return found
+    found.update(_full(View(layout, "sock", block, low), state))
+    if protocol == TCP:
+        found.update(_icsk(View(layout, "inet_connection_sock", block, low), layout))
+        if state != LISTEN:
+            found.update(_tcp(View(layout, "tcp_sock", block, low)))
+    return found
+
+
+def _tuple(common: View, family: int) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    v6 = family == AF_INET6
+    names = (("src", "skc_v6_rcv_saddr" if v6 else "skc_rcv_saddr"),
+             ("dst", "skc_v6_daddr" if v6 else "skc_daddr"))  # fmt: skip
+    for key, member in names:
+        raw = common.bytes("__sk_common." + member)
+        if raw is not None:
+            found[key] = address_text(raw)
+    num, dport = common.get("__sk_common.skc_num"), common.network("__sk_common.skc_dport")
+    if num is not None:
+        found["sport"] = num  # host order, unlike skc_dport
+    if dport is not None:
+        found["dport"] = dport
+    return found
+
+
+def _protocol(memory: Memory, layout: Layout, address: int) -> Optional[int]:
+    view = read_struct(memory, layout, "sock", address, ("sk_protocol",))
+    return None if view is None else view.get("sk_protocol")
+
+
+def _mini(memory: Memory, layout: Layout, address: int, state: int) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    if state == TIME_WAIT:
+        view = read_struct(memory, layout, "inet_timewait_sock", address)
+        substate = view.get("tw_substate") if view is not None else None
+        if substate is not None:
+            found["substate"] = TCP_STATES.get(substate, str(substate))
+        view = read_struct(memory, layout, "tcp_timewait_sock", address)
+        pairs = (("tw_rcv_nxt", "rcv_nxt"), ("tw_snd_nxt", "snd_nxt"), ("tw_rcv_wnd", "rcv_wnd"))
+    else:
+        view = read_struct(memory, layout, "tcp_request_sock", address)
+        pairs = (("rcv_isn", "rcv_isn"), ("snt_isn", "snt_isn"), ("rcv_nxt", "rcv_nxt"))
+    for member, key in pairs:
+        value = view.get(member) if view is not None else None
+        if value is not None:
+            found[key] = value
+    return found
+
+
+def _full(view: View, state: int) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    for member, key in _PLAIN:
+        value = view.get(member)
+        if value is not None:
+            found[key] = value
+    if state == LISTEN:
+        for member, key in (("sk_ack_backlog", "ack_backlog"),
+                            ("sk_max_ack_backlog", "max_ack_backlog")):  # fmt: skip
+            value = view.get(member)
+            if value is not None:
+                found[key] = value
+    flags = view.get("__sk_common.skc_flags")
+    if flags is not None:
+        # enum sock_flags, include/net/sock.h: SOCK_DEAD 0, SOCK_DONE 1, SOCK_LINGER 4
+        names = ((0, "DEAD"), (1, "DONE"), (4, "LINGER"))
+        found["sock_flags"] = [name for bit, name in names if flags >> bit & 1]
+        if flags >> 4 & 1:
+            linger = view.get("sk_lingertime")
+            if linger is not None:
+                found["lingertime"] = linger
+    return found
+
+
+def _icsk(view: View, layout: Layout) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    for member, key in (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")):
+        value = view.get(member)
+        if value is not None:
+            found[key] = value
+    state = view.get("icsk_ca_state")
+    if state is not None:
+        found["ca_state"] = CA_STATES.get(state, str(state))
+    rto, hz = view.get("icsk_rto"), layout.constants.get("HZ")
+    if rto is not None and hz:
+        found["rto_ms"] = rto * 1000 // hz
+    return found
+
+
+def _tcp(view: View) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    for name in _TCP_FIELDS:
+        value = view.get(name)
+        if value is not None:
+            found[name] = value
+    srtt = view.get("srtt_us")
+    if srtt is not None:
+        found["srtt_us"] = srtt >> 3
+    linger2 = view.signed("linger2")
+    if linger2:
+        found["linger2"] = linger2
+    return found
+
+
+__all__ = ["AF_INET", "decode_sock"]
