@@ -1,1 +1,1 @@
-"""."""
+"""What the guest boots into: the initramfs, written without root."""

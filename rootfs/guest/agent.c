@@ -371,8 +371,9 @@ static void handle(enum kind kind, uint32_t id, char *payload, size_t length)
 			c->input_ended = 1;
 		break;
 	case SIGNAL:
-		if (c && length == 4 && !c->exited)
-			kill(-c->pid, (int)get32(payload));
+		/* Just forked, it has no group of its own yet: then it is alone. */
+		if (c && length == 4 && !c->exited && kill(-c->pid, (int)get32(payload)) < 0)
+			kill(c->pid, (int)get32(payload));
 		break;
 	case READ:
 		read_file(id, strndupa(payload, length));

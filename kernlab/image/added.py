@@ -1,0 +1,62 @@
+"""``--add PATH[:GUESTPATH]``: a user's own files in the image."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath
+
+from kernlab.errors import BadInput
+from kernlab.image.cpio import Entry, directory, regular, symlink
+
+
+def entries(argument: str) -> tuple[list[Entry], list[Path]]:
+    """The entries of one ``--add``, and the programs among them (their libraries follow).
+
+    Without GUESTPATH an executable goes to /usr/local/bin and anything else to /root.
+    Raises ``BadInput`` naming the option.
+    """
+    host, guest = _split(argument)
+    if not os.path.lexists(host):
+        raise BadInput(f"--add {argument}: {host} does not exist", "", "check the path")
+    if not guest:
+        program = host.is_file() and os.access(host, os.X_OK)
+        guest = f"/usr/local/bin/{host.name}" if program else f"/root/{host.name}"
+    target = PurePosixPath(guest)
+    if not target.is_absolute() or ".." in target.parts or len(target.parts) < 2:
+        raise BadInput(f"--add {argument}: '{guest}' is no place in the guest",
+                       "an absolute path without .. is needed", f"--add {host}:/root/{host.name}")
+    found: list[Entry] = []
+    programs: list[Path] = []
+    _add(host, str(target).lstrip("/"), found, programs, argument)
+    return found, programs
+
+
+def _split(argument: str) -> tuple[Path, str]:
+    if os.path.lexists(Path(argument).expanduser()):
+        return Path(argument).expanduser().absolute(), ""
+    host, _, guest = argument.rpartition(":")
+    return (Path(host).expanduser().absolute(), guest) if host else (Path(argument), "")
+
+
+def _add(host: Path, guest: str, found: list[Entry], programs: list[Path], argument: str) -> None:
+    try:
+        status = host.lstat()
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_ISLNK(status.st_mode) and found:
+            found.append(symlink(guest, os.readlink(host)))
+        elif host.is_dir():
+            found.append(directory(guest, mode if not host.is_symlink() else 0o755))
+            for child in sorted(host.iterdir()):
+                _add(child, f"{guest}/{child.name}", found, programs, argument)
+        elif host.is_file():
+            data = host.read_bytes()
+            found.append(regular(guest, data, stat.S_IMODE(host.stat().st_mode)))
+            if data[:4] == b"\x7fELF":
+                programs.append(host)
+        else:
+            raise BadInput(f"--add {argument}: {host} is neither file nor directory", "",
+                           "leave it out")
+    except OSError as error:
+        raise BadInput(f"--add {argument}: {host} cannot be read", str(error),
+                       "check its permissions") from error
