@@ -31,9 +31,13 @@ class Registers:
     GDB gives 64-bit registers as signed numbers; these are unsigned.
     """
 
-    def __init__(self, frame: Any, rip: Optional[int] = None) -> None:
+    def __init__(self, frame: Any) -> None:
         self._frame = frame
-        self._known: Dict[str, int] = {} if rip is None else {"rip": rip}
+        self._known: Dict[str, int] = {}
+
+    def pretend(self, **values: int) -> None:
+        """Give other values for some registers: those before a detour the vCPU is on."""
+        self._known.update(values)
 
     def __getitem__(self, name: str) -> int:
         value = self._known.get(name)

@@ -75,7 +75,7 @@ class Gdb:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
-            future.set_exception(self._died())
+            future.set_exception(self.died())
         self.records.put(Record("exit", "gdb-exited", None))
 
     def _take(self, line: str) -> None:
@@ -97,7 +97,8 @@ class Gdb:
             return
         self.records.put(record)
 
-    def _died(self) -> WeFailed:
+    def died(self) -> WeFailed:
+        """The error for a GDB that ended unasked, with its last words."""
         said = "\n".join(f"  | {line}" for line in list(self._said)[-12:])
         return WeFailed("GDB died", f"its last words:\n{said or '  | (none)'}",
                         f"read {self._log_path}")
@@ -120,9 +121,9 @@ class Gdb:
             stdin.write(f"{token}{text}\n".encode())
             stdin.flush()
         except (BrokenPipeError, ValueError) as error:
-            raise self._died() from error
+            raise self.died() from error
         if not self._reader.is_alive() and not future.done():
-            raise self._died()
+            raise self.died()
         try:
             record = future.result(timeout)
         except TimeoutError as error:

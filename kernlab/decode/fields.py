@@ -15,7 +15,7 @@ def _many(prefix: str, kind: str, names: str) -> Dict[str, str]:
 
 
 TYPES: Dict[str, str] = {
-    **_many("", NUMBER, "seq cpu guest_ns host_ns v"),
+    **_many("", NUMBER, "cpu guest_ns host_ns v"),
     **_many("", TEXT, "probe engine"),
     **_many("task.", NUMBER, "pid"),
     **_many("task.", TEXT, "comm"),
@@ -57,6 +57,7 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "addr": (("packet.src", "packet.dst"), ("sock.src", "sock.dst")),
     "host": (("packet.src", "packet.dst"), ("sock.src", "sock.dst")),
     "flags": (("packet.flags",),),
+    "seq": (("packet.seq",),),
     "ack": (("packet.ack",),),
     "win": (("packet.win",),),
     "len": (("packet.len",),),

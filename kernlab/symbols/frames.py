@@ -38,6 +38,9 @@ class Symbolizer:
             [program, "-e", str(vmlinux), "-a", "-f", "-i"], stdin=PIPE, stdout=PIPE, stderr=DEVNULL
         )
 
+    def close(self) -> None:
+        self._child.close()
+
     def __enter__(self) -> Symbolizer:
         return self
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from filelock import FileLock
 
 from kernlab.config.paths import arriving_file
 from kernlab.decode.layout import WANTED
-from kernlab.symbols import orc
+from kernlab.symbols import holes, orc
 from kernlab.symbols.dwarf import Dwarf, Function
 from kernlab.symbols.frames import Symbolizer
 from kernlab.symbols.system_map import SystemMap
@@ -69,6 +70,16 @@ class KernelSymbols:
                 with arriving_file(path) as temporary:
                     orc.write(self.files.vmlinux, temporary, has_end, self.map.all)
         return path
+
+    def holes(self) -> dict[str, int] | None:
+        """Unused places of this kernel by name (``kernlab.symbols.holes``), None without any."""
+        path = self.files.directory / "holes.json"
+        if not path.exists():
+            found = holes.find(self.files.vmlinux)
+            with arriving_file(path) as temporary:
+                temporary.write_text(json.dumps(asdict(found) if found else None), "utf-8")
+        places: dict[str, int] | None = json.loads(path.read_text("utf-8"))
+        return places
 
     def functions(self, names: list[str]) -> list[Function]:
         """Each entry of each named function, clones included; unknown names give nothing."""

@@ -1,0 +1,140 @@
+"""Probes that do not cost a flush of QEMU's translation cache.
+
+At a software breakpoint QEMU throws away all translated code, and the guest spends
+some 14 ms translating it anew: under TCG that is nearly all of a stop's cost. At a
+watchpoint it does not. So a probe's entry, where ftrace left a five-byte NOP, becomes a
+call to one shared trampoline, and a hardware watchpoint stops the vCPU when the
+trampoline writes its byte:
+
+    pushfq
+    cli
+ 1: lock bts dword [lock], 0    one vCPU at a time: two watchpoints hit at once
+    jc 1b                       would be reported by QEMU as one
+    mov byte [watch], 1         <- stops here, after the write
+    mov byte [lock], 0
+    popfq
+    ret
+
+Interrupts are off in between, because a probed function run by an interrupt would wait
+for the lock its own vCPU holds. No register changes but the flags, which a function's
+caller does not expect to keep. At the stop, above the flags on the stack, lies the
+return address into the probed function: that tells which probe it is.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Callable, Dict, List, Optional
+
+import gdb
+
+from gdb_scripts.inferior import InferiorMemory, Registers
+from kernlab.decode.memory import Unreadable
+
+# arch/x86/include/asm/nops.h: the five-byte NOPs that ftrace leaves at a function's entry.
+NOPS = frozenset((b"\x0f\x1f\x44\x00\x00", b"\x66\x66\x66\x66\x90"))
+_CALL = 0xE8
+
+
+def code(lock: int, watch: int) -> bytes:
+    """The trampoline's machine code. Both addresses are in the top 2 GiB (disp32)."""
+    low, seen = struct.pack("<I", lock & 0xFFFFFFFF), struct.pack("<I", watch & 0xFFFFFFFF)
+    return (
+        b"\x9c\xfa"
+        + b"\xf0\x0f\xba\x2c\x25" + low + b"\x00"
+        + b"\x72\xf4"
+        + b"\xc6\x04\x25" + seen + b"\x01"
+        + b"\xc6\x04\x25" + low + b"\x00"
+        + b"\x9d\xc3"
+    )  # fmt: skip
+
+
+STOPPED_AT = 22  # offset of the instruction after the watched write
+
+
+class _Watch(gdb.Breakpoint):  # type: ignore[misc]
+    def __init__(self, address: int, hit: Callable[[], bool]) -> None:
+        super().__init__(
+            "*(unsigned char *)0x%x" % address, gdb.BP_WATCHPOINT, gdb.WP_ACCESS, internal=True
+        )
+        self.silent = True
+        self._hit = hit
+
+    def stop(self) -> bool:
+        return self._hit()
+
+
+class Trampoline:
+    """One trampoline in the guest, and the probes that go through it."""
+
+    def __init__(
+        self, memory: InferiorMemory, place: Dict[str, int],
+        on_hit: Callable[[Dict[str, Any], Registers], bool],
+    ) -> None:
+        self._memory = memory
+        self._code = place["code"]
+        self._on_hit = on_hit
+        self._probes: Dict[int, Dict[str, Any]] = {}
+        self._saved: Dict[int, bytes] = {}
+        self._inferior = gdb.selected_inferior()
+        content = code(place["lock"], place["watch"])
+        before = memory.read(self._code, len(content))
+        if len(set(before)) != 1:
+            raise Unreadable("the place for the trampoline is in use")
+        self._inferior.write_memory(place["lock"], b"\0")
+        self._inferior.write_memory(self._code, content)
+        self._watch: Optional[_Watch] = _Watch(place["watch"], self._stopped)
+
+    def plant(self, what: Dict[str, Any]) -> bool:
+        """Lead the entry of a probe through here; False when its entry is no NOP.
+
+        ftrace uses that place too: where it has put a call of its own (a kprobe or a
+        function tracer in the guest), it is left alone.
+        """
+        address: int = what["address"]
+        try:
+            before = self._memory.read(address, 5)
+        except Unreadable:
+            return False
+        if before not in NOPS:
+            return False
+        jump = struct.pack("<Bi", _CALL, self._code - (address + 5))
+        self._inferior.write_memory(address, jump)
+        self._saved[address] = before
+        self._probes[address] = what
+        return True
+
+    def _stopped(self) -> bool:
+        registers = Registers(gdb.selected_frame())
+        if registers["rip"] != self._code + STOPPED_AT:
+            return False  # somebody else's access to the byte: a debugger's, not a hit
+        sp = registers["rsp"]
+        address = int.from_bytes(self._memory.read(sp + 8, 8), "little") - 5
+        what = self._probes.get(address)
+        if what is None:
+            return False
+        registers.pretend(rip=address, rsp=sp + 16)
+        return self._on_hit(what, registers)
+
+    def remove(self) -> None:
+        """Put the NOPs back. The code stays: a vCPU may be in it."""
+        for address, before in self._saved.items():
+            self._inferior.write_memory(address, before)
+        self._saved.clear()
+        if self._watch is not None:
+            self._watch.delete()
+            self._watch = None
+
+
+def plant(
+    memory: InferiorMemory, place: Optional[Dict[str, int]], probes: List[Dict[str, Any]],
+    on_hit: Callable[[Dict[str, Any], Registers], bool],
+) -> "tuple[Optional[Trampoline], List[Dict[str, Any]]]":
+    """Plant what can be planted; the trampoline and the probes that are left over."""
+    if place is None:
+        return None, probes
+    try:
+        trampoline = Trampoline(memory, place, on_hit)
+    except (Unreadable, gdb.error):
+        return None, probes
+    return trampoline, [what for what in probes if not trampoline.plant(what)]

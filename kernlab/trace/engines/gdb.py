@@ -1,0 +1,205 @@
+"""Engine ``gdb``: stops the guest at each hit, sees everything.
+
+The host's half: starts GDB while the guest boots, attaches it, hands it the plan, and
+turns the lines it sends into events. The inner half is gdb_scripts.probes.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kernlab.config.paths import python_path
+from kernlab.debugger.mi import Gdb, GdbError
+from kernlab.errors import KernlabError, WeFailed
+from kernlab.record.event import VERSION
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.trace.plan import Plan
+
+_ATTACH = 30.0
+_STOP = 20.0
+
+
+class GdbEngine:
+    """One plan on one machine. Use as a context manager: it ends GDB whatever happens."""
+
+    name = "gdb"
+
+    def __init__(self, plan: Plan, symbols: KernelSymbols, log: Path, sockets: Path) -> None:
+        self._plan = plan
+        self._symbols = symbols
+        self._sockets = sockets
+        self._running = False
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._gdb = Gdb(log)
+        self._symbolizer = symbols.symbolizer()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._seq = 0
+        self.filtered_here = 0
+
+    def prepare(self) -> None:
+        """What needs no guest: GDB's settings, and the plan's file."""
+        path = [str(entry) for entry in python_path()]
+        self._gdb.command("-gdb-set mi-async on", _ATTACH)
+        self._gdb.command("-gdb-set architecture i386:x86-64", _ATTACH)
+        self._gdb.console(f"python import sys; sys.dont_write_bytecode = True; sys.path[:0] = {path!r}",
+                          _ATTACH)  # fmt: skip
+        self._gdb.console("python from gdb_scripts import probes", _ATTACH)
+        events = self._sockets / "events.sock"
+        self._listener.bind(str(events))
+        self._listener.listen(1)
+        self._listener.settimeout(_ATTACH)
+        where = self._plan.where
+        on_host = where is not None and "stack" in where.fields()
+        request = self._plan.request
+        holes = self._symbols.holes()
+        data = {
+            "layout": self._symbols.layout(),
+            "orc": str(self._symbols.orc()),
+            "stack": request.stack,
+            "where": request.where if where is not None and not on_host else None,
+            # With a filter on the stack the host counts: names are known only there.
+            "count": None if on_host else request.count,
+            "events": str(events),
+            "trampoline": holes,
+            "probes": [probe.as_data() for probe in self._plan.probes],
+        }
+        (self._sockets / "plan.json").write_text(json.dumps(data), "utf-8")
+
+    def arm(self, gdb_socket: Path) -> None:
+        """Attach to the guest (it stops), set the probes, let it run."""
+        self._gdb.command(f"-target-select remote {gdb_socket}", _ATTACH)
+        plan = str(self._sockets / "plan.json")
+        self._gdb.console(f"python probes.arm({plan!r})", _ATTACH)
+        connection, _ = self._listener.accept()
+        threading.Thread(target=self._read, args=(connection,), name="events", daemon=True).start()
+        self._drain_records()
+        self._continue()
+
+    def _continue(self) -> None:
+        self._running = True
+        self._gdb.command("-exec-continue", _ATTACH)
+
+    def _drain_records(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._gdb.records.get_nowait()
+
+    def _read(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb", buffering=1 << 16) as file:
+            for line in file:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    # -- while it runs ------------------------------------------------------
+
+    def events(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """The events that come within the next ``seconds``; returns when there are none."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                line = self._lines.get(timeout=left)
+            except queue.Empty:
+                return
+            if line is None:
+                return
+            event = self._event(json.loads(line))
+            if event is not None:
+                yield event
+
+    def _event(self, data: dict[str, Any]) -> dict[str, Any] | None:
+        pcs = data.pop("pcs")
+        stack = self._symbolizer.stack([(pc, exact) for pc, exact in pcs])
+        event: dict[str, Any] = {"v": VERSION, "seq": self._seq + 1, "engine": self.name}
+        for key in ("probe", "cpu", "task", "guest_ns"):
+            if key in data:
+                event[key] = data.pop(key)
+        event["host_ns"] = time.time_ns()
+        event.update(data)
+        if self._plan.request.stack:
+            event["stack"] = stack[: self._plan.request.stack]
+        where = self._plan.where
+        if where is not None and "stack" in where.fields():
+            if where.evaluate({**event, "stack": stack}) is not True:
+                self.filtered_here += 1
+                return None
+        self._seq += 1
+        return event
+
+    def ended(self) -> bool:
+        """Whether GDB stopped the guest for good: the count is reached. Raises ``WeFailed``
+        when GDB died. A stop that is no probe's is passed over."""
+        with suppress(queue.Empty):
+            while True:
+                record = self._gdb.records.get_nowait()
+                if record.kind == "exit":
+                    raise self._gdb.died()
+                if record.message == "stopped":
+                    self._running = False
+                    reason = (record.payload or {}).get("reason", "")
+                    if reason in ("exited", "exited-normally", "exited-signalled"):
+                        return True
+                    if self._count_reached():
+                        return True
+                    self._continue()
+        return False
+
+    def _count_reached(self) -> bool:
+        count = self._plan.request.count
+        if count is None:
+            return False
+        self._gdb.console("python gdb.set_convenience_variable('kl_sent', probes.sent())", _STOP)
+        value = self._gdb.command("-data-evaluate-expression $kl_sent", _STOP)
+        return int(value["value"]) >= count
+
+    def finish(self) -> dict[str, int]:
+        """Stop the guest, remove the probes, detach: the guest runs on. What was counted."""
+        said = {"hits": 0, "filtered": 0, "sent": 0, "breakpoints": 0}
+        if not self._gdb.alive():
+            return said
+        try:
+            if self._running:
+                self._gdb.command("-exec-interrupt", _STOP)
+                self._wait_stopped()
+            result = self._sockets / "counted.json"
+            self._gdb.console(f"python probes.disarm({str(result)!r})", _STOP)
+            said = json.loads(result.read_text("utf-8"))
+            self._gdb.command("-target-detach", _STOP)
+        except GdbError:
+            pass  # the guest is gone: there is nothing to remove the probes from
+        said["filtered"] += self.filtered_here
+        return said
+
+    def _wait_stopped(self) -> None:
+        deadline = time.monotonic() + _STOP
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                record = self._gdb.records.get(timeout=left)
+            except queue.Empty:
+                break
+            if record.kind == "exit":
+                raise self._gdb.died()
+            if record.message == "stopped":
+                self._running = False
+                return
+        raise WeFailed("the guest did not stop for GDB", f"waited {_STOP:g} s", "kernlab stop --all")
+
+    def close(self) -> None:
+        for thing in (self._gdb, self._symbolizer, self._listener):
+            with suppress(KernlabError, OSError):
+                thing.close()
+
+    def __enter__(self) -> GdbEngine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 where: TracebackType | None) -> None:  # fmt: skip
+        self.close()
