@@ -65,6 +65,9 @@ class Tracer:
         self.sent += 1
         return self.count is not None and self.sent >= self.count
 
+    def close(self) -> None:
+        self._socket.close()
+
     def _event(self, what: Dict[str, Any], registers: Registers) -> Dict[str, Any]:
         """Everything but the stack; what cannot be read is absent."""
         kernel = self.kernel
@@ -157,6 +160,7 @@ def disarm(path: str) -> None:
         said["breakpoints"] += len(tracer.breakpoints)
         for probe in tracer.breakpoints:
             probe.delete()
+        tracer.close()
         for key in ("hits", "filtered", "sent"):
             said[key] += getattr(tracer, key)
     _armed.clear()

@@ -1,1 +1,1 @@
-"""."""
+"""Draws a record: on a terminal, as a capture. Runs nothing."""

@@ -129,11 +129,14 @@ class Machine:
 
     # -- boot ---------------------------------------------------------------
 
-    def wait_ready(self) -> BootTimes:
-        """Return when the guest takes commands; raise ``MachineFailed`` when it never will."""
+    def wait_ready(self, silent_wall: float = SILENT_WALL) -> BootTimes:
+        """Return when the guest takes commands; raise ``MachineFailed`` when it never will.
+
+        ``silent_wall``: seconds between two signs of life after which it is called hung.
+        """
         stage = "the kernel"
         init = 0.0
-        silent = _Silence(self.child.pid)
+        silent = _Silence(self.child.pid, silent_wall)
         while True:
             try:
                 news = self._news.get(timeout=0.25)
@@ -212,7 +215,8 @@ class Machine:
 class _Silence:
     """How long a machine has given no sign of life, in wall and in CPU seconds."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, wall: float) -> None:
+        self._wall = wall
         self._process: psutil.Process | None = None
         with suppress(psutil.Error):
             self._process = psutil.Process(pid)
@@ -230,7 +234,7 @@ class _Silence:
         self._cpu_mark = self._cpu()
 
     def too_long(self) -> bool:
-        if time.monotonic() - self._wall_mark > SILENT_WALL:
+        if time.monotonic() - self._wall_mark > self._wall:
             return True
         return self._cpu() - self._cpu_mark > SILENT_CPU
 

@@ -36,8 +36,8 @@ def command_line(spec: MachineSpec) -> str:
 
     ``nokaslr``: symbols in vmlinux are the addresses in the guest. ``panic=-1``:
     reboot at once on a panic, which ``-no-reboot`` turns into QEMU's exit. Stall
-    warnings are off because a vCPU held by a debugger is no stall. ``quiet``:
-    each line on the emulated UART costs the guest about a millisecond under TCG;
+    warnings are off because a vCPU held by a debugger is no stall.
+    Each line on the emulated UART costs the guest about a millisecond under TCG;
     ``loglevel=4`` keeps warnings, errors and panics.
     """
     words = [
@@ -47,6 +47,7 @@ def command_line(spec: MachineSpec) -> str:
         "loglevel=4",
         "rcupdate.rcu_cpu_stall_suppress=1",
         "tsc=reliable",
+        "dummy.numdummies=0",
         *spec.append,
     ]
     return " ".join(words)

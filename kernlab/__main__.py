@@ -1,0 +1,5 @@
+"""``python -m kernlab``."""
+
+from kernlab.cli.main import main
+
+main()

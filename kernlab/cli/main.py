@@ -1,0 +1,163 @@
+"""The door: finds a command's module, runs it, and turns every error into words and a status."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from kernlab import __version__
+from kernlab.errors import KernlabError
+
+try:  # typer 0.16 and later bring their own copy of click
+    from typer import _click as click  # type: ignore[attr-defined, unused-ignore]
+except ImportError:
+    import click  # type: ignore[no-redef, unused-ignore]
+
+# Command → module and one line of help, so that `kernlab --help` imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "trace": ("trace", "Show packets, sockets and call stacks as they pass a function"),
+    "boot": ("boot", "Boot the guest, its console in this terminal"),
+    "run": ("run", "Boot, run a command in the guest, end with its status"),
+    "fetch": ("fetch", "Fetch a kernel's source tree, verified"),
+    "build": ("build", "Build a kernel (cached)"),
+    "image": ("image", "Assemble a guest image (cached)"),
+    "show": ("show", "Show a run's events again, filtered"),
+    "ps": ("machines", "List running machines"),
+    "stop": ("machines", "Stop machines"),
+    "clean": ("clean", "Free disk, by kind"),
+    "config": ("config", "Schemas for editors"),
+    "bench": ("bench", "Measure engines side by side on one guest"),
+}
+
+
+class _Lazy(TyperGroup):
+    """Imports a command's module when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        if _only_help(ctx, cmd_name):
+            return _stub(cmd_name)
+        module = importlib.import_module(f"kernlab.cli.{COMMANDS[cmd_name][0]}")
+        app: typer.Typer = module.app
+        group = typer.main.get_command(app)
+        if isinstance(group, TyperGroup) and cmd_name in group.commands and cmd_name != "config":
+            return group.commands[cmd_name]
+        group.name = cmd_name
+        return group
+
+
+def _only_help(ctx: Any, name: str) -> bool:
+    """Whether the group's own help is drawn: then a name and a line are enough."""
+    return name not in sys.argv
+
+
+def _stub(name: str) -> Any:
+    app = typer.Typer(add_completion=False)
+    app.command(name, help=COMMANDS[name][1])(lambda: None)
+    return typer.main.get_command(app)
+
+
+app = typer.Typer(
+    cls=_Lazy, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 done, 1 verdict failed, 2 bad input, 3 the host lacks something, "
+    "4 the machine failed, 130 interrupted.",
+)  # fmt: skip
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"kernlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show the commands kernlab runs."),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True,
+                                 help="Show the version."),
+) -> None:
+    """A lab for the Linux network stack: build a 5.x kernel, boot it, watch packets, sockets
+    and call stacks pass a function.
+
+    Try: kernlab trace tcp_v4_rcv
+    """
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line and exit. No traceback reaches a user."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    failed = 125 if "run" in sys.argv[1:2] else None
+    try:
+        status = app(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except KernlabError as error:
+        _show(error)
+        sys.exit(failed or error.exit_status)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(failed or 2)
+    except BrokenPipeError:
+        # The reader of our output went away (head): nothing to say, and nobody to say it to.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        _bug(error)
+        sys.exit(failed or 4)
+
+
+def _show(error: KernlabError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text("error: ", "bold red").append_text(Text(error.what, "bold")))
+    if error.why:
+        console.print(Text(error.why))
+    if error.next_step:
+        console.print(Text("next: ", "bold").append_text(Text(error.next_step, "cyan")))
+
+
+def _bug(error: BaseException) -> None:
+    """An error nobody foresaw: its traceback goes to a file, and the user is told where."""
+    import traceback
+
+    from kernlab.config.paths import home
+
+    where = "nowhere: the home directory cannot be written"
+    with suppress(OSError):
+        path = home() / f"crash-{time.strftime('%Y%m%d-%H%M%S')}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(" ".join(sys.argv) + "\n" + "".join(traceback.format_exception(error)))
+        where = str(path)
+    _show(KernlabError(f"kernlab has a bug: {type(error).__name__}: {error}",
+                       f"what happened is in {where}", "report it with that file"))

@@ -1,0 +1,90 @@
+"""What is made on the way: source → kernel, image, machine. No room calls another's build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kernlab.progress import Finished, Reporter, Started, quiet
+
+if TYPE_CHECKING:
+    from kernlab.image.model import Image, ImageRequest
+    from kernlab.kernel.model import BuildRequest, Kernel
+    from kernlab.record.rundir import RunDir
+    from kernlab.symbols.kernel import KernelSymbols
+    from kernlab.vm.machine import Machine
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """What a user may choose of a machine. ``memory`` in MiB."""
+
+    cpus: int = 2
+    memory: int = 512
+    gdb_port: int | None = None
+    wait: bool = False
+    append: tuple[str, ...] = ()
+
+
+def kernel_for(request: BuildRequest, report: Reporter) -> Kernel:
+    """The kernel asked for, fetched and built when it is not there yet."""
+    from kernlab.kernel.build import build
+
+    return build(request, report)
+
+
+def image_for(request: ImageRequest, report: Reporter) -> Image:
+    """The image asked for, assembled when it is not there yet."""
+    from kernlab.image.busybox import build
+
+    return build(request, report)
+
+
+def symbols_for(kernel: Kernel) -> KernelSymbols:
+    """Names and addresses of a built kernel."""
+    from kernlab.symbols.kernel import KernelFiles, KernelSymbols
+
+    return KernelSymbols(
+        KernelFiles(kernel.path, kernel.vmlinux, kernel.system_map, kernel.config, kernel.source)
+    )
+
+
+@contextmanager
+def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptions,
+                report: Reporter = quiet) -> Iterator[Machine]:  # fmt: skip
+    """A machine for a run, started and not yet ready; ended with the block."""
+    from kernlab.vm.accel import accelerator
+    from kernlab.vm.machine import start
+    from kernlab.vm.spec import MachineSpec
+
+    spec = MachineSpec(
+        bzimage=kernel.bzimage, initramfs=image.initramfs, share=run.share,
+        console_log=run.console_log, cpus=options.cpus, memory=options.memory,
+        gdb_port=options.gdb_port, wait=options.wait, append=options.append,
+        accelerator=accelerator(kernel.bzimage, image.initramfs, report),
+    )  # fmt: skip
+    run.resolved(kernel=kernel.key, release=kernel.release, source=str(kernel.source),
+                 image=image.key, accelerator=spec.accelerator)
+    try:
+        with start(spec, run.sockets()) as machine:
+            run.resolved(qemu=machine.child.pid, argv=list(machine.argv))
+            yield machine
+    finally:
+        run.remove_sockets()
+
+
+def wait_ready(machine: Machine, report: Reporter) -> None:
+    """Wait for a machine's boot, with progress. Raises ``MachineFailed``."""
+    report(Started("boot the guest"))
+    times = machine.wait_ready()
+    report(Finished("boot the guest", f"{times.ready:.1f} s"))
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file a command line named, for run.json."""
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()

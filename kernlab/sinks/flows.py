@@ -1,0 +1,72 @@
+"""Connections in a stream of events: who is who, and sequence numbers from 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Endpoint = tuple[str, int]
+
+
+@dataclass
+class Flow:
+    """One connection. ``client`` sent the first SYN, or the first segment seen."""
+
+    number: int
+    client: Endpoint
+    server: Endpoint
+    base: dict[Endpoint, int] = field(default_factory=dict)
+    segments: dict[Endpoint, int] = field(default_factory=dict)
+    reset: bool = False
+    closing: int = 0
+
+    def relative(self, sender: Endpoint, value: int) -> int | None:
+        """A sequence number of ``sender``'s side counted from its first one, modulo 2^32."""
+        base = self.base.get(sender)
+        return None if base is None else (value - base) & 0xFFFFFFFF
+
+
+class Flows:
+    """All connections seen so far."""
+
+    def __init__(self) -> None:
+        self.all: list[Flow] = []
+        self._open: dict[frozenset[Endpoint], Flow] = {}
+
+    def take(self, packet: Mapping[str, Any]) -> tuple[Flow, bool] | None:
+        """The packet's connection, and whether its sender is the client; None without ports."""
+        try:
+            sender = (str(packet["src"]), int(packet["sport"]))
+            receiver = (str(packet["dst"]), int(packet["dport"]))
+        except KeyError:
+            return None
+        key = frozenset((sender, receiver))
+        flags = str(packet.get("flags", ""))
+        flow = self._open.get(key)
+        opening = "S" in flags and "A" not in flags
+        if flow is None or (opening and self._is_new(flow, sender, packet)):
+            back = "S" in flags and "A" in flags
+            client, server = (receiver, sender) if back else (sender, receiver)
+            flow = Flow(len(self.all) + 1, client, server)
+            self.all.append(flow)
+            self._open[key] = flow
+        self._learn(flow, sender, receiver, flags, packet)
+        return flow, sender == flow.client
+
+    @staticmethod
+    def _is_new(flow: Flow, sender: Endpoint, packet: Mapping[str, Any]) -> bool:
+        """A SYN with another sequence number on a known tuple is another connection."""
+        return flow.base.get(sender) not in (None, packet.get("seq"))
+
+    @staticmethod
+    def _learn(flow: Flow, sender: Endpoint, receiver: Endpoint, flags: str,
+               packet: Mapping[str, Any]) -> None:  # fmt: skip
+        flow.segments[sender] = flow.segments.get(sender, 0) + 1
+        flow.reset = flow.reset or "R" in flags
+        seq, ack = packet.get("seq"), packet.get("ack")
+        if isinstance(seq, int) and "R" not in flags:
+            first = seq if "S" in flags else (seq - 1) & 0xFFFFFFFF
+            flow.base.setdefault(sender, first)
+        if isinstance(ack, int) and "A" in flags:
+            flow.base.setdefault(receiver, (ack - 1) & 0xFFFFFFFF)

@@ -1,0 +1,234 @@
+"""Events for human eyes: one line a packet, the stack under it.
+
+    #  time      conn  flags      seq           ack  win    state
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kernlab.sinks.flows import Flow, Flows
+from kernlab.sinks.fold import fold
+
+StackStyle = Literal["fold", "full", "none"]
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+_WORDS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "PSH", "A": "ACK", "U": "URG", "E": "ECE",
+          "C": "CWR"}  # fmt: skip
+_WIDE = 110
+
+
+def safe(text: object) -> str:
+    """A guest's text with nothing in it that a terminal would act on."""
+    return _UNSAFE.sub("?", str(text))
+
+
+def _flag_style(flags: str) -> str:
+    if "R" in flags:
+        return "bold red"
+    if "S" in flags:
+        return "bold green"
+    if "F" in flags:
+        return "bold yellow"
+    return "bold cyan" if "P" in flags else "cyan"
+
+
+class TraceView:
+    """Draws a stream of events on ``console``; remembers what it needs of earlier ones."""
+
+    def __init__(self, console: Console, stack: StackStyle = "fold", several: bool = False) -> None:
+        self._console = console
+        self._stack = stack
+        self._several = several  # more than one probe: each line says which
+        self._flows = Flows()
+        self._first_ns: int | None = None
+        self._ascii = not (console.encoding or "").lower().startswith("utf")
+        self._wide = console.width >= _WIDE
+
+    def _sign(self, fancy: str, plain: str) -> str:
+        return plain if self._ascii else fancy
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Draw one event."""
+        packet = event.get("packet") or {}
+        taken = self._flows.take(packet) if packet else None
+        flow, from_client = taken if taken else (None, True)
+        if flow is not None and sum(flow.segments.values()) == 1:
+            self._connection(flow)
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append(f"{event.get('seq', 0):>4} ", "dim")
+        line.append(f"{self._time(event):>9}  ", "dim")
+        if flow is not None:
+            self._packet(line, packet, flow, from_client)
+        elif packet:
+            self._other(line, packet)
+        else:
+            self._arguments(line, event)
+        state = (event.get("sock") or {}).get("state")
+        if state:
+            line.append("  ")
+            line.append(safe(state), "magenta")
+        if self._several:
+            line.append(f"  {safe(event.get('probe', ''))}", "blue")
+        if self._wide:
+            self._extras(line, event, packet, flow, from_client)
+        self._console.print(line, soft_wrap=False)
+        self._draw_stack(event)
+
+    def _time(self, event: Mapping[str, Any]) -> str:
+        now = event.get("guest_ns")
+        if not isinstance(now, int):
+            return ""
+        if self._first_ns is None:
+            self._first_ns = now
+        return f"+{(now - self._first_ns) / 1e6:.0f} ms"
+
+    def _connection(self, flow: Flow) -> None:
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append(self._sign("┌─ ", "-- "), "dim")
+        line.append(f"connection {flow.number}  ", "bold")
+        line.append(f"{flow.client[0]}:{flow.client[1]}")
+        line.append(self._sign("  ⇄  ", "  <->  "), "dim")
+        line.append(f"{flow.server[0]}:{flow.server[1]}")
+        line.append("   client", "dim")
+        line.append(self._sign(" → ", " > "), "dim")
+        line.append("server", "dim")
+        self._console.print(line)
+
+    def _packet(self, line: Text, packet: Mapping[str, Any], flow: Flow, from_client: bool) -> None:
+        arrow = self._sign("→" if from_client else "←", ">" if from_client else "<")
+        line.append(f"{flow.number}{arrow} ", "bold" if from_client else "bold blue")
+        flags = str(packet.get("flags", ""))
+        if packet.get("proto") != "tcp":
+            line.append(f"{safe(packet.get('proto', '?')).upper():<8}", "cyan")
+            line.append(f"len {packet.get('len', 0)}")
+            return
+        words = " ".join(_WORDS[letter] for letter in flags) or "none"
+        line.append(f"{words:<8}", _flag_style(flags))
+        sender, receiver = (flow.client, flow.server) if from_client else (flow.server, flow.client)
+        seq, ack = packet.get("seq"), packet.get("ack")
+        relative = flow.relative(sender, seq) if isinstance(seq, int) else None
+        line.append(f" seq {_number(relative, seq):<7}")
+        length = packet.get("len")
+        line.append(f"len {length:<6}" if length else " " * 10, "bold" if length else "")
+        if "A" in flags and isinstance(ack, int):
+            line.append(f"ack {_number(flow.relative(receiver, ack), ack):<7}")
+        else:
+            line.append(" " * 11)
+        line.append(f"win {packet.get('win', '-'):<5}", "dim")
+
+    def _extras(self, line: Text, event: Mapping[str, Any], packet: Mapping[str, Any],
+                flow: Flow | None, from_client: bool) -> None:  # fmt: skip
+        sock = event.get("sock") or {}
+        if "snd_cwnd" in sock:
+            line.append(f"  cwnd {sock['snd_cwnd']}", "dim")
+            flight = (sock.get("snd_nxt", 0) - sock.get("snd_una", 0)) & 0xFFFFFFFF
+            line.append(f" in flight {flight}", "dim")
+        options = packet.get("options") or {}
+        shown = [f"{name} {options[name]}" for name in ("mss", "wscale") if name in options]
+        shown += [word for name, word in (("sack_ok", "sackOK"), ("sack", "SACK"), ("ts", "TS"))
+                  if name in options]  # fmt: skip
+        if shown and "S" in str(packet.get("flags", "")):
+            line.append("  <" + ", ".join(shown) + ">", "dim")
+        task = event.get("task")
+        if task:
+            line.append(f"  cpu{event.get('cpu')} {safe(task['comm'])}/{task['pid']}", "dim")
+
+    @staticmethod
+    def _other(line: Text, packet: Mapping[str, Any]) -> None:
+        line.append(f"{safe(packet.get('proto', '?')).upper():<8}", "cyan")
+        line.append(f"{safe(packet.get('src', '?'))} > {safe(packet.get('dst', '?'))}")
+
+    @staticmethod
+    def _arguments(line: Text, event: Mapping[str, Any]) -> None:
+        line.append(safe(event.get("probe", "?")), "bold")
+        sock = event.get("sock") or {}
+        if "sport" in sock:
+            line.append(f"  {safe(sock.get('src'))}:{sock['sport']} > "
+                        f"{safe(sock.get('dst'))}:{sock.get('dport')}")
+        else:
+            for name, value in (event.get("args") or {}).items():
+                line.append(f"  {safe(name)}={safe(value)}", "dim")
+
+    def _draw_stack(self, event: Mapping[str, Any]) -> None:
+        stack = event.get("stack") or []
+        if not stack or self._stack == "none":
+            return
+        if self._stack == "full":
+            self._full(stack)
+            return
+        indent = " " * 16
+        arrow = self._sign(" ← ", " < ")
+        pieces: list[Text] = []
+        for part in fold(stack):
+            if part.kind == "func":
+                style = "bold" if not pieces else ""
+                pieces.append(Text(safe(part.text), style))
+            elif part.kind == "mark":
+                pieces.append(Text(self._sign(f"╱{part.text}╱", f"/{part.text}/"), "yellow"))
+            else:
+                pieces.append(Text(self._sign(f"⋯{part.text}", f"..{part.text}"), "dim"))
+        self._flow_text(pieces, arrow, indent)
+
+    def _flow_text(self, pieces: list[Text], arrow: str, indent: str) -> None:
+        """Pieces joined by arrows, broken between pieces at the console's width."""
+        line, width = Text(indent), self._console.width
+        for index, piece in enumerate(pieces):
+            joint = arrow if index else ""
+            if index and len(line) + len(joint) + len(piece) > width:
+                self._console.print(line, soft_wrap=True)
+                line = Text(indent)
+                joint = arrow.lstrip()
+            line.append(joint, "dim")
+            line.append_text(piece)
+        self._console.print(line, soft_wrap=True)
+
+    def _full(self, stack: list[Mapping[str, Any]]) -> None:
+        for number, frame in enumerate(stack):
+            line = Text(" " * 12, no_wrap=True, overflow="ellipsis")
+            line.append(f"#{number:<3}", "dim")
+            line.append(safe(frame.get("func", "?")), "bold" if number == 0 else "")
+            if frame.get("inlined"):
+                line.append(" (inlined)", "dim")
+            if frame.get("file"):
+                line.append(f"  {safe(frame['file'])}:{frame.get('line', '?')}", "dim")
+            self._console.print(line)
+
+    def summary(self, facts: Mapping[str, str]) -> None:
+        """What was seen, connection by connection, and the facts given."""
+        self._console.print()
+        if self._flows.all:
+            table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+            for name in ("conn", "client", "server"):
+                table.add_column(name, no_wrap=True)
+            table.add_column(self._sign("→", ">"), justify="right")
+            table.add_column(self._sign("←", "<"), justify="right")
+            table.add_column("")
+            for flow in self._flows.all[:20]:
+                table.add_row(
+                    str(flow.number), f"{flow.client[0]}:{flow.client[1]}",
+                    f"{flow.server[0]}:{flow.server[1]}",
+                    str(flow.segments.get(flow.client, 0)), str(flow.segments.get(flow.server, 0)),
+                    Text("RST", "bold red") if flow.reset else "",
+                )  # fmt: skip
+            self._console.print(table)
+            if len(self._flows.all) > 20:
+                self._console.print(f"and {len(self._flows.all) - 20} more connections", style="dim")
+        for name, value in facts.items():
+            line = Text()
+            line.append(f"{name:<10}", "dim")
+            line.append(value)
+            self._console.print(line, soft_wrap=True)
+
+
+def _number(relative: int | None, absolute: object) -> str:
+    """A relative number while it is near its start, the absolute one otherwise."""
+    if relative is None or relative >= 1 << 31:
+        return str(absolute)
+    return str(relative)

@@ -1,0 +1,173 @@
+"""One trace from end to end: machine, capture, engine, workload, events."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernlab.errors import MachineFailed
+from kernlab.image.model import Image
+from kernlab.kernel.model import Kernel
+from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
+from kernlab.progress import Finished, Reporter, Said, Started
+from kernlab.record.rundir import RunDir
+from kernlab.record.store import EventWriter
+from kernlab.sinks.pcapng import read
+from kernlab.trace import workloads
+from kernlab.trace.capture import capturing
+from kernlab.trace.engines.gdb import GdbEngine
+from kernlab.trace.plan import Plan, TraceRequest, make
+from kernlab.vm.machine import Machine
+
+_TURN = 0.1  # seconds to wait for events before looking at the rest of the world
+_ANSWER = 20.0
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Outcome:
+    """How a trace ended. ``reason``: count, workload, timeout, interrupted."""
+
+    reason: str
+    events: int = 0
+    hits: int = 0
+    filtered: int = 0
+    seconds: float = 0.0
+    segments_in: int | None = None
+    captured: int = 0
+    workload_status: int | None = None
+    workload_said: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def why_nothing(self, plan: Plan) -> str:
+        """Why there is no event, in words; empty when there are some."""
+        if self.events:
+            return ""
+        names = ", ".join(plan.request.functions)
+        if self.hits or self.filtered:
+            return (f"{names} was reached {max(self.hits, self.filtered)} times, but no hit passed "
+                    f"--where {plan.request.where!r}; try without it")
+        if self.workload_status not in (None, 0):
+            return (f"the workload failed with status {self.workload_status}: "
+                    f"{self.workload_said.strip()[-300:] or 'it said nothing'}")
+        if plan.request.workload == "none":
+            return f"nothing reached {names}: --workload none sends nothing; try --workload http"
+        if self.segments_in == 0:
+            return f"nothing reached {names}: the workload moved no TCP segment"
+        seen = f"{self.segments_in} TCP segments" if self.segments_in is not None else "packets"
+        return (f"{names} was never called while {seen} arrived: this workload does not take that "
+                "path; try another --workload, or a caller nearer to the wire (ip_rcv)")
+
+
+def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineOptions,
+          run: RunDir, report: Reporter, on_event: OnEvent) -> tuple[Plan, Outcome]:  # fmt: skip
+    """Trace; events go to ``on_event`` and events.jsonl as they come.
+
+    Raises ``BadInput`` before anything boots, ``MachineFailed`` when the guest breaks. An
+    interrupt (Ctrl-C) ends the trace in order: what was gathered is kept.
+    """
+    row = workloads.find(request.workload)
+    symbols = symbols_for(kernel)
+    report(Started("read the kernel's debug info"))
+    plan = make(request, symbols)
+    workloads.place(row, run.share, report)
+    symbols.orc()
+    symbols.holes()
+    report(Finished("read the kernel's debug info"))
+    for note in plan.notes:
+        report(Said(note))
+    run.resolved(probes=[{"function": p.function.func, "symbol": p.function.symbol,
+                          "address": f"0x{p.function.address:x}"} for p in plan.probes])
+    outcome = Outcome("workload")
+    with ExitStack() as stack:
+        machine = stack.enter_context(machine_for(run, kernel, image, options, report))
+        # GDB starts while the guest boots.
+        engine = stack.enter_context(GdbEngine(plan, symbols, run.gdb_log, machine.sockets))
+        engine.prepare()
+        wait_ready(machine, report)
+        writer = stack.enter_context(EventWriter(run.events))
+        with capturing(machine, run.share, run.capture):
+            before = _segments(machine)
+            engine.arm(machine.gdb_socket)
+            started = time.monotonic()
+            session = _Session(request, machine, engine, writer, on_event)
+            with workloads.running(row, machine, request.count is not None) as work:
+                outcome.reason = session.go(work)
+                outcome.seconds = time.monotonic() - started
+                counted = session.finish()
+                outcome.workload_status = work.status()
+                outcome.workload_said = work.said.decode("utf-8", "replace")
+            after = _segments(machine)
+            if before is not None and after is not None:
+                outcome.segments_in = after - before
+    outcome.events = writer.count
+    outcome.hits, outcome.filtered = counted["hits"], counted["filtered"]
+    if run.capture.exists():
+        outcome.captured = sum(1 for _ in read(run.capture))
+    if counted["breakpoints"]:
+        outcome.notes.append("some probes were breakpoints, not trampolines: slower")
+    return plan, outcome
+
+
+class _Session:
+    def __init__(self, request: TraceRequest, machine: Machine, engine: GdbEngine,
+                 writer: EventWriter, on_event: OnEvent) -> None:  # fmt: skip
+        self._request = request
+        self._machine = machine
+        self._engine = engine
+        self._writer = writer
+        self._on_event = on_event
+
+    def go(self, work: workloads.Running) -> str:
+        """Take events until there is a reason to stop; the reason."""
+        deadline = time.monotonic() + self._request.timeout
+        try:
+            while True:
+                self._take(_TURN)
+                if self._full():
+                    return "count"
+                if self._engine.ended():
+                    self._take(_TURN)
+                    return "count"
+                if self._machine.child.poll() is not None:
+                    raise self._machine.lost()
+                if work.done():
+                    # The guest has answered after the workload's end: every probe it hit
+                    # has been sent, what is left is in our own socket.
+                    self._machine.channel.ping(_ANSWER)
+                    self._take(_TURN)
+                    return "workload"
+                if time.monotonic() > deadline:
+                    return "timeout"
+        except KeyboardInterrupt:
+            return "interrupted"
+
+    def _full(self) -> bool:
+        return self._request.count is not None and self._writer.count >= self._request.count
+
+    def _take(self, seconds: float) -> None:
+        for event in self._engine.events(seconds):
+            if self._full():
+                return
+            self._writer.write(event)
+            self._on_event(event)
+
+    def finish(self) -> dict[str, int]:
+        counted = self._engine.finish()
+        # GDB closed its end: what it sent before is read to the last line.
+        self._take(_ANSWER)
+        return counted
+
+
+def _segments(machine: Machine) -> int | None:
+    """Tcp InSegs of /proc/net/snmp."""
+    with suppress(OSError, MachineFailed):
+        text = machine.channel.read_file("/proc/net/snmp").decode()
+        rows = re.findall(r"^Tcp: (.*)$", text, re.MULTILINE)
+        return int(dict(zip(rows[0].split(), rows[1].split(), strict=True))["InSegs"])
+    return None

@@ -1,0 +1,148 @@
+"""configs/workloads.yaml, and running one in a machine."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from kernlab.config.paths import config_file
+from kernlab.config.yaml import Model, load, near
+from kernlab.errors import BadInput, MachineFailed
+from kernlab.guest.build import program
+from kernlab.progress import Reporter
+from kernlab.vm.channel import GuestProcess
+from kernlab.vm.machine import Machine
+
+_STOP = 5.0
+
+
+class HostPart(Model):
+    """What the host does: ``requests`` GETs (without end when there is a count)."""
+
+    do: Literal["http-get"]
+    port: int
+    path: str
+    requests: int
+
+
+class WorkloadRow(Model):
+    title: str
+    program: str | None = None
+    command: list[str] = []
+    args: list[str] = []
+    endless: list[str] = []
+    host: HostPart | None = None
+
+
+class WorkloadTable(Model):
+    workloads: dict[str, WorkloadRow]
+
+
+def table() -> dict[str, WorkloadRow]:
+    """The user's own workloads.yaml or the shipped one."""
+    return load(config_file("workloads.yaml"), WorkloadTable).workloads
+
+
+def find(name: str) -> WorkloadRow:
+    """A workload by name, or a guest command line (anything with a blank or a slash).
+
+    Raises ``BadInput`` with near names.
+    """
+    rows = table()
+    if name in rows:
+        return rows[name]
+    if " " in name.strip() or "/" in name:
+        return WorkloadRow(title=name, command=["sh", "-c", name])
+    close = near(name, rows)
+    raise BadInput(
+        f"--workload {name}: there is no such workload",
+        f"did you mean {close[0]}?" if close else f"there are: {', '.join(rows)}; or a command "
+        "for the guest's shell, with a blank or a slash in it",
+        f"--workload {close[0] if close else 'http'}",
+    )  # fmt: skip
+
+
+def place(row: WorkloadRow, share: Path, report: Reporter) -> None:
+    """Build the workload's program and put it into the share."""
+    if row.program is not None:
+        shutil.copy2(program(row.program, report), share / row.program)
+
+
+class Running:
+    """A workload at work."""
+
+    def __init__(self, process: GuestProcess | None, host: _HostClient | None) -> None:
+        self._process = process
+        self._host = host
+        self.said = bytearray()
+
+    def done(self) -> bool:
+        """Whether it has come to its own end. A server never does: its client does."""
+        if self._host is not None:
+            return self._host.done.is_set()
+        return self._process is not None and self._process.done()
+
+    def status(self) -> int | None:
+        """The guest command's exit status, where it ended by itself."""
+        return self._process.returncode if self._process is not None else None
+
+    def stop(self) -> None:
+        """Ask it to end politely, so that its connections close in order."""
+        if self._host is not None:
+            self._host.stop.set()
+            self._host.join(_STOP)
+        if self._process is not None and not self._process.done():
+            with suppress(MachineFailed, TimeoutError):
+                self._process.signal(15)
+                self._process.wait(_STOP)
+
+
+@contextmanager
+def running(row: WorkloadRow, machine: Machine, endless: bool) -> Iterator[Running]:
+    """Start a workload; stopped at the block's end."""
+    with ExitStack() as stack:
+        said = bytearray()
+        argv = list(row.command)
+        if row.program is not None:
+            argv = [f"/mnt/share/{row.program}", *(row.endless if endless else row.args)]
+        process = None
+        if argv:
+            process = machine.channel.start(argv, on_stdout=said.extend, on_stderr=said.extend)
+        host = None
+        if row.host is not None:
+            port = machine.forward(row.host.port)
+            host = _HostClient(port, row.host, endless)
+            host.start()
+        live = Running(process, host)
+        live.said = said
+        stack.callback(live.stop)
+        yield live
+
+
+class _HostClient(threading.Thread):
+    """GETs from the host, one connection each."""
+
+    def __init__(self, port: int, part: HostPart, endless: bool) -> None:
+        super().__init__(name="workload", daemon=True)
+        self._url = f"http://127.0.0.1:{port}{part.path}"
+        self._left = None if endless else part.requests
+        self.stop = threading.Event()
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        import requests
+
+        session = requests.Session()
+        session.trust_env = False  # a proxy of the host's is not on the way to a guest
+        while not self.stop.is_set() and self._left != 0:
+            # A refused connection is the guest's server not listening yet; ask again.
+            with suppress(requests.RequestException):
+                session.get(self._url, timeout=20, headers={"Connection": "close"})
+                if self._left is not None:
+                    self._left -= 1
+            self.stop.wait(0.05)
+        self.done.set()
