@@ -18,10 +18,10 @@ from typer.core import TyperGroup
 from kernlab import __version__
 from kernlab.errors import KernlabError
 
-try:  # typer 0.16 and later bring their own copy of click
-    from typer import _click as click  # type: ignore[attr-defined, unused-ignore]
+try:  # newer typer brings its own copy of click
+    from typer._click.exceptions import ClickException
 except ImportError:
-    import click  # type: ignore[no-redef, unused-ignore]
+    from click.exceptions import ClickException  # type: ignore[assignment, unused-ignore]
 
 # Command → module and one line of help, so that `kernlab --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -114,13 +114,11 @@ def main() -> None:
     except KernlabError as error:
         _show(error)
         sys.exit(failed or error.exit_status)
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except ClickException as error:
         error.show()
         sys.exit(failed or 2)
     except BrokenPipeError:

@@ -64,9 +64,13 @@ def trace(
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         run = common.new_run(out)
-        plan, outcome = tracing.trace(
-            request, built, guest, MachineOptions(cpus, memory), run, report, on_event
-        )
+        try:
+            plan, outcome = tracing.trace(
+                request, built, guest, MachineOptions(cpus, memory), run, report, on_event
+            )
+        except BadInput:
+            run.remove()  # refused before anything ran: nothing to keep
+            raise
     run.result(reason=outcome.reason, events=outcome.events, hits=outcome.hits,
                filtered=outcome.filtered, seconds=round(outcome.seconds, 3))
     facts = _facts(plan, outcome, built.release, str(run.path))

@@ -134,9 +134,10 @@ def runs() -> Iterator[RunDir]:
                 yield RunDir(path)
 
 
-def find(name: str) -> RunDir:
-    """A run by its id, ``latest``, or the path of its directory. Raises ``BadInput``."""
-    known = list(runs())
+def find(name: str, having: str = "run.json") -> RunDir:
+    """A run by its id, ``latest`` (of those that have a file ``having``), or the path of
+    its directory. Raises ``BadInput``."""
+    known = [run for run in runs() if (run.path / having).exists()]
     if name == "latest":
         if not known:
             raise BadInput("there is no run yet", "", "kernlab trace tcp_v4_rcv")

@@ -73,6 +73,7 @@ class Console:
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=TAIL_LINES)
         self._partial = b""
+        self._on_bytes: Callable[[bytes], None] | None = None
         self._lock = threading.Lock()
         self._detach_in, self._detach_out = socket.socketpair()
         self._thread = threading.Thread(target=self._read, name="console", daemon=True)
@@ -95,6 +96,8 @@ class Console:
 
     def _take(self, data: bytes) -> None:
         with self._lock:
+            if self._on_bytes is not None:
+                self._on_bytes(data)
             *lines, rest = (self._partial + data).split(b"\n")
             if len(rest) > _MAX_LINE:
                 # A console that floods without a newline must not fill our memory.
@@ -105,6 +108,13 @@ class Console:
             self._lines.extend(texts)
         for text in texts:
             self._on_line(text)
+
+    def follow(self, call: Callable[[bytes], None]) -> None:
+        """Also give every byte to ``call`` as it comes, from the last lines on."""
+        with self._lock:
+            text = "".join(f"{line}\r\n" for line in self._lines)
+            call(text.encode() + self._partial)
+            self._on_bytes = call
 
     def tail(self) -> list[str]:
         """The last lines printed, the unfinished one included."""

@@ -194,6 +194,13 @@ class Machine:
             error.why = f"QEMU said: {said}\n{error.why}"
         return error
 
+    def ended(self) -> None:
+        """Return for a machine that powered off; raise ``MachineFailed`` for one that broke."""
+        with suppress(WeFailed):
+            self.child.wait(5.0)
+        if self.child.poll() != 0 or self._verdict is not None:
+            raise self.lost()
+
     def _qemu_said(self) -> str:
         with suppress(OSError):
             return (self.sockets / "qemu.log").read_text("utf-8", "replace").strip()[-2000:]

@@ -1,0 +1,63 @@
+"""``kernlab boot``: the guest's console in this terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Optional
+
+import typer
+
+from kernlab.cli import common
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("boot")
+def boot(
+    gdb_port: Optional[int] = typer.Option(
+        None, "--gdb-port", min=1, max=65535, metavar="N",
+        help="QEMU's gdbstub on 127.0.0.1:N, for a debugger of your own (QEMU's -gdb)."),
+    wait: bool = typer.Option(False, "--wait", help="Do not start before a debugger says so (-S)."),
+    kernel: Optional[str] = common.KERNEL,
+    image: str = common.IMAGE,
+    add: list[str] = common.ADD,
+    cpus: int = common.CPUS,
+    memory: int = common.MEMORY,
+) -> int:
+    """Boot the guest, its console in this terminal. Ctrl-] ends it, as does poweroff."""
+    from kernlab.cli.output import reporter
+    from kernlab.pipeline import MachineOptions, machine_for
+    from kernlab.progress import Said
+    from kernlab.vm.terminal import join
+
+    options = MachineOptions(cpus, memory, gdb_port, wait, ("loglevel=7",))
+    with reporter() as report:
+        built, guest = common.artifacts(kernel, image, add, report)
+        run = common.new_run()
+        for line in _hints(built.path, gdb_port, wait, str(run.path)):
+            report(Said(line))
+    with machine_for(run, built, guest, options) as machine:
+        if not wait:
+            machine.console.follow(lambda data: _write(data))
+            machine.wait_ready()
+        left = join(machine.console.detach(), lambda: machine.child.poll() is None)
+        if left:
+            sys.stderr.write("\r\nleft; the machine is ended\r\n")
+            return 0
+        machine.ended()
+    return 0
+
+
+def _hints(path: object, gdb_port: int | None, wait: bool, run: str) -> list[str]:
+    lines = [f"Ctrl-] ends the machine; its run directory is {run}"]
+    if gdb_port is not None:
+        lines.append(f"gdb {path}/vmlinux -ex 'target remote 127.0.0.1:{gdb_port}'")
+        if wait:
+            lines.append("the guest waits for the debugger: continue starts it")
+    return lines
+
+
+def _write(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]

@@ -1,0 +1,29 @@
+"""``kernlab fetch``."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import typer
+
+from kernlab.cli import common
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("fetch")
+def fetch(
+    version: Optional[str] = typer.Argument(
+        None, help="Series (5.10), release (5.10.223), or path to a tree or tarball."),
+    json: bool = common.JSON,
+) -> None:
+    """Fetch a kernel's source tree, verified. A series gives its newest release."""
+    from kernlab.cli.output import print_json, reporter, stdout
+    from kernlab.kernel.fetch import fetch
+
+    with reporter() as report:
+        tree = fetch(version, report, newest=True)
+    if json:
+        print_json({"version": tree.version, "path": str(tree.path), "origin": tree.origin})
+    else:
+        stdout().print(f"{tree.version}  {tree.path}", soft_wrap=True)

@@ -1,0 +1,86 @@
+"""``kernlab run -- CMD``: one command in a fresh guest."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Optional
+
+import typer
+
+from kernlab.cli import common
+
+if TYPE_CHECKING:
+    from kernlab.vm.channel import GuestProcess
+    from kernlab.vm.machine import Machine
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("run", context_settings={"ignore_unknown_options": False})
+def run(
+    command: list[str] = typer.Argument(..., metavar="CMD...", help="After --: what to run."),
+    timeout: Optional[float] = typer.Option(None, "--timeout", metavar="S",
+                                            help="Kill it after S seconds."),
+    out: Optional[str] = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
+    kernel: Optional[str] = common.KERNEL,
+    image: str = common.IMAGE,
+    add: list[str] = common.ADD,
+    cpus: int = common.CPUS,
+    memory: int = common.MEMORY,
+) -> int:
+    """Boot, run CMD in the guest with this stdin, stdout and stderr, end with its status.
+
+    125: kernlab itself failed. The run directory's share/ is /mnt/share in the guest.
+    """
+    from kernlab.cli.output import reporter
+    from kernlab.pipeline import MachineOptions, machine_for, wait_ready
+
+    with reporter() as report:
+        built, guest = common.artifacts(kernel, image, add, report)
+        directory = common.new_run(out)
+        with machine_for(directory, built, guest, MachineOptions(cpus, memory), report) as machine:
+            wait_ready(machine, report)
+            status = _run(machine, command, timeout)
+    directory.result(status=status)
+    return status
+
+
+def _run(machine: Machine, command: list[str], timeout: float | None) -> int:
+    from kernlab.errors import MachineFailed
+
+    process = machine.channel.start(
+        command, stdin=True, on_stdout=lambda data: _write(1, data),
+        on_stderr=lambda data: _write(2, data),
+    )  # fmt: skip
+    threading.Thread(target=_feed, args=(process,), name="stdin", daemon=True).start()
+    try:
+        return process.wait(timeout)
+    except TimeoutError as error:
+        process.signal(9)
+        raise MachineFailed(
+            f"the command still ran after {timeout:g} s", "it was killed",
+            "kernlab run --timeout with a larger limit",
+        ) from error
+    except KeyboardInterrupt:
+        process.signal(2)
+        return process.wait(5.0)
+
+
+def _feed(process: GuestProcess) -> None:
+    """This process' stdin to the command's, until either ends."""
+    from kernlab.errors import KernlabError
+
+    try:
+        while data := os.read(sys.stdin.fileno(), 65536):
+            if not process.write(data, timeout=3600.0):
+                return
+        process.close_stdin()
+    except (KernlabError, OSError, ValueError):
+        return  # the machine is gone: whoever waits for the command says so
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,40 @@
+"""``kernlab show``: a run's events again."""
+
+from __future__ import annotations
+
+import typer
+
+from kernlab.cli import common
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("show")
+def show(
+    name: str = typer.Argument("latest", metavar="RUN", help="A run's id or directory, or latest."),
+    where: str = typer.Option("", "--where", metavar="EXPR", help="Only events for which this is true."),
+    full: bool = typer.Option(False, "--full", help="One line a frame instead of the folded stack."),
+    json: bool = common.JSON,
+) -> None:
+    """Show a run's events again, filtered by the same expressions as trace."""
+    from kernlab.cli.output import print_json, stdout
+    from kernlab.record.rundir import find
+    from kernlab.record.store import read_events
+    from kernlab.sinks.terminal import TraceView
+    from kernlab.trace.plan import parse_where
+
+    expression = parse_where(where)
+    run = find(name, "events.jsonl")
+    view = TraceView(stdout(), "full" if full else "fold")
+    shown = total = 0
+    for event in read_events(run.events):
+        total += 1
+        if expression is not None and expression.evaluate(event) is not True:
+            continue
+        shown += 1
+        if json:
+            print_json(event)
+        else:
+            view.event(event)
+    if not json:
+        view.summary({"events": f"{shown} of {total}", "run": str(run.path)})
