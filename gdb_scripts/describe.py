@@ -19,7 +19,10 @@ import gdb
 
 # "a variable in $rdi", "a complex DWARF expression …", "optimized out", "constant 0"
 _IN_REGISTER = re.compile(r"a variable in \$(\w+)")
-_RANGE = re.compile(r"^\s*(?:Base address 0x[0-9a-f]+\s+)?Range (0x[0-9a-f]+)-(0x[0-9a-f]+): (.*?),?(?: length \d+\.)?$")
+_RANGE = re.compile(
+    r"^\s*(?:Base address 0x[0-9a-f]+\s+)?"
+    r"Range (0x[0-9a-f]+)-(0x[0-9a-f]+): (.*?),?(?: length \d+\.)?$"
+)
 _SYMBOL = re.compile(r"^Symbol (\S+) is (.*)$")
 
 

@@ -107,7 +107,9 @@ class Kernel:
         As fine as the tick, not finer: the cycles since then are in the TSC, which the
         stub does not give (kernel/time/timekeeping.c, timekeeping_get_ns()).
         """
-        fields = [self.layout.field("tk_read_base", name) for name in ("shift", "xtime_nsec", "base")]
+        fields = [
+            self.layout.field("tk_read_base", name) for name in ("shift", "xtime_nsec", "base")
+        ]
         if self._clock is None or None in fields:
             return None
         start = min(field[0] for field in fields if field)

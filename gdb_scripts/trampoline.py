@@ -68,7 +68,9 @@ class Trampoline:
     """One trampoline in the guest, and the probes that go through it."""
 
     def __init__(
-        self, memory: InferiorMemory, place: Dict[str, int],
+        self,
+        memory: InferiorMemory,
+        place: Dict[str, int],
         on_hit: Callable[[Dict[str, Any], Registers], bool],
     ) -> None:
         self._memory = memory
@@ -127,7 +129,9 @@ class Trampoline:
 
 
 def plant(
-    memory: InferiorMemory, place: Optional[Dict[str, int]], probes: List[Dict[str, Any]],
+    memory: InferiorMemory,
+    place: Optional[Dict[str, int]],
+    probes: List[Dict[str, Any]],
     on_hit: Callable[[Dict[str, Any], Registers], bool],
 ) -> "tuple[Optional[Trampoline], List[Dict[str, Any]]]":
     """Plant what can be planted; the trampoline and the probes that are left over."""

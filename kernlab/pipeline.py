@@ -66,8 +66,13 @@ def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptio
         gdb_port=options.gdb_port, wait=options.wait, append=options.append,
         accelerator=accelerator(kernel.bzimage, image.initramfs, report),
     )  # fmt: skip
-    run.resolved(kernel=kernel.key, release=kernel.release, source=str(kernel.source),
-                 image=image.key, accelerator=spec.accelerator)
+    run.resolved(
+        kernel=kernel.key,
+        release=kernel.release,
+        source=str(kernel.source),
+        image=image.key,
+        accelerator=spec.accelerator,
+    )
     try:
         with start(spec, run.sockets()) as machine:
             run.resolved(qemu=machine.child.pid, argv=list(machine.argv))

@@ -260,8 +260,9 @@ def run(
         except subprocess.TimeoutExpired as error:
             raise CommandFailed(child.argv, f"still running after {timeout:g} s") from error
         completed = Completed(child.argv, child._popen.returncode, out or b"", err or b"")
-        log.debug("ended: %s status %d, %.2f s", argv[0], completed.returncode,
-                  time.monotonic() - started)
+        log.debug(
+            "ended: %s status %d, %.2f s", argv[0], completed.returncode, time.monotonic() - started
+        )
     if check and completed.returncode != 0:
         said = (completed.stderr or completed.stdout).decode("utf-8", "replace").strip()
         why = f"exit status {completed.returncode}" + (f": {said[-2000:]}" if said else "")
@@ -270,6 +271,14 @@ def run(
 
 
 __all__ = [
-    "DEVNULL", "PIPE", "STDOUT", "Child", "CommandFailed", "Completed", "KernlabError",
-    "need", "run", "which",
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "Child",
+    "CommandFailed",
+    "Completed",
+    "KernlabError",
+    "need",
+    "run",
+    "which",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Optional
 
 import typer
 
@@ -15,11 +14,16 @@ app = typer.Typer(add_completion=False)
 
 @app.command("boot")
 def boot(
-    gdb_port: Optional[int] = typer.Option(
-        None, "--gdb-port", min=1, max=65535, metavar="N",
-        help="QEMU's gdbstub on 127.0.0.1:N, for a debugger of your own (QEMU's -gdb)."),
+    gdb_port: int | None = typer.Option(
+        None,
+        "--gdb-port",
+        min=1,
+        max=65535,
+        metavar="N",
+        help="QEMU's gdbstub on 127.0.0.1:N, for a debugger of your own (QEMU's -gdb).",
+    ),
     wait: bool = typer.Option(False, "--wait", help="Do not start before a debugger says so (-S)."),
-    kernel: Optional[str] = common.KERNEL,
+    kernel: str | None = common.KERNEL,
     image: str = common.IMAGE,
     add: list[str] = common.ADD,
     cpus: int = common.CPUS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 import typer
 
@@ -14,12 +13,13 @@ app = typer.Typer(add_completion=False)
 
 @app.command("build")
 def build(
-    version: Optional[str] = typer.Argument(
-        None, help="Series (5.10), release (5.10.223), or path to a tree or tarball."),
+    version: str | None = typer.Argument(
+        None, help="Series (5.10), release (5.10.223), or path to a tree or tarball."
+    ),
     config: list[Path] = typer.Option([], "--config", metavar="FILE", help="A Kconfig fragment."),
     sets: list[str] = typer.Option([], "--set", metavar="CONFIG_X=y", help="One option."),
     patch: list[Path] = typer.Option([], "--patch", metavar="FILE", help="A patch, by patch -p1."),
-    jobs: Optional[int] = typer.Option(None, "--jobs", "-j", min=1, help="make's -j."),
+    jobs: int | None = typer.Option(None, "--jobs", "-j", min=1, help="make's -j."),
     json: bool = common.JSON,
 ) -> None:
     """Build a kernel, or find it built."""
@@ -32,9 +32,18 @@ def build(
             BuildRequest(version, tuple(config), tuple(sets), tuple(patch), jobs), report
         )
     if json:
-        print_json({"key": kernel.key, "version": kernel.version, "release": kernel.release,
-                    "path": str(kernel.path), "build_id": kernel.build_id,
-                    "bzimage": str(kernel.bzimage), "vmlinux": str(kernel.vmlinux),
-                    "source": str(kernel.source), "cpu_seconds": kernel.cpu_seconds})
+        print_json(
+            {
+                "key": kernel.key,
+                "version": kernel.version,
+                "release": kernel.release,
+                "path": str(kernel.path),
+                "build_id": kernel.build_id,
+                "bzimage": str(kernel.bzimage),
+                "vmlinux": str(kernel.vmlinux),
+                "source": str(kernel.source),
+                "cpu_seconds": kernel.cpu_seconds,
+            }
+        )
     else:
         stdout().print(f"{kernel.release}  {kernel.path}", soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 import typer
 
@@ -13,8 +12,9 @@ KINDS = ("runs", "kernels", "images", "sources", "downloads")
 
 @app.command("clean")
 def clean(
-    kinds: Optional[list[str]] = typer.Argument(
-        None, metavar="[KIND]...", help=f"{', '.join(KINDS)}, or all. Without: show sizes."),
+    kinds: list[str] | None = typer.Argument(
+        None, metavar="[KIND]...", help=f"{', '.join(KINDS)}, or all. Without: show sizes."
+    ),
 ) -> None:
     """Free disk, by kind. What a running machine uses stays."""
     from kernlab.cli.output import stdout
@@ -26,9 +26,11 @@ def clean(
     for kind in wanted:
         if kind not in KINDS:
             close = near(kind, KINDS)
-            raise BadInput(f"there is nothing called '{kind}' to clean",
-                           f"did you mean {close[0]}?" if close else f"there are: {', '.join(KINDS)}",
-                           f"kernlab clean {close[0] if close else 'runs'}")
+            raise BadInput(
+                f"there is nothing called '{kind}' to clean",
+                f"did you mean {close[0]}?" if close else f"there are: {', '.join(KINDS)}",
+                f"kernlab clean {close[0] if close else 'runs'}",
+            )
     console = stdout()
     if not wanted:
         for kind in KINDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kernlab.progress import Reporter
     from kernlab.record.rundir import RunDir
 
-KERNEL: Optional[str] = typer.Option(
+KERNEL: str | None = typer.Option(
     None, "--kernel", metavar="VERSION",
     help="Series (5.10), release (5.10.223), or path to a tree or tarball.",
 )  # fmt: skip

@@ -13,7 +13,9 @@ def group() -> None:
 
 
 @app.command("schema")
-def schema(what: str = typer.Argument(..., help="event, kernels, workloads, sites, frames.")) -> None:
+def schema(
+    what: str = typer.Argument(..., help="event, kernels, workloads, sites, frames."),
+) -> None:
     """Print the JSON Schema of a file format."""
     import json
 
@@ -23,13 +25,17 @@ def schema(what: str = typer.Argument(..., help="event, kernels, workloads, site
     known = _schemas()
     if what not in known:
         close = near(what, known)
-        raise BadInput(f"there is no schema '{what}'",
-                       f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
-                       "kernlab config schema event")
+        raise BadInput(
+            f"there is no schema '{what}'",
+            f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
+            "kernlab config schema event",
+        )
     typer.echo(json.dumps(known[what], indent=1))
 
 
 def _schemas() -> dict[str, object]:
+    from pydantic import BaseModel
+
     from kernlab.image.model import BusyboxTable
     from kernlab.kernel.catalogue import Catalogue
     from kernlab.record.event import json_schema
@@ -37,6 +43,11 @@ def _schemas() -> dict[str, object]:
     from kernlab.symbols.sites import SiteTable
     from kernlab.trace.workloads import WorkloadTable
 
-    models = {"kernels": Catalogue, "workloads": WorkloadTable, "sites": SiteTable,
-              "frames": FrameTable, "image-busybox": BusyboxTable}  # fmt: skip
+    models: dict[str, type[BaseModel]] = {
+        "kernels": Catalogue,
+        "workloads": WorkloadTable,
+        "sites": SiteTable,
+        "frames": FrameTable,
+        "image-busybox": BusyboxTable,
+    }
     return {"event": json_schema(), **{k: m.model_json_schema() for k, m in models.items()}}

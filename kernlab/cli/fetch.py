@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import typer
 
 from kernlab.cli import common
@@ -13,8 +11,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command("fetch")
 def fetch(
-    version: Optional[str] = typer.Argument(
-        None, help="Series (5.10), release (5.10.223), or path to a tree or tarball."),
+    version: str | None = typer.Argument(
+        None, help="Series (5.10), release (5.10.223), or path to a tree or tarball."
+    ),
     json: bool = common.JSON,
 ) -> None:
     """Fetch a kernel's source tree, verified. A series gives its newest release."""

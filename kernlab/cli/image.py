@@ -23,7 +23,13 @@ def image(
     with reporter() as report:
         made = image_for(ImageRequest(kind, tuple(add)), report)
     if json:
-        print_json({"key": made.key, "kind": made.kind, "path": str(made.path),
-                    "initramfs": str(made.initramfs)})
+        print_json(
+            {
+                "key": made.key,
+                "kind": made.kind,
+                "path": str(made.path),
+                "initramfs": str(made.initramfs),
+            }
+        )
     else:
         stdout().print(f"{made.key}  {made.initramfs}", soft_wrap=True)

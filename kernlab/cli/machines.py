@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import typer
 
 from kernlab.cli import common
@@ -32,8 +30,15 @@ def ps(json: bool = common.JSON) -> None:
         command = " ".join(data.get("asked", {}).get("argv", []))
         count += 1
         if json:
-            print_json({"run": run.id, "pid": owner.pid, "kernel": kernel, "command": command,
-                        "path": str(run.path)})
+            print_json(
+                {
+                    "run": run.id,
+                    "pid": owner.pid,
+                    "kernel": kernel,
+                    "command": command,
+                    "path": str(run.path),
+                }
+            )
         else:
             table.add_row(run.id, str(owner.pid), kernel, command)
     if not json:
@@ -42,7 +47,7 @@ def ps(json: bool = common.JSON) -> None:
 
 @app.command("stop")
 def stop(
-    names: Optional[list[str]] = typer.Argument(None, metavar="[RUN]...", help="Runs, or latest."),
+    names: list[str] | None = typer.Argument(None, metavar="[RUN]...", help="Runs, or latest."),
     every: bool = typer.Option(False, "--all", help="All that run."),
 ) -> None:
     """End machines; what they gathered is kept."""

@@ -18,10 +18,8 @@ from typer.core import TyperGroup
 from kernlab import __version__
 from kernlab.errors import KernlabError
 
-try:  # newer typer brings its own copy of click
-    from typer._click.exceptions import ClickException
-except ImportError:
-    from click.exceptions import ClickException  # type: ignore[assignment, unused-ignore]
+# What a wrong command line raises: click's class, of which newer typers bring their own copy.
+ClickException: Any = typer.BadParameter.__mro__[2]
 
 # Command → module and one line of help, so that `kernlab --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -88,8 +86,9 @@ def _version(value: bool) -> None:
 @app.callback()
 def options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show the commands kernlab runs."),
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True,
-                                 help="Show the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
 ) -> None:
     """A lab for the Linux network stack: build a 5.x kernel, boot it, watch packets, sockets
     and call stacks pass a function.
@@ -157,5 +156,10 @@ def _bug(error: BaseException) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(" ".join(sys.argv) + "\n" + "".join(traceback.format_exception(error)))
         where = str(path)
-    _show(KernlabError(f"kernlab has a bug: {type(error).__name__}: {error}",
-                       f"what happened is in {where}", "report it with that file"))
+    _show(
+        KernlabError(
+            f"kernlab has a bug: {type(error).__name__}: {error}",
+            f"what happened is in {where}",
+            "report it with that file",
+        )
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,10 +21,11 @@ app = typer.Typer(add_completion=False)
 @app.command("run", context_settings={"ignore_unknown_options": False})
 def run(
     command: list[str] = typer.Argument(..., metavar="CMD...", help="After --: what to run."),
-    timeout: Optional[float] = typer.Option(None, "--timeout", metavar="S",
-                                            help="Kill it after S seconds."),
-    out: Optional[str] = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    kernel: Optional[str] = common.KERNEL,
+    timeout: float | None = typer.Option(
+        None, "--timeout", metavar="S", help="Kill it after S seconds."
+    ),
+    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
+    kernel: str | None = common.KERNEL,
     image: str = common.IMAGE,
     add: list[str] = common.ADD,
     cpus: int = common.CPUS,
@@ -60,7 +61,8 @@ def _run(machine: Machine, command: list[str], timeout: float | None) -> int:
     except TimeoutError as error:
         process.signal(9)
         raise MachineFailed(
-            f"the command still ran after {timeout:g} s", "it was killed",
+            f"the command still ran after {timeout:g} s",
+            "it was killed",
             "kernlab run --timeout with a larger limit",
         ) from error
     except KeyboardInterrupt:

@@ -12,8 +12,12 @@ app = typer.Typer(add_completion=False)
 @app.command("show")
 def show(
     name: str = typer.Argument("latest", metavar="RUN", help="A run's id or directory, or latest."),
-    where: str = typer.Option("", "--where", metavar="EXPR", help="Only events for which this is true."),
-    full: bool = typer.Option(False, "--full", help="One line a frame instead of the folded stack."),
+    where: str = typer.Option(
+        "", "--where", metavar="EXPR", help="Only events for which this is true."
+    ),
+    full: bool = typer.Option(
+        False, "--full", help="One line a frame instead of the folded stack."
+    ),
     json: bool = common.JSON,
 ) -> None:
     """Show a run's events again, filtered by the same expressions as trace."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,18 +18,28 @@ app = typer.Typer(add_completion=False)
 @app.command("trace")
 def trace(
     functions: list[str] = typer.Argument(..., metavar="FUNC...", help="Kernel functions."),
-    where: str = typer.Option("", "--where", metavar="EXPR",
-                              help="Only events for which this is true: 'port == 80 and flags has S'."),
-    count: Optional[int] = typer.Option(None, "--count", metavar="N", help="Stop after N events."),
+    where: str = typer.Option(
+        "",
+        "--where",
+        metavar="EXPR",
+        help="Only events for which this is true: 'port == 80 and flags has S'.",
+    ),
+    count: int | None = typer.Option(None, "--count", metavar="N", help="Stop after N events."),
     timeout: float = typer.Option(60.0, "--timeout", metavar="S", help="Stop after S seconds."),
     stack: int = typer.Option(64, "--stack", metavar="N", help="Frames to keep; 0: none."),
-    full: bool = typer.Option(False, "--full", help="One line a frame instead of the folded stack."),
-    workload: str = typer.Option("http", "--workload", metavar="W",
-                                 help="http, http-in, connect-closed, bulk, none, or a guest command."),
+    full: bool = typer.Option(
+        False, "--full", help="One line a frame instead of the folded stack."
+    ),
+    workload: str = typer.Option(
+        "http",
+        "--workload",
+        metavar="W",
+        help="http, http-in, connect-closed, bulk, none, or a guest command.",
+    ),
     engine: str = typer.Option("gdb", "--engine", help="What carries it out: gdb."),
-    out: Optional[str] = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
+    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
     json: bool = common.JSON,
-    kernel: Optional[str] = common.KERNEL,
+    kernel: str | None = common.KERNEL,
     image: str = common.IMAGE,
     add: list[str] = common.ADD,
     cpus: int = common.CPUS,
@@ -52,7 +62,9 @@ def trace(
     check(request)
     workloads.find(workload)
     if engine != "gdb":
-        raise BadInput(f"--engine {engine}: there is no such engine", "there is: gdb", "--engine gdb")
+        raise BadInput(
+            f"--engine {engine}: there is no such engine", "there is: gdb", "--engine gdb"
+        )
     view = TraceView(stdout(), "full" if full else "fold", several=len(functions) > 1)
 
     def on_event(event: dict[str, Any]) -> None:
@@ -71,8 +83,13 @@ def trace(
         except BadInput:
             run.remove()  # refused before anything ran: nothing to keep
             raise
-    run.result(reason=outcome.reason, events=outcome.events, hits=outcome.hits,
-               filtered=outcome.filtered, seconds=round(outcome.seconds, 3))
+    run.result(
+        reason=outcome.reason,
+        events=outcome.events,
+        hits=outcome.hits,
+        filtered=outcome.filtered,
+        seconds=round(outcome.seconds, 3),
+    )
     facts = _facts(plan, outcome, built.release, str(run.path))
     if json:
         from rich.console import Console

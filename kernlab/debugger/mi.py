@@ -100,8 +100,9 @@ class Gdb:
     def died(self) -> WeFailed:
         """The error for a GDB that ended unasked, with its last words."""
         said = "\n".join(f"  | {line}" for line in list(self._said)[-12:])
-        return WeFailed("GDB died", f"its last words:\n{said or '  | (none)'}",
-                        f"read {self._log_path}")
+        return WeFailed(
+            "GDB died", f"its last words:\n{said or '  | (none)'}", f"read {self._log_path}"
+        )
 
     # -- commands -----------------------------------------------------------
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from kernlab.decode import fields
@@ -61,16 +62,16 @@ class ExprError(ValueError):
         self.hint = hint
 
 
-class Expr:
+class Expr(ABC):
     """A parsed expression."""
 
+    @abstractmethod
     def evaluate(self, event: Mapping[str, Any]) -> Optional[bool]:
         """True, False, or None where a field it needs is absent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fields(self) -> Set[str]:
         """The paths it may read, short names resolved."""
-        raise NotImplementedError
 
 
 class Not(Expr):
@@ -251,8 +252,10 @@ class _Parser:
         kind = fields.type_of(name) if token.kind == "word" else None
         if kind is None:
             close = fields.near(name)
-            hint = "did you mean %s?" % " or ".join(close) if close else "fields: " + ", ".join(
-                sorted(fields.SHORT)
+            hint = (
+                "did you mean %s?" % " or ".join(close)
+                if close
+                else "fields: " + ", ".join(sorted(fields.SHORT))
             )
             raise ExprError("there is no field '%s'" % name, token.column, hint)
         following = self._peek()

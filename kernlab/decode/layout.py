@@ -68,7 +68,9 @@ class Layout:
     def members(self, struct: str) -> Dict[str, Place]:
         return self._structs.get(struct, {})
 
-    def span(self, struct: str, members: Optional[Sequence[str]] = None) -> Optional[Tuple[int, int]]:
+    def span(
+        self, struct: str, members: Optional[Sequence[str]] = None
+    ) -> Optional[Tuple[int, int]]:
         """First and last+1 byte that holds the members (all known ones by default)."""
         key = (struct, tuple(members or ()))
         if key not in self._spans:
@@ -118,7 +120,11 @@ class View:
 
 
 def read_struct(
-    memory: Memory, layout: Layout, struct: str, address: int, members: Optional[Sequence[str]] = None
+    memory: Memory,
+    layout: Layout,
+    struct: str,
+    address: int,
+    members: Optional[Sequence[str]] = None,
 ) -> Optional[View]:
     """Read the members' whole span as one block; None when there is nothing to read there."""
     span = layout.span(struct, members)

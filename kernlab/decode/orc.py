@@ -18,7 +18,7 @@ import json
 import struct
 from array import array
 from bisect import bisect_right
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Protocol, Tuple
 
 from kernlab.decode.memory import Memory, Unreadable
 
@@ -98,6 +98,12 @@ class OrcTable:
         return Entry(regs & 0xF, sp_offset, (regs >> 4) & 0xF, bp_offset, kind)
 
 
+class Registers(Protocol):
+    """A stopped vCPU's registers by name, unsigned."""
+
+    def __getitem__(self, name: str) -> int: ...
+
+
 class StackMemory:
     """Words of a stack, fetched in blocks that never cross a page.
 
@@ -122,9 +128,7 @@ class StackMemory:
         return int(_U64.unpack_from(data, 0)[0])
 
 
-def walk(
-    table: OrcTable, memory: Memory, registers: Mapping[str, int], limit: int = 64
-) -> List[Frame]:
+def walk(table: OrcTable, memory: Memory, registers: Registers, limit: int = 64) -> List[Frame]:
     """The stack of a stopped vCPU, innermost first, at most ``limit`` frames.
 
     ``registers`` has rip, rsp, rbp and answers r10, r13, rdi, rdx when asked. The walk
@@ -177,7 +181,7 @@ def _caller_sp(
     sp: int,
     bp: int,
     saved: Optional[int],
-    registers: Mapping[str, int],
+    registers: Registers,
     innermost: bool,
 ) -> Optional[int]:
     reg, offset = entry.sp_reg, entry.sp_offset

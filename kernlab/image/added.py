@@ -24,8 +24,11 @@ def entries(argument: str) -> tuple[list[Entry], list[Path]]:
         guest = f"/usr/local/bin/{host.name}" if program else f"/root/{host.name}"
     target = PurePosixPath(guest)
     if not target.is_absolute() or ".." in target.parts or len(target.parts) < 2:
-        raise BadInput(f"--add {argument}: '{guest}' is no place in the guest",
-                       "an absolute path without .. is needed", f"--add {host}:/root/{host.name}")
+        raise BadInput(
+            f"--add {argument}: '{guest}' is no place in the guest",
+            "an absolute path without .. is needed",
+            f"--add {host}:/root/{host.name}",
+        )
     found: list[Entry] = []
     programs: list[Path] = []
     _add(host, str(target).lstrip("/"), found, programs, argument)
@@ -55,8 +58,10 @@ def _add(host: Path, guest: str, found: list[Entry], programs: list[Path], argum
             if data[:4] == b"\x7fELF":
                 programs.append(host)
         else:
-            raise BadInput(f"--add {argument}: {host} is neither file nor directory", "",
-                           "leave it out")
+            raise BadInput(
+                f"--add {argument}: {host} is neither file nor directory", "", "leave it out"
+            )
     except OSError as error:
-        raise BadInput(f"--add {argument}: {host} cannot be read", str(error),
-                       "check its permissions") from error
+        raise BadInput(
+            f"--add {argument}: {host} cannot be read", str(error), "check its permissions"
+        ) from error

@@ -31,8 +31,9 @@ def build(request: ImageRequest, report: Reporter) -> Image:
     program gives a new image. Raises ``BadInput`` (``--add``), ``HostLacks``.
     """
     if request.kind != "busybox":
-        raise BadInput(f"there is no image '{request.kind}'", "there is: busybox",
-                       "kernlab image busybox")
+        raise BadInput(
+            f"there is no image '{request.kind}'", "there is: busybox", "kernlab image busybox"
+        )
     agent = program("agent", report)
     rows = table()
     sources, stamp = _stamp(request, rows, agent)
@@ -171,8 +172,11 @@ def _busybox(taken: set[str]) -> Iterable[cpio.Entry]:
     """
     path = Path(need("busybox", "has the image's small tools", "busybox-static"))
     if elf.needed(path).interpreter is not None:
-        raise HostLacks(f"{path} is not static", "the image's init runs before any library is sure",
-                        "apt-get install busybox-static")
+        raise HostLacks(
+            f"{path} is not static",
+            "the image's init runs before any library is sure",
+            "apt-get install busybox-static",
+        )
     yield cpio.regular("usr/bin/busybox", path.read_bytes(), 0o755)
     for name in run(10, [str(path), "--list"]).text.split():
         if name not in taken and name != "busybox":

@@ -56,7 +56,8 @@ def with_parents(entries: Iterable[Entry]) -> list[Entry]:
         if known is not None and known != entry:
             raise BadInput(
                 f"two files want to be /{entry.path} in the image",
-                "their content or mode differs", "give one of them another place: --add PATH:/other",
+                "their content or mode differs",
+                "give one of them another place: --add PATH:/other",
             )  # fmt: skip
         by_path[entry.path] = entry
     for path in list(by_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kernlab.errors import HostLacks
 
@@ -33,18 +33,15 @@ def is_elf(path: Path) -> bool:
 def needed(path: Path) -> Needed:
     """PT_INTERP, DT_NEEDED and the run path of ``path``. Raises ``HostLacks`` when damaged."""
     from elftools.common.exceptions import ELFError
-    from elftools.elf.dynamic import DynamicSection
     from elftools.elf.elffile import ELFFile
 
     interpreter, libraries, search = None, [], []
     try:
         with path.open("rb") as file:
-            elf = ELFFile(file)
+            elf: Any = ELFFile(file)
             for segment in elf.iter_segments("PT_INTERP"):
                 interpreter = segment.get_interp_name()
-            for section in elf.iter_sections():
-                if not isinstance(section, DynamicSection):
-                    continue
+            for section in elf.iter_sections("SHT_DYNAMIC"):
                 for tag in section.iter_tags():
                     if tag.entry.d_tag == "DT_NEEDED":
                         libraries.append(tag.needed)
@@ -53,7 +50,9 @@ def needed(path: Path) -> Needed:
                     elif tag.entry.d_tag == "DT_RUNPATH":
                         search += tag.runpath.split(":")
     except (ELFError, OSError) as error:
-        raise HostLacks(f"{path} cannot be read as a program", str(error), f"file {path}") from error
+        raise HostLacks(
+            f"{path} cannot be read as a program", str(error), f"file {path}"
+        ) from error
     origin = str(path.resolve().parent)
     return Needed(
         interpreter,

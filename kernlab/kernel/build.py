@@ -13,6 +13,7 @@ import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -32,14 +33,22 @@ _LIMIT = 3 * 3600.0
 _ROOM = 3 << 30  # bytes that a build needs beside the result
 _OBJECTS = 1450  # objects of the shipped configuration, until a build here has counted them
 _STEP = re.compile(rb"^  (CC|AS|LD|AR|HOSTCC|HOSTLD|BTF|KSYMS|GEN|OBJCOPY)\s+(\S+)")
-_ERROR = re.compile(r"^.*(?:\berror: |\bfatal error: |undefined reference|\*\*\* ).*$", re.MULTILINE)
+_ERROR = re.compile(
+    r"^.*(?:\berror: |\bfatal error: |undefined reference|\*\*\* ).*$", re.MULTILINE
+)
 
 
 def key_of(source: SourceTree, wishes: dict[str, fragments.Wish], patches: tuple[Path, ...],
            compiler: str) -> str:  # fmt: skip
     """The kernel's content key: source, options, patches, compiler, recipe."""
     digest = hashlib.sha256()
-    for part in (RECIPE, source.version, source.digest, compiler, fragments.text_of(wishes.values())):
+    for part in (
+        RECIPE,
+        source.version,
+        source.digest,
+        compiler,
+        fragments.text_of(wishes.values()),
+    ):
         digest.update(part.encode() + b"\0")
     for patch in patches:
         digest.update(patch.read_bytes() + b"\0")
@@ -146,9 +155,10 @@ class Make:
     def run(self, targets: list[str], on_line: Callable[[bytes], None] | None = None) -> None:
         """Run make; its output goes to the log as it comes. Raises ``WeFailed``."""
         argv = [*self.argv, *targets]
-        with self.log.open("ab") as log, Child(
-            argv, env=self.env, stdout=PIPE, stderr=STDOUT, tree=True
-        ) as child:
+        with (
+            self.log.open("ab") as log,
+            Child(argv, env=self.env, stdout=PIPE, stderr=STDOUT, tree=True) as child,
+        ):
             assert child.stdout is not None
             for line in child.stdout:
                 log.write(line)
@@ -227,10 +237,14 @@ def _check(vmlinux: Path) -> str:
     from elftools.elf.elffile import ELFFile
 
     with vmlinux.open("rb") as file:
-        elf = ELFFile(file)
-        lacks = [n for n in (".BTF", ".debug_info", ".orc_unwind") if not elf.get_section_by_name(n)]
+        elf: Any = ELFFile(file)
+        lacks = [
+            n for n in (".BTF", ".debug_info", ".orc_unwind") if not elf.get_section_by_name(n)
+        ]
         notes = elf.get_section_by_name(".notes")
-        found = [note["n_desc"] for note in notes.iter_notes() if note["n_type"] == "NT_GNU_BUILD_ID"]
+        found = [
+            note["n_desc"] for note in notes.iter_notes() if note["n_type"] == "NT_GNU_BUILD_ID"
+        ]
     if lacks or not found:
         missing = ", ".join([*lacks, *([] if found else ["build-id"])])
         raise WeFailed(

@@ -50,7 +50,7 @@ def is_release(text: str) -> bool:
 
 
 def series(version: str) -> str:
-    """"5.10" of "5.10.223"."""
+    """ "5.10" of "5.10.223"."""
     return ".".join(version.split(".")[:2])
 
 

@@ -36,7 +36,9 @@ def fetch(version: str | None, report: Reporter, *, newest: bool = False) -> Sou
                     raise
                 problems.append(f"{source}: {error.what}")
     raise HostLacks(
-        f"no source has {wanted}", "\n".join(problems), "kernlab build PATH, with a tree of your own"
+        f"no source has {wanted}",
+        "\n".join(problems),
+        "kernlab build PATH, with a tree of your own",
     )
 
 

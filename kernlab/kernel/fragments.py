@@ -45,8 +45,11 @@ def parse(text: str, where: str) -> list[Wish]:
         found = match.groupdict()
         value = found.get("value", "n")
         if value == "":
-            raise BadInput(f"{where}:{number}: {found['name']} has no value",
-                           "expected =y, =n, a number or a quoted string", f"edit {where}")
+            raise BadInput(
+                f"{where}:{number}: {found['name']} has no value",
+                "expected =y, =n, a number or a quoted string",
+                f"edit {where}",
+            )
         wishes.append(
             Wish(found["name"], value, found["known"] == "?", found["why"] or "",
                  f"{where}:{number}")
@@ -64,7 +67,9 @@ def gather(configs: Iterable[Path], sets: Iterable[str]) -> dict[str, Wish]:
         try:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"--config {path}: cannot be read", str(error), "check the path") from error
+            raise BadInput(
+                f"--config {path}: cannot be read", str(error), "check the path"
+            ) from error
         wishes.update({w.name: w for w in parse(text, str(path))})
     for item in sets:
         for wish in parse(item, f"--set {item}"):

@@ -59,7 +59,7 @@ class Kconfig:
             word, _, rest = stripped.partition(" ")
             rest = rest.split(" #")[0].strip()
             if word in ("config", "menuconfig"):
-                own = list(sum(blocks, []))
+                own = [part for block in blocks for part in block]
                 self.depends[rest].append(own)
             elif word in ("menu", "choice"):
                 own = []
@@ -77,8 +77,10 @@ class Kconfig:
                 help_indent = -1
             elif word == "source":
                 own = None
-                name = rest.strip("\"'").replace("$(SRCARCH)", "x86").replace("$(HEADER_ARCH)", "x86")
-                self._read(self._tree / name, list(sum(blocks, [])))
+                name = (
+                    rest.strip("\"'").replace("$(SRCARCH)", "x86").replace("$(HEADER_ARCH)", "x86")
+                )
+                self._read(self._tree / name, [part for block in blocks for part in block])
             elif word == "comment":
                 own = None
 

@@ -48,18 +48,30 @@ class RunDir:
             else:
                 path = at.expanduser().absolute()
                 if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                    raise BadInput(f"--out {at}: already there and not empty", "a run keeps all it "
-                                   "produced apart from others", f"rm -r {at}, or another --out")
+                    raise BadInput(
+                        f"--out {at}: already there and not empty",
+                        "a run keeps all it produced apart from others",
+                        f"rm -r {at}, or another --out",
+                    )
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path.chmod(0o700)
             run = cls(path)
             run.share.mkdir()
         except OSError as error:
-            raise HostLacks(f"cannot make the run directory {error.filename}",
-                            str(error.strerror), "set KERNLAB_HOME to a directory with room") from error
+            raise HostLacks(
+                f"cannot make the run directory {error.filename}",
+                str(error.strerror),
+                "set KERNLAB_HOME to a directory with room",
+            ) from error
         me = psutil.Process()
-        run._write({"asked": asked, "resolved": {}, "result": {},
-                    "owner": {"pid": me.pid, "started": me.create_time()}})
+        run._write(
+            {
+                "asked": asked,
+                "resolved": {},
+                "result": {},
+                "owner": {"pid": me.pid, "started": me.create_time()},
+            }
+        )
         return run
 
     def _write(self, data: dict[str, Any]) -> None:
@@ -149,5 +161,8 @@ def find(name: str, having: str = "run.json") -> RunDir:
     if (path / "run.json").is_file():
         return RunDir(path)
     close = near(name, [run.id for run in known])
-    raise BadInput(f"there is no run '{name}'",
-                   f"did you mean {close[0]}?" if close else "", "kernlab show latest")
+    raise BadInput(
+        f"there is no run '{name}'",
+        f"did you mean {close[0]}?" if close else "",
+        "kernlab show latest",
+    )

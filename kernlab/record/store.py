@@ -25,8 +25,11 @@ class EventWriter:
         try:
             self._file.write(line)
         except OSError as error:
-            raise HostLacks(f"cannot write {self._path}", str(error.strerror),
-                            "kernlab clean runs, or set KERNLAB_HOME to a larger disk") from error
+            raise HostLacks(
+                f"cannot write {self._path}",
+                str(error.strerror),
+                "kernlab clean runs, or set KERNLAB_HOME to a larger disk",
+            ) from error
         self.count += 1
 
     def close(self) -> None:
@@ -58,6 +61,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
             except ValueError as error:
                 if not line.endswith(b"\n"):
                     return
-                raise BadInput(f"{path}:{number}: not an event", str(error),
-                               "kernlab trace writes such files") from error
+                raise BadInput(
+                    f"{path}:{number}: not an event", str(error), "kernlab trace writes such files"
+                ) from error
             yield event

@@ -51,7 +51,9 @@ def fold(stack: Sequence[Mapping[str, Any]]) -> list[Part]:
                 parts.append(Part("hidden", str(hidden)))
             parts.append(Part("mark", mark))
             hidden = 0
-        elif index == 0 or (not frame.get("inlined") and keep.search(name) and not drop.search(name)):
+        elif index == 0 or (
+            not frame.get("inlined") and keep.search(name) and not drop.search(name)
+        ):
             if hidden:
                 parts.append(Part("hidden", str(hidden)))
             parts.append(Part("func", name))

@@ -68,8 +68,9 @@ def read(path: Path) -> Iterator[Captured]:
     elif data[:4] == struct.pack("<I", _SHB):
         yield from _pcapng(data)
     else:
-        raise BadInput(f"{path} is no capture", "neither pcap nor pcapng by its first bytes",
-                       f"file {path}")
+        raise BadInput(
+            f"{path} is no capture", "neither pcap nor pcapng by its first bytes", f"file {path}"
+        )
 
 
 def _pcap(data: bytes) -> Iterator[Captured]:

@@ -1,6 +1,6 @@
 """Events for human eyes: one line a packet, the stack under it.
 
-    #  time      conn  flags      seq           ack  win    state
+#  time      conn  flags      seq           ack  win    state
 """
 
 from __future__ import annotations
@@ -150,8 +150,10 @@ class TraceView:
         line.append(safe(event.get("probe", "?")), "bold")
         sock = event.get("sock") or {}
         if "sport" in sock:
-            line.append(f"  {safe(sock.get('src'))}:{sock['sport']} > "
-                        f"{safe(sock.get('dst'))}:{sock.get('dport')}")
+            line.append(
+                f"  {safe(sock.get('src'))}:{sock['sport']} > "
+                f"{safe(sock.get('dst'))}:{sock.get('dport')}"
+            )
         else:
             for name, value in (event.get("args") or {}).items():
                 line.append(f"  {safe(name)}={safe(value)}", "dim")
@@ -219,7 +221,9 @@ class TraceView:
                 )  # fmt: skip
             self._console.print(table)
             if len(self._flows.all) > 20:
-                self._console.print(f"and {len(self._flows.all) - 20} more connections", style="dim")
+                self._console.print(
+                    f"and {len(self._flows.all) - 20} more connections", style="dim"
+                )
         for name, value in facts.items():
             line = Text()
             line.append(f"{name:<10}", "dim")

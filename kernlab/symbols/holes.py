@@ -34,7 +34,7 @@ class Holes:
 def find(vmlinux: Path) -> Holes | None:
     """The holes of a kernel, or None where it has none that are large enough."""
     with vmlinux.open("rb") as file:
-        elf = ELFFile(file)
+        elf: Any = ELFFile(file)
         table = elf.get_section_by_name(".symtab")
         text, bss = elf.get_section_by_name(".text"), elf.get_section_by_name(".bss")
         if table is None or text is None or bss is None:

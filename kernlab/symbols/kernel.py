@@ -42,9 +42,7 @@ class KernelSymbols:
 
     @cached_property
     def dwarf(self) -> Dwarf:
-        return Dwarf(
-            self.files.vmlinux, self.files.source, self.files.directory / "layout.json"
-        )
+        return Dwarf(self.files.vmlinux, self.files.source, self.files.directory / "layout.json")
 
     def layout(self) -> dict[str, object]:
         """What ``kernlab.decode.layout.Layout`` is made from, with this kernel's constants."""

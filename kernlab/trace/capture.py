@@ -37,9 +37,11 @@ def capturing(machine: Machine, share: Path, out: Path) -> Iterator[None]:
 
     process = machine.channel.start(_ARGV, on_stderr=on_stderr)
     if not listening.wait(_LIMIT):
-        raise WeFailed("tcpdump did not start in the guest",
-                       said.decode("utf-8", "replace").strip() or f"waited {_LIMIT:g} s",
-                       "kernlab run -- tcpdump -D")
+        raise WeFailed(
+            "tcpdump did not start in the guest",
+            said.decode("utf-8", "replace").strip() or f"waited {_LIMIT:g} s",
+            "kernlab run -- tcpdump -D",
+        )
     raw = share / _NAME
     try:
         yield

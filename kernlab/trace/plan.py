@@ -75,8 +75,11 @@ def parse_where(text: str) -> expr.Expr | None:
     except expr.ExprError as error:
         marker = " " * (error.column - 1) + "^"
         why = f"  {text}\n  {marker} {error.message}"
-        raise BadInput("--where: " + error.message, f"{why}\n{error.hint}".rstrip(),
-                       "--where 'port == 80 and flags has S'") from error
+        raise BadInput(
+            "--where: " + error.message,
+            f"{why}\n{error.hint}".rstrip(),
+            "--where 'port == 80 and flags has S'",
+        ) from error
 
 
 def check(request: TraceRequest) -> None:
@@ -106,16 +109,21 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
         skb = _register(function.args, ("sk_buff",))
         sock = _register(function.args, _SOCKS)
         if skb is not None and function.func not in table:
-            notes.append(f"{function.func} is not in sites.yaml: which header its skb has is not "
-                         "known, so only the skb itself is shown")
+            notes.append(
+                f"{function.func} is not in sites.yaml: which header its skb has is not "
+                "known, so only the skb itself is shown"
+            )
         if function.symbol != function.func:
             notes.append(f"{function.func} is {function.symbol} in this kernel")
         probes.append(Probe(function.func, function, row, skb, sock))
     found = {probe.function.func for probe in probes}
     for name in names:
         if name not in found:
-            raise BadInput(f"{name} has no debug info in this kernel",
-                           "it is written in assembler or generated", "choose another function")
+            raise BadInput(
+                f"{name} has no debug info in this kernel",
+                "it is written in assembler or generated",
+                "choose another function",
+            )
     return Plan(request, tuple(probes), parse_where(request.where), tuple(notes))
 
 
@@ -133,7 +141,8 @@ def _unknown(name: str, symbols: KernelSymbols) -> BadInput:
     if callers:
         return BadInput(
             f"{name} is inlined everywhere in this kernel, so it has no entry of its own",
-            f"its callers: {', '.join(callers[:8])}", f"kernlab trace {callers[0]}",
+            f"its callers: {', '.join(callers[:8])}",
+            f"kernlab trace {callers[0]}",
         )
     close = symbols.map.near(name)
     return BadInput(

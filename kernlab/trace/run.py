@@ -50,18 +50,24 @@ class Outcome:
             return ""
         names = ", ".join(plan.request.functions)
         if self.hits or self.filtered:
-            return (f"{names} was reached {max(self.hits, self.filtered)} times, but no hit passed "
-                    f"--where {plan.request.where!r}; try without it")
+            return (
+                f"{names} was reached {max(self.hits, self.filtered)} times, but no hit passed "
+                f"--where {plan.request.where!r}; try without it"
+            )
         if self.workload_status not in (None, 0):
-            return (f"the workload failed with status {self.workload_status}: "
-                    f"{self.workload_said.strip()[-300:] or 'it said nothing'}")
+            return (
+                f"the workload failed with status {self.workload_status}: "
+                f"{self.workload_said.strip()[-300:] or 'it said nothing'}"
+            )
         if plan.request.workload == "none":
             return f"nothing reached {names}: --workload none sends nothing; try --workload http"
         if self.segments_in == 0:
             return f"nothing reached {names}: the workload moved no TCP segment"
         seen = f"{self.segments_in} TCP segments" if self.segments_in is not None else "packets"
-        return (f"{names} was never called while {seen} arrived: this workload does not take that "
-                "path; try another --workload, or a caller nearer to the wire (ip_rcv)")
+        return (
+            f"{names} was never called while {seen} arrived: this workload does not take that "
+            "path; try another --workload, or a caller nearer to the wire (ip_rcv)"
+        )
 
 
 def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineOptions,
@@ -81,8 +87,16 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
     report(Finished("read the kernel's debug info"))
     for note in plan.notes:
         report(Said(note))
-    run.resolved(probes=[{"function": p.function.func, "symbol": p.function.symbol,
-                          "address": f"0x{p.function.address:x}"} for p in plan.probes])
+    run.resolved(
+        probes=[
+            {
+                "function": p.function.func,
+                "symbol": p.function.symbol,
+                "address": f"0x{p.function.address:x}",
+            }
+            for p in plan.probes
+        ]
+    )
     outcome = Outcome("workload")
     with ExitStack() as stack:
         machine = stack.enter_context(machine_for(run, kernel, image, options, report))

@@ -24,7 +24,7 @@ _KVM = Path("/dev/kvm")
 
 
 def accelerator(bzimage: Path, initramfs: Path, report: Reporter) -> str:
-    """"kvm" where a guest has been seen to boot with it, otherwise "tcg".
+    """ "kvm" where a guest has been seen to boot with it, otherwise "tcg".
 
     ``KERNLAB_ACCEL`` overrides the probe.
     """
@@ -62,8 +62,9 @@ def _boots(bzimage: Path, initramfs: Path) -> bool:
     with tempfile.TemporaryDirectory(prefix="kernlab-") as scratch:
         share = Path(scratch, "share")
         share.mkdir()
-        spec = MachineSpec(bzimage, initramfs, share, Path(scratch, "console.log"),
-                           accelerator="kvm")
+        spec = MachineSpec(
+            bzimage, initramfs, share, Path(scratch, "console.log"), accelerator="kvm"
+        )
         try:
             with start(spec, Path(scratch)) as machine:
                 machine.wait_ready(silent_wall=8.0)

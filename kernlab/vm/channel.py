@@ -108,7 +108,8 @@ class GuestProcess:
                     lambda: self._credit or self.returncode is not None or self._error, timeout
                 ):
                     raise MachineFailed(
-                        f"a guest command did not read its input for {timeout:g} s", "",
+                        f"a guest command did not read its input for {timeout:g} s",
+                        "",
                         "kernlab stop --all",
                     )
                 if self._error is not None:
@@ -249,8 +250,11 @@ class Channel:
             if len(payload) > MAX_PAYLOAD:
                 raise ValueError(f"{len(payload)} bytes of arguments")
         except ValueError as error:
-            raise BadInput("the guest command cannot be passed on", str(error),
-                           "put long input into the share directory") from error
+            raise BadInput(
+                "the guest command cannot be passed on",
+                str(error),
+                "put long input into the share directory",
+            ) from error
         made: list[GuestProcess] = []
         id = self._register(lambda frame: made[0]._take(frame))
         made.append(GuestProcess(self, id, on_stdout, on_stderr))

@@ -54,9 +54,7 @@ def encode(kind: Kind, id: int, payload: bytes = b"") -> bytes:
     return _HEADER.pack(len(payload), kind, id) + payload
 
 
-def start_payload(
-    argv: Sequence[str], env: Mapping[str, str], cwd: str, stdin: bool
-) -> bytes:
+def start_payload(argv: Sequence[str], env: Mapping[str, str], cwd: str, stdin: bool) -> bytes:
     """START's payload. Raises ``ValueError`` on a NUL byte, which no argv can hold."""
     pairs = [f"{key}={value}" for key, value in env.items()]
     words = [cwd, *argv, *pairs]

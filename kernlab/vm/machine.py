@@ -173,8 +173,9 @@ class Machine:
 
     def _failed(self, what: str, next_step: str) -> MachineFailed:
         tail = "\n".join(f"  | {line}" for line in self.console.tail() if line.strip())
-        return MachineFailed(what, f"the console's last lines:\n{tail or '  | (nothing)'}",
-                             next_step)
+        return MachineFailed(
+            what, f"the console's last lines:\n{tail or '  | (nothing)'}", next_step
+        )
 
     def lost(self) -> MachineFailed:
         """The error for a machine that went away under a user: panic, power-off or QEMU's end."""
@@ -186,8 +187,10 @@ class Machine:
             return self._failed("the guest no longer answers", "kernlab stop --all")
         said = self._qemu_said()
         if status == 0:
-            return self._failed("the machine is gone: the guest powered off or rebooted",
-                                "read console.log in the run directory")
+            return self._failed(
+                "the machine is gone: the guest powered off or rebooted",
+                "read console.log in the run directory",
+            )
         how = f"signal {-status}" if status < 0 else f"status {status}"
         error = self._failed(f"the machine is lost: QEMU ended with {how}", "kernlab doctor")
         if said:

@@ -130,9 +130,10 @@ class PrivateApt:
         status, theirs = os.pipe()
         argv = ["apt-get", *self.options(), "-q", "-o", f"APT::Status-Fd={theirs}",
                 "download", f"{package.name}={package.package_version}"]  # fmt: skip
-        with open(status, "rb") as lines, Child(
-            argv, cwd=into, stdout=PIPE, stderr=PIPE, pass_fds=(theirs,), tree=True
-        ) as child:
+        with (
+            open(status, "rb") as lines,
+            Child(argv, cwd=into, stdout=PIPE, stderr=PIPE, pass_fds=(theirs,), tree=True) as child,
+        ):
             os.close(theirs)
             for line in lines:  # dlstatus:<n>:<percent>:<text>
                 words = line.decode("utf-8", "replace").split(":")
@@ -176,7 +177,9 @@ def sources_text(rows: Sequence[AptRow], found: list[Archive], codename: str) ->
     return "\n\n".join(dict.fromkeys(stanzas)) + "\n"
 
 
-def available(version: str, rows: Sequence[AptRow], state: Path) -> tuple[PrivateApt, list[Package]]:
+def available(
+    version: str, rows: Sequence[AptRow], state: Path
+) -> tuple[PrivateApt, list[Package]]:
     """The private apt for a version's series, and what matches, newest first.
 
     Raises ``HostLacks`` when the host's mirrors offer nothing that matches.

@@ -50,8 +50,8 @@ class GdbEngine:
         path = [str(entry) for entry in python_path()]
         self._gdb.command("-gdb-set mi-async on", _ATTACH)
         self._gdb.command("-gdb-set architecture i386:x86-64", _ATTACH)
-        self._gdb.console(f"python import sys; sys.dont_write_bytecode = True; sys.path[:0] = {path!r}",
-                          _ATTACH)  # fmt: skip
+        self._gdb.console("python import sys; sys.dont_write_bytecode = True", _ATTACH)
+        self._gdb.console(f"python sys.path[:0] = {path!r}", _ATTACH)
         self._gdb.console("python from gdb_scripts import probes", _ATTACH)
         events = self._sockets / "events.sock"
         self._listener.bind(str(events))
@@ -127,10 +127,10 @@ class GdbEngine:
         if self._plan.request.stack:
             event["stack"] = stack[: self._plan.request.stack]
         where = self._plan.where
-        if where is not None and "stack" in where.fields():
-            if where.evaluate({**event, "stack": stack}) is not True:
-                self.filtered_here += 1
-                return None
+        on_host = where is not None and "stack" in where.fields()
+        if where and on_host and where.evaluate({**event, "stack": stack}) is not True:
+            self.filtered_here += 1
+            return None
         self._seq += 1
         return event
 
@@ -190,7 +190,9 @@ class GdbEngine:
             if record.message == "stopped":
                 self._running = False
                 return
-        raise WeFailed("the guest did not stop for GDB", f"waited {_STOP:g} s", "kernlab stop --all")
+        raise WeFailed(
+            "the guest did not stop for GDB", f"waited {_STOP:g} s", "kernlab stop --all"
+        )
 
     def close(self) -> None:
         for thing in (self._gdb, self._symbolizer, self._listener):

@@ -1,0 +1,145 @@
+"""The walls: an import goes down or stays in its room."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Every storey may import what stands on the lines below it.
+STOREYS = [
+    {"cli", "doctor"},
+    {"bench"},
+    {"lab", "race"},
+    {"rst"},
+    {"trace"},
+    {"pipeline"},
+    {"debugger"},
+    {"vm"},
+    {"image"},
+    {"guest"},
+    {"kernel"},
+    {"symbols"},
+    {"sinks", "verdict", "reasons"},
+    {"record"},
+    {"decode"},
+    {"config"},
+    {"process", "progress"},
+    {"errors"},
+]
+LEVEL = {room: number for number, storey in enumerate(STOREYS) for room in storey}
+OFFLINE = {"sinks", "verdict", "reasons", "record", "decode", "config", "progress", "errors"}
+
+
+def imports(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def broken_walls(room: str, module: str, source: str) -> list[str]:
+    """What of a module's imports the house forbids."""
+    wrong = []
+    for name in sorted(imports(source)):
+        top, *rest = name.split(".")
+        if top == "kernlab" and rest:
+            other = rest[0]
+            if other in LEVEL and other != room and LEVEL[other] <= LEVEL[room]:
+                wrong.append(f"{room} imports {name}, which is not below it")
+            if room in OFFLINE and other in LEVEL and other not in OFFLINE | {"process"}:
+                wrong.append(f"the offline room {room} imports the live {name}")
+            own = module.split(".")
+            if (
+                rest[:2] == ["trace", "engines"]
+                and "engines" in own
+                and rest[2:3] not in ([], [own[-1]])
+            ):
+                wrong.append(f"engine {module} imports {name}")
+        elif room == "decode" and top != "kernlab" and top not in sys.stdlib_module_names:
+            wrong.append(f"decode imports {name}, which is not in the standard library")
+        if top == "subprocess" and room != "process":
+            wrong.append(f"{module} imports subprocess; process.py is the one door")
+        if top == "asyncio" and module != "vm.qmp":
+            wrong.append(f"{module} imports asyncio")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and room not in ("cli", "__main__"):
+            called = ast.unparse(node.func)
+            if called in ("print", "sys.exit", "exit", "quit", "os.system", "input"):
+                wrong.append(f"{module} calls {called}; only cli/ talks and exits")
+    return wrong
+
+
+def modules() -> list[Path]:
+    return sorted((ROOT / "kernlab").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    parts = path.relative_to(ROOT / "kernlab").with_suffix("").parts
+    if parts[0] in ("__init__", "__main__"):
+        return
+    assert parts[0] in LEVEL, f"{parts[0]} has no storey"
+    assert broken_walls(parts[0], ".".join(parts), path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "module", "source"),
+    [
+        ("vm", "vm.machine", "from kernlab.trace import plan"),
+        ("sinks", "sinks.terminal", "from kernlab.vm.channel import Channel"),
+        ("decode", "decode.packet", "import yaml"),
+        ("kernel", "kernel.build", "import subprocess"),
+        ("kernel", "kernel.build", "print('x')"),
+        ("trace", "trace.engines.bpf", "from kernlab.trace.engines.gdb import GdbEngine"),
+        ("image", "image.cpio", "from kernlab.vm.spec import SOCKETS"),
+        ("symbols", "symbols.orc", "import sys\nsys.exit(1)"),
+    ],
+)
+def test_a_broken_wall_is_seen(room: str, module: str, source: str) -> None:
+    assert broken_walls(room, module, source)
+
+
+def test_the_offline_wing_imports_with_the_live_packages_blocked() -> None:
+    live = sorted(set(LEVEL) - OFFLINE - {"process"})
+    script = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.startswith('kernlab.') and name.split('.')[1] in {live!r}:\n"
+        "            raise ImportError('blocked: ' + name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "import importlib, pkgutil, kernlab\n"
+        f"for room in {sorted(OFFLINE)!r}:\n"
+        "    module = importlib.import_module('kernlab.' + room)\n"
+        "    for sub in pkgutil.iter_modules(getattr(module, '__path__', [])):\n"
+        "        importlib.import_module(f'kernlab.{room}.{sub.name}')\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert said.returncode == 0, said.stderr
+
+
+def test_gdb_scripts_need_only_gdb_decode_and_the_standard_library() -> None:
+    for path in (ROOT / "gdb_scripts").rglob("*.py"):
+        for name in imports(path.read_text()):
+            top = name.split(".")[0]
+            allowed = top in sys.stdlib_module_names or top in ("gdb", "gdb_scripts")
+            assert allowed or name.startswith("kernlab.decode"), f"{path.name} imports {name}"
+
+
+def test_what_runs_inside_gdb_is_python_3_9() -> None:
+    for folder in ("gdb_scripts", "kernlab/decode"):
+        for path in (ROOT / folder).rglob("*.py"):
+            ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    long = [p for p in modules() if len(p.read_text().splitlines()) > 400]
+    assert long == []
