@@ -54,6 +54,7 @@ class GdbEngine:
         self._gdb.console(f"python sys.path[:0] = {path!r}", _ATTACH)
         self._gdb.console("python from gdb_scripts import probes", _ATTACH)
         events = self._sockets / "events.sock"
+        events.unlink(missing_ok=True)  # an engine before this one may have used it
         self._listener.bind(str(events))
         self._listener.listen(1)
         self._listener.settimeout(_ATTACH)

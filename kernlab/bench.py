@@ -1,0 +1,129 @@
+"""Measures engines side by side: the same guest, the same load, one after the other.
+
+Figures of different machines or runs are not comparable; the ratio of two figures from
+one run is.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernlab.errors import MachineFailed, WeFailed
+from kernlab.image.model import Image
+from kernlab.kernel.model import Kernel
+from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
+from kernlab.process import need, run
+from kernlab.progress import Finished, Reporter, Started
+from kernlab.record.rundir import RunDir
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.trace import workloads
+from kernlab.trace.engines.gdb import GdbEngine
+from kernlab.trace.plan import TraceRequest, make
+from kernlab.vm.machine import Machine
+
+_FUNCTION = "tcp_v4_rcv"
+_LIMIT = 300.0
+
+# What a user would write by hand: stop, show the stack and the skb, go on.
+_PLAIN = """
+set pagination off
+set confirm off
+set auto-load off
+target remote {socket}
+break {function}
+python import time
+continue
+python started = time.monotonic()
+set $i = 0
+while $i < {events}
+  bt 16
+  p *skb
+  continue
+  set $i = $i + 1
+end
+python print("kernlab-rate", {events} / (time.monotonic() - started))
+delete
+detach
+"""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Events per second of one way to trace, the median over the rounds."""
+
+    name: str
+    per_second: float
+    rounds: tuple[float, ...]
+
+
+def rates(
+    kernel: Kernel, image: Image, directory: RunDir, rounds: int, events: int, report: Reporter
+) -> list[Rate]:
+    """A plain GDB command file and engine gdb, alternating on one guest under ``bulk``."""
+    symbols = symbols_for(kernel)
+    row = workloads.find("bulk")
+    workloads.place(row, directory.share, report)
+    plain: list[float] = []
+    ours: list[float] = []
+    with machine_for(directory, kernel, image, MachineOptions(), report) as machine:
+        wait_ready(machine, report)
+        with workloads.running(row, machine, endless=True):
+            for number in range(1, rounds + 1):
+                stage = f"round {number} of {rounds}"
+                report(Started(stage))
+                plain.append(_plain(kernel, machine, events))
+                ours.append(_ours(symbols, machine, events * 4))
+                report(Finished(stage, f"{plain[-1]:.0f}/s, {ours[-1]:.0f}/s"))
+    return [
+        _rate("plain GDB command file (bt 16, p *skb, continue)", plain),
+        _rate("engine gdb (packet, sock, task, full stack)", ours),
+    ]
+
+
+def _rate(name: str, rounds: list[float]) -> Rate:
+    return Rate(name, statistics.median(rounds), tuple(rounds))
+
+
+def _plain(kernel: Kernel, machine: Machine, events: int) -> float:
+    script = _PLAIN.format(socket=machine.gdb_socket, function=_FUNCTION, events=events)
+    with _file(script) as path:
+        gdb = need("gdb", "is measured", "gdb")
+        said = run(_LIMIT, [gdb, "-nx", "-q", "-batch", "-x", str(path), str(kernel.vmlinux)],
+                   check=False)  # fmt: skip
+    for line in said.text.splitlines():
+        if line.startswith("kernlab-rate"):
+            return float(line.split()[1])
+    raise WeFailed("the plain GDB run gave no rate", said.text[-800:], "kernlab bench")
+
+
+@contextmanager
+def _file(text: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="kernlab-") as scratch:
+        path = Path(scratch, "plain.gdb")
+        path.write_text(text)
+        yield path
+
+
+def _ours(symbols: KernelSymbols, machine: Machine, events: int) -> float:
+    plan = make(TraceRequest((_FUNCTION,), count=events), symbols)
+    log = machine.spec.console_log.with_name("gdb.log")
+    with GdbEngine(plan, symbols, log, machine.sockets) as engine:
+        engine.prepare()
+        engine.arm(machine.gdb_socket)
+        count, first, last = 0, 0.0, 0.0
+        deadline = time.monotonic() + _LIMIT
+        while count < events:
+            for _ in engine.events(0.2):
+                count += 1
+                last = time.monotonic()
+                first = first or last
+            if time.monotonic() > deadline or machine.child.poll() is not None:
+                raise MachineFailed(f"only {count} of {events} events came", "", "kernlab bench")
+        engine.finish()
+    return (count - 1) / (last - first)

@@ -1,0 +1,126 @@
+"""The command line as a user meets it: help, refusals, statuses. Nothing boots."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kernlab.cli.main import COMMANDS
+from kernlab.errors import BadInput
+from kernlab.trace import workloads
+from kernlab.trace.plan import TraceRequest, check, parse_where
+
+
+def kernlab(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kernlab", *words], capture_output=True, text=True, cwd=cwd,
+        stdin=subprocess.DEVNULL, timeout=60,
+    )  # fmt: skip
+
+
+def test_help_lists_every_command() -> None:
+    said = kernlab("--help")
+    assert said.returncode == 0
+    assert all(name in said.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help(name: str) -> None:
+    said = kernlab(name, "--help")
+    assert said.returncode == 0, said.stderr
+    assert "Usage" in said.stdout
+
+
+def test_help_imports_no_room() -> None:
+    script = (
+        "import sys; sys.argv = ['kernlab', '--help']\n"
+        "from kernlab.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'pydantic', 'yaml', 'elftools', 'requests', 'psutil'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["trcae"], 2, "No such command"),
+        (["trace"], 2, "Missing argument"),
+        (["trace", "tcp_v4_rcv", "--where", "state == SYNSENT"], 2, "SYN_SENT"),
+        (["trace", "tcp_v4_rcv", "--count", "0"], 2, "--count 0"),
+        (["trace", "tcp_v4_rcv", "--timeout", "-1"], 2, "--timeout -1"),
+        (["trace", "tcp_v4_rcv", "--workload", "htpt"], 2, "did you mean http?"),
+        (["trace", "tcp_v4_rcv", "--engine", "magic"], 2, "--engine magic"),
+        (["build", "--set", "SMP=y"], 2, "--set SMP=y:1"),
+        (["build", "nonsense"], 2, "not a kernel version"),
+        (["build", "--config", "/no/such"], 2, "--config /no/such"),
+        (["build", "/etc"], 2, "not a kernel source tree"),
+        (["clean", "rusn"], 2, "did you mean runs?"),
+        (["show", "latest"], 2, "no run yet"),
+        (["stop"], 2, "which machine?"),
+        (["config", "schema", "evnt"], 2, "did you mean event?"),
+        (["run", "--kernel", "nonsense", "--", "true"], 125, "not a kernel version"),
+    ],
+)
+def test_a_refusal_names_the_option_and_the_next_command(
+    words: list[str], status: int, said: str
+) -> None:
+    result = kernlab(*words)
+    assert result.returncode == status, result.stderr
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_schema_is_json() -> None:
+    schema = json.loads(kernlab("config", "schema", "event").stdout)
+    assert schema["properties"]["packet"]
+
+
+def test_works_from_any_directory(tmp_path: Path) -> None:
+    said = kernlab("ps", cwd=tmp_path)
+    assert (said.returncode, said.stdout.strip()) == (0, "no machine is running")
+
+
+def test_a_broken_pipe_is_quiet() -> None:
+    said = subprocess.run(
+        f"{sys.executable} -m kernlab --help | head -1", shell=True, capture_output=True, text=True
+    )
+    assert "Traceback" not in said.stderr
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=40), st.text(max_size=12), st.integers(-5, 5), st.floats(-5, 5))
+def test_any_request_is_taken_or_refused(where: str, name: str, count: int, timeout: float) -> None:
+    problems = 0
+    try:
+        check(TraceRequest((name,), where, count, timeout))
+    except BadInput as error:
+        problems += 1
+        assert error.next_step  # noqa: PT017
+    assert problems in (0, 1)
+
+
+def test_the_place_in_a_bad_expression_is_marked() -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_where("port == 80 and stat == LISTEN")
+    lines = caught.value.why.splitlines()
+    assert lines[1].index("^") - 2 == "port == 80 and ".__len__()
+    assert "state" in lines[2]
+
+
+def test_a_command_line_is_a_workload() -> None:
+    assert workloads.find("wget -q http://10.0.2.2/").command == [
+        "sh",
+        "-c",
+        "wget -q http://10.0.2.2/",
+    ]

@@ -1,0 +1,192 @@
+"""Fragments, Kconfig's answers, keys, the catalogue, the host's apt sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kernlab.errors import BadInput
+from kernlab.kernel import catalogue, fragments, kconfig
+from kernlab.kernel.build import key_of
+from kernlab.kernel.model import SourceTree
+from kernlab.kernel.sources import host_apt
+from kernlab.kernel.sources.apt import Package, sources_text
+
+KCONFIG = """
+config NET
+@bool "Networking"
+if NET
+source "net/Kconfig"
+endif
+config DEBUG_INFO
+@bool "Debug info"
+@depends on DEBUG_KERNEL && !COMPILE_TEST
+@help
+@  depends on nothing: this is help text
+@  config NOT_A_SYMBOL
+""".replace("@", "\t")
+NET = """
+menu "Options"
+@depends on INET
+config NFT
+@tristate "nft"
+@depends on NETFILTER && (X || Y=m)
+endmenu
+""".replace("@", "\t")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "Kconfig").write_text(KCONFIG)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "Kconfig").write_text(NET)
+    return tmp_path
+
+
+def wish(name: str, value: str = "y", known: bool = False) -> fragments.Wish:
+    return fragments.Wish(name, value, known, "", "f.config:3")
+
+
+def test_a_vanished_option_names_wish_result_and_unmet_dependency(tree: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        kconfig.check([wish("CONFIG_NFT")], {"CONFIG_NET": "y", "CONFIG_NETFILTER": "y"}, tree)
+    said = caught.value.why
+    assert "f.config:3: CONFIG_NFT: wished y, came out n" in said
+    assert "INET" in said
+    assert "(X || Y=m)" in said
+    assert "NETFILTER" not in said.split("unmet:")[1]
+
+
+def test_help_text_is_no_kconfig(tree: Path) -> None:
+    assert "CONFIG_NOT_A_SYMBOL" not in kconfig.Kconfig(tree)
+    unmet = kconfig.Kconfig(tree).unmet("CONFIG_DEBUG_INFO", {"CONFIG_COMPILE_TEST": "y"})
+    assert unmet == ["DEBUG_KERNEL", "!COMPILE_TEST"]
+
+
+def test_a_wish_for_known_symbols_only_is_dropped_where_unknown(tree: Path) -> None:
+    kconfig.check([wish("CONFIG_GONE", known=True)], {}, tree)
+    with pytest.raises(BadInput, match="did not take"):
+        kconfig.check([wish("CONFIG_GONE")], {}, tree)
+
+
+def test_an_option_that_should_be_off_and_is_on_is_told(tree: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        kconfig.check([wish("CONFIG_NET", "n")], {"CONFIG_NET": "y"}, tree)
+    assert "wished n, came out y" in caught.value.why
+
+
+def test_every_shipped_option_has_a_reason() -> None:
+    for option in fragments.gather((), ()).values():
+        assert option.why, f"{option.where}: {option.name} has no reason"
+
+
+def test_later_wishes_win(tmp_path: Path) -> None:
+    own = tmp_path / "own.config"
+    own.write_text("CONFIG_SMP=n\n# CONFIG_TUN is not set\n")
+    found = fragments.gather([own], ["CONFIG_SMP=y"])
+    assert found["CONFIG_SMP"].value == "y"
+    assert found["CONFIG_TUN"].value == "n"
+
+
+@pytest.mark.parametrize("line", ["SMP=y", "CONFIG_SMP", "CONFIG_SMP=", "set CONFIG_X=y"])
+def test_a_line_that_sets_nothing_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
+    own = tmp_path / "own.config"
+    own.write_text(f"CONFIG_TUN=y\n{line}\n")
+    with pytest.raises(BadInput) as caught:
+        fragments.gather([own], [])
+    assert f"{own}:2" in caught.value.what
+
+
+def test_the_key_changes_with_everything_that_goes_in(tmp_path: Path) -> None:
+    source = SourceTree("5.10.1", tmp_path, "x", "d1")
+    patch = tmp_path / "a.patch"
+    patch.write_text("one")
+    wishes = {"CONFIG_A": wish("CONFIG_A")}
+    base = key_of(source, wishes, (patch,), "gcc 12")
+    others = [
+        key_of(SourceTree("5.10.1", tmp_path, "x", "d2"), wishes, (patch,), "gcc 12"),
+        key_of(source, {"CONFIG_A": wish("CONFIG_A", "n")}, (patch,), "gcc 12"),
+        key_of(source, wishes, (), "gcc 12"),
+        key_of(source, wishes, (patch,), "gcc 13"),
+    ]
+    patch.write_text("two")
+    others.append(key_of(source, wishes, (patch,), "gcc 12"))
+    assert len({base, *others}) == 6
+
+
+def test_releases_are_ordered_by_number() -> None:
+    versions = ["5.10.99", "5.9", "5.10.223", "5.10"]
+    assert sorted(versions, key=catalogue.order_key) == ["5.9", "5.10", "5.10.99", "5.10.223"]
+
+
+@pytest.mark.parametrize(
+    ("version", "known"), [("5.12.3", True), ("5.10.223", False), ("5.4.1", True)]
+)
+def test_quirks_are_found_by_series(version: str, known: bool) -> None:
+    assert bool(catalogue.quirks(version)) is known
+
+
+def test_a_word_is_no_version() -> None:
+    with pytest.raises(BadInput, match="not a kernel version"):
+        catalogue.check("newest")
+
+
+ONE_LINE = """
+# deb http://old bookworm main
+deb [arch=amd64 signed-by=/k.gpg] http://m/debian bookworm main contrib # comment
+deb-src http://m/debian bookworm main
+deb http://s/debian-security bookworm-security main
+deb http://third/party bookworm-thing main
+"""
+DEB822 = """
+Types: deb deb-src
+# a comment
+URIs: http://m/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/x.gpg
+
+Enabled: no
+Types: deb
+URIs: http://off/debian
+Suites: bookworm
+Components: main
+
+Types: deb
+URIs: http://s/debian-security
+Suites: bookworm-security
+Components: main
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ abc
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "parse"), [(ONE_LINE, host_apt.parse_one_line), (DEB822, host_apt.parse_deb822)]
+)
+def test_both_formats_give_the_hosts_archives(text: str, parse: object) -> None:
+    found = list(parse(text))  # type: ignore[operator]
+    main = host_apt.choose(found, "bookworm", "main")
+    security = host_apt.choose(found, "bookworm", "security")
+    assert [archive.uri for archive in main] == ["http://m/debian"]
+    assert [archive.uri for archive in security] == ["http://s/debian-security"]
+    assert dict(main[0].options)["Signed-By"].endswith(".gpg")
+
+
+def test_the_private_sources_name_the_old_suite_at_the_hosts_mirror() -> None:
+    rows = [row for row in catalogue.read().apt if row.series == "5.10"]
+    text = sources_text(rows, list(host_apt.parse_deb822(DEB822)), "bookworm")
+    assert "URIs: http://m/debian\nSuites: bullseye\n" in text
+    assert "URIs: http://s/debian-security\nSuites: bullseye-security\n" in text
+    assert "\n .\n" in text  # an inline key keeps its continuation lines
+
+
+@pytest.mark.parametrize(
+    ("package", "release"),
+    [("5.10.223-1", "5.10.223"), ("6.1.4-1~deb12u1", "6.1.4"), ("1:5.15.0+x", "5.15.0")],
+)
+def test_the_release_in_a_package_version(package: str, release: str) -> None:
+    assert Package("p", package, "", 0).release == release

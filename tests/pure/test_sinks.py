@@ -1,0 +1,164 @@
+"""What a reader sees: lines that fit, numbers from 0, nothing a terminal acts on."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from kernlab.errors import BadInput
+from kernlab.sinks import pcapng
+from kernlab.sinks.fold import fold
+from kernlab.sinks.terminal import TraceView, safe
+
+STACK = [
+    {"func": "tcp_v4_rcv", "file": "net/ipv4/tcp_ipv4.c", "line": 1965, "inlined": False},
+    {"func": "ip_local_deliver_finish", "inlined": False},
+    {"func": "napi_poll", "inlined": True},
+    {"func": "net_rx_action", "inlined": False},
+    {"func": "__do_softirq", "inlined": False},
+    {"func": "asm_call_on_stack", "inlined": False},
+    {"func": "do_softirq", "inlined": False},
+    {"func": "__ip_queue_xmit", "inlined": False},
+    {"func": "tcp_sendmsg", "inlined": False},
+    {"func": "__sys_sendto", "inlined": False},
+    {"func": "do_syscall_64", "inlined": False},
+    {"func": "entry_SYSCALL_64_after_hwframe", "inlined": False},
+]  # fmt: skip
+
+
+def segment(
+    seq: int, flags: str, number: int, ack: int, back: bool = False, length: int = 0
+) -> dict[str, Any]:
+    a, b = ("127.0.0.1", 40312), ("127.0.0.1", 80)
+    source, target = (b, a) if back else (a, b)
+    return {
+        "v": 1, "seq": seq, "engine": "gdb", "probe": "tcp_v4_rcv", "cpu": 0,
+        "task": {"pid": 61, "comm": "wget"}, "guest_ns": 1_000_000 * seq, "host_ns": 0,
+        "site": {"func": "tcp_v4_rcv"}, "stack": STACK,
+        "packet": {"family": "ipv4", "proto": "tcp", "src": source[0], "sport": source[1],
+                   "dst": target[0], "dport": target[1], "flags": flags, "seq": number, "ack": ack,
+                   "win": 65495, "len": length, "options": {"mss": 1460}},
+    }  # fmt: skip
+
+
+EVENTS = [
+    segment(1, "S", 4294967290, 0),
+    segment(2, "SA", 7000, 4294967291, back=True),
+    segment(3, "PA", 4294967291, 7001, length=33),
+    segment(4, "RA", 7001, 28, back=True),
+]
+
+
+def drawn(
+    width: int, stack: str = "fold", encoding: str = "utf-8", events: list[dict[str, Any]] = EVENTS
+) -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
+    view = TraceView(Console(file=file, width=width, highlight=False), stack)  # type: ignore[arg-type]
+    for event in events:
+        view.event(event)
+    view.summary({"events": str(len(events))})
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+@pytest.mark.parametrize("stack", ["fold", "full", "none"])
+def test_no_line_is_wider_than_the_terminal(width: int, stack: str) -> None:
+    assert max(len(line) for line in drawn(width, stack).splitlines()) <= width
+
+
+def test_numbers_are_relative_across_the_wrap() -> None:
+    lines = [line for line in drawn(100).splitlines() if " 1→ " in line or " 1← " in line]
+    assert "SYN      seq 0 " in lines[0]
+    assert "SYN ACK  seq 0 " in lines[1]
+    assert "ack 1 " in lines[1]
+    assert "PSH ACK  seq 1      len 33    ack 1 " in lines[2]
+    assert "RST ACK  seq 1 " in lines[3]
+    assert "ack 34" in lines[3]
+
+
+def test_the_summary_counts_each_way_and_marks_the_reset() -> None:
+    row = next(line for line in drawn(100).splitlines() if line.startswith("1  "))
+    assert row.split() == ["1", "127.0.0.1:40312", "127.0.0.1:80", "2", "2", "RST"]
+
+
+def test_a_plain_terminal_gets_plain_characters() -> None:
+    assert drawn(80, encoding="ascii").isascii()
+
+
+def test_without_colour_there_is_no_escape() -> None:
+    assert "\x1b" not in drawn(80)
+
+
+def test_what_the_guest_says_cannot_act_on_the_terminal() -> None:
+    event = segment(1, "S", 1, 0)
+    event["task"]["comm"] = "\x1b[31mevil\r\u202e"
+    event["packet"]["proto"] = "tcp"
+    assert "\x1b" not in drawn(160, events=[event])
+    assert safe("a\x1b]0;x\x07b\n") == "a?]0;x?b?"
+
+
+def test_events_without_packet_or_stack_are_drawn() -> None:
+    bare = {"v": 1, "seq": 1, "engine": "gdb", "probe": "tcp_close", "cpu": 0, "host_ns": 0,
+            "site": {"func": "tcp_close"}, "args": {"timeout": 0}}  # fmt: skip
+    udp = segment(2, "", 0, 0)
+    udp["packet"] = {"proto": "udp", "src": "::1", "sport": 1, "dst": "::1", "dport": 2, "len": 9}
+    icmp = {**bare, "packet": {"proto": "icmp", "src": "10.0.0.1", "dst": "10.0.0.2"}}
+    text = drawn(80, events=[bare, udp, icmp])
+    assert "tcp_close" in text
+    assert "UDP" in text
+    assert "ICMP" in text
+
+
+def test_the_fold_keeps_the_probe_and_marks_contexts() -> None:
+    parts = [(part.kind, part.text) for part in fold(STACK)]
+    assert parts[0] == ("func", "tcp_v4_rcv")
+    assert ("mark", "softirq") in parts
+    assert ("hidden", "2") in parts
+    assert parts[-1] == ("mark", "system call")
+    assert all(text != "napi_poll" for _, text in parts)
+
+
+FRAMES = [
+    pcapng.Captured(1_700_000_000_123_456_789, pcapng.RAW, 60, b"E" + bytes(39)),
+    pcapng.Captured(1_700_000_001_000_000_001, pcapng.ETHERNET, 20, bytes(range(20))),
+]
+
+
+def test_pcapng_comes_back_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    assert pcapng.write(path, FRAMES) == 2
+    assert list(pcapng.read(path)) == FRAMES
+
+
+def test_a_cut_capture_gives_its_whole_frames(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    pcapng.write(path, FRAMES)
+    path.write_bytes(path.read_bytes()[:-7])
+    assert list(pcapng.read(path)) == FRAMES[:1]
+
+
+def test_classic_pcap_is_read_and_marked_frames_are_left_out(tmp_path: Path) -> None:
+    source, out = tmp_path / "x.pcap", tmp_path / "x.pcapng"
+    body = b"".join(
+        struct.pack("<IIII", 5, 7, len(d), len(d)) + d for d in (b"one", b"two", b"the END")
+    )
+    source.write_bytes(b"\xd4\xc3\xb2\xa1" + struct.pack("<HHiIII", 2, 4, 0, 0, 65535, 101) + body)
+    assert pcapng.convert(source, out, without=b"END") == 2
+    assert [(f.at, f.data) for f in pcapng.read(out)] == [
+        (5_000_007_000, b"one"),
+        (5_000_007_000, b"two"),
+    ]
+
+
+def test_a_text_file_is_no_capture(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("hello there")
+    with pytest.raises(BadInput, match="no capture"):
+        list(pcapng.read(path))
