@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernlab.errors import MachineFailed
+from kernlab.errors import MachineFailed, WeFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
@@ -145,7 +145,7 @@ class _Session:
                 self._take(_TURN)
                 if self._full():
                     return "count"
-                if self._engine.ended():
+                if self._ended():
                     self._take(_TURN)
                     return "count"
                 if self._machine.child.poll() is not None:
@@ -160,6 +160,17 @@ class _Session:
                     return "timeout"
         except KeyboardInterrupt:
             return "interrupted"
+
+    def _ended(self) -> bool:
+        """Whether the engine says that it is over; a machine that went away explains its errors."""
+        try:
+            return self._engine.ended()
+        except WeFailed as error:
+            with suppress(WeFailed):
+                self._machine.child.wait(3.0)
+            if self._machine.child.poll() is not None:
+                raise self._machine.lost() from error
+            raise
 
     def _full(self) -> bool:
         return self._request.count is not None and self._writer.count >= self._request.count

@@ -168,8 +168,7 @@ class GdbEngine:
             return said
         try:
             if self._running:
-                self._gdb.command("-exec-interrupt", _STOP)
-                self._wait_stopped()
+                self._interrupt()
             result = self._sockets / "counted.json"
             self._gdb.console(f"python probes.disarm({str(result)!r})", _STOP)
             said = json.loads(result.read_text("utf-8"))
@@ -179,18 +178,22 @@ class GdbEngine:
         said["filtered"] += self.filtered_here
         return said
 
-    def _wait_stopped(self) -> None:
+    def _interrupt(self) -> None:
+        """Stop the guest. QEMU passes over an interrupt that comes while it is stopped at a
+        hit, so the interrupt is sent until it is answered."""
         deadline = time.monotonic() + _STOP
-        while (left := deadline - time.monotonic()) > 0:
+        while time.monotonic() < deadline:
+            self._gdb.command("-exec-interrupt", _STOP)
             try:
-                record = self._gdb.records.get(timeout=left)
+                while True:
+                    record = self._gdb.records.get(timeout=0.5)
+                    if record.kind == "exit":
+                        raise self._gdb.died()
+                    if record.message == "stopped":
+                        self._running = False
+                        return
             except queue.Empty:
-                break
-            if record.kind == "exit":
-                raise self._gdb.died()
-            if record.message == "stopped":
-                self._running = False
-                return
+                continue
         raise WeFailed(
             "the guest did not stop for GDB", f"waited {_STOP:g} s", "kernlab stop --all"
         )

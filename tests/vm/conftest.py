@@ -1,0 +1,77 @@
+"""Real kernels in real machines. The kernel comes from the user's home, built on first use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernlab import pipeline
+from kernlab.image.model import Image, ImageRequest
+from kernlab.kernel.model import BuildRequest, Kernel
+from kernlab.progress import quiet
+from kernlab.record.rundir import RunDir
+from kernlab.vm.machine import Machine
+
+KERNLAB = [sys.executable, "-m", "kernlab"]
+
+
+@pytest.fixture(scope="session")
+def kernel() -> Kernel:
+    return pipeline.kernel_for(BuildRequest(), quiet)
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    return pipeline.image_for(ImageRequest(), quiet)
+
+
+@pytest.fixture
+def booted(
+    kernel: Kernel, image: Image, tmp_path: Path
+) -> Callable[..., AbstractContextManager[Machine]]:
+    """Boots a machine of one's own: ``with booted() as machine``."""
+
+    @contextmanager
+    def boot(**options: Any) -> Iterator[Machine]:
+        run = RunDir.create({}, tmp_path / "run")
+        chosen = pipeline.MachineOptions(**options)
+        with pipeline.machine_for(run, kernel, image, chosen) as machine:
+            machine.wait_ready()
+            yield machine
+
+    return boot
+
+
+@pytest.fixture(scope="session")
+def kernlab(kernel: Kernel, image: Image) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Runs the command line, with everything it needs built beforehand."""
+
+    def call(*words: str, input: bytes = b"", **kw: Any) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([*KERNLAB, *words], input=input, capture_output=True, timeout=300,
+                              env={**os.environ, "NO_COLOR": "1"}, **kw)  # fmt: skip
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def traced(
+    kernlab: Callable[..., subprocess.CompletedProcess[bytes]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., tuple[list[dict[str, Any]], Path]]:
+    """``kernlab trace … --json``: the events, and the run directory."""
+
+    def call(*words: str) -> tuple[list[dict[str, Any]], Path]:
+        out = tmp_path_factory.mktemp("trace") / "run"
+        said = kernlab("trace", *words, "--json", "--out", str(out))
+        assert said.returncode == 0, said.stderr.decode()
+        return [json.loads(line) for line in said.stdout.splitlines()], out
+
+    return call

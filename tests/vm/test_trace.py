@@ -1,0 +1,201 @@
+"""The trace, held against programs we did not write: tcpdump, tshark, the kernel's kprobes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernlab import pipeline
+from kernlab.decode.names import flags_text
+from kernlab.kernel.model import Kernel
+from kernlab.progress import quiet
+from kernlab.record.event import validate
+from kernlab.record.store import read_events
+from kernlab.symbols.system_map import base_name
+from kernlab.trace import workloads
+from kernlab.trace.engines.gdb import GdbEngine
+from kernlab.trace.plan import TraceRequest, make
+from kernlab.vm.machine import Machine
+
+Traced = Callable[..., tuple[list[dict[str, Any]], Path]]
+Booted = Callable[..., AbstractContextManager[Machine]]
+
+FIELDS = [
+    "sll.pkttype", "tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw",
+    "tcp.window_size_value", "tcp.len", "tcp.options.mss_val", "tcp.options.wscale.shift",
+    "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr", "tcp.options.sack_perm",
+]  # fmt: skip
+
+
+def received(capture: Path) -> Counter[tuple[Any, ...]]:
+    """What tshark says tcpdump saw arrive (a cooked capture has each frame's direction)."""
+    argv = ["tshark", "-r", str(capture), "-Y", "tcp", "-T", "fields"]
+    for name in FIELDS:
+        argv += ["-e", name]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+    found: Counter[tuple[Any, ...]] = Counter()
+    for line in lines:
+        kind, *rest = line.split("\t")
+        sport, dport, flags, seq, ack, win, length, *options = rest
+        if kind != "4":  # 4: sent by us, packet(7) PACKET_OUTGOING
+            numbers = [int(sport), int(dport), int(seq), int(ack), int(win), int(length)]
+            found[(flags_text(int(flags, 16)), *numbers, *options)] += 1
+    return found
+
+
+def as_tshark(event: dict[str, Any]) -> tuple[Any, ...]:
+    packet = event["packet"]
+    options = packet.get("options", {})
+    stamps = [str(value) for value in options.get("ts", ["", ""])]
+    sack = options.get("sack_ok")
+    numbers = [packet[key] for key in ("sport", "dport", "seq", "ack", "win", "len")]
+    shown = [str(options.get("mss", "")), str(options.get("wscale", "")), *stamps]
+    return (packet["flags"], *numbers, *shown, "1" if sack else "")
+
+
+def normal(found: Counter[tuple[Any, ...]]) -> Counter[tuple[Any, ...]]:
+    """tshark prints the SACK-permitted option as its bytes or as a flag, by version."""
+    return Counter({(*key[:-1], "1" if key[-1] else ""): n for key, n in found.items()})
+
+
+@pytest.mark.parametrize("workload", ["http", "http-in", "connect-closed"])
+def test_every_segment_that_tcpdump_saw_arrive_is_one_event(traced: Traced, workload: str) -> None:
+    events, out = traced("tcp_v4_rcv", "--workload", workload)
+    seen = normal(received(out / "capture.pcapng"))
+    assert sum(seen.values()) >= 6
+    assert Counter(as_tshark(event) for event in events) == seen
+
+
+def test_events_are_what_the_schema_says_and_what_the_file_holds(traced: Traced) -> None:
+    events, out = traced("tcp_v4_rcv", "--count", "7")
+    assert [event["seq"] for event in events] == list(range(1, 8))
+    assert list(read_events(out / "events.jsonl")) == events
+    for event in events:
+        validate(event)
+        assert event["packet"]["direction"] == "in"
+        assert event["skb"]["dev"] == "lo"
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["result"]["events"] == 7
+    assert facts["resolved"]["release"].startswith("5.")
+
+
+def kernel_stacks(text: str) -> Counter[tuple[str, ...]]:
+    """The stacks in a tracefs trace file, innermost first."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for block in text.split("<stack trace>")[1:]:
+        names = []
+        for line in block.splitlines()[1:]:
+            match = re.match(r"^ => (\S+)", line)
+            if match is None:
+                break
+            names.append(base_name(match[1].split("+")[0]))
+        # Before the probed function stand the kernel's own tracing functions.
+        found[tuple(names[names.index("tcp_v4_rcv") :])] += 1
+    return found
+
+
+def our_stack(event: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(frame["func"] for frame in event["stack"] if not frame["inlined"])
+
+
+@pytest.mark.parametrize("where", ["tcp_v4_rcv+5", "tcp_v4_rcv"])
+def test_a_thousand_events_without_a_loss_and_with_the_kernels_own_stacks(
+    kernel: Kernel, booted: Booted, tmp_path: Path, where: str
+) -> None:
+    """A kprobe with stack trace counts and unwinds the same hits. At the entry itself it uses
+    ftrace's NOP, so the engine's probe must be a breakpoint there; five bytes on, both can be."""
+    symbols = pipeline.symbols_for(kernel)
+    plan = make(TraceRequest(("tcp_v4_rcv",)), symbols)
+    row = workloads.find("bulk")
+    tracing = "/sys/kernel/tracing"
+    with booted() as machine, GdbEngine(plan, symbols, tmp_path / "gdb.log", tmp_path) as engine:
+        channel = machine.channel
+        channel.write_file(f"{tracing}/buffer_size_kb", b"16384")
+        channel.write_file(f"{tracing}/kprobe_events", f"p:kl {where}".encode())
+        channel.write_file(f"{tracing}/events/kprobes/kl/trigger", b"stacktrace")
+        channel.write_file(f"{tracing}/events/kprobes/kl/enable", b"1")
+        workloads.place(row, tmp_path / "run" / "share", quiet)
+        engine.prepare()
+        engine.arm(machine.gdb_socket)
+        events: list[dict[str, Any]] = []
+        count = "40000000" if "+" in where else "4000000"
+        work = channel.start(["/mnt/share/bulk", "-n", count])
+        deadline = time.monotonic() + 200
+        while not work.done() and time.monotonic() < deadline:
+            events += engine.events(0.2)
+        channel.ping(20)
+        counted = engine.finish()
+        events += engine.events(20)
+        channel.write_file(f"{tracing}/events/kprobes/kl/enable", b"0")
+        profile = channel.read_file(f"{tracing}/kprobe_profile").decode().split()
+        theirs = kernel_stacks(channel.read_file(f"{tracing}/trace", timeout=60).decode())
+    assert work.returncode == 0
+    assert counted["breakpoints"] == (0 if "+" in where else 1)
+    assert len(events) == counted["hits"] == int(profile[1])
+    assert len(events) >= (1000 if "+" in where else 100)
+    assert Counter(our_stack(event) for event in events) == theirs
+
+
+def test_ipv6_and_udp(traced: Traced) -> None:
+    script = "busybox httpd -p [::1]:80 -h /etc; wget -q -O /dev/null http://[::1]/hosts"
+    events, _ = traced("tcp_v6_rcv", "--workload", script)
+    first = events[0]["packet"]
+    assert (first["family"], first["dst"], first["dport"], first["flags"]) == (
+        "ipv6",
+        "::1",
+        80,
+        "S",
+    )
+    events, _ = traced("udp_rcv", "--workload", "bash -c 'echo -n hello > /dev/udp/127.0.0.1/4711'")
+    packet = events[0]["packet"]
+    assert (packet["proto"], packet["dport"], packet["len"]) == ("udp", 4711, 5)
+
+
+def test_sockets_clones_and_functions_without_an_skb(traced: Traced) -> None:
+    names = ("tcp_rcv_state_process", "ip_rcv_finish_core", "tcp_close", "__tcp_transmit_skb")
+    events, _ = traced(*names, "--stack", "8")
+    by = {name: [e for e in events if e["probe"] == name] for name in names}
+    assert all(by.values())
+    states = {event["sock"]["state"] for event in by["tcp_rcv_state_process"]}
+    assert {"LISTEN", "SYN_SENT"} <= states
+    assert all("packet" not in event for event in by["tcp_close"])
+    assert all(event["sock"]["protocol"] == "tcp" for event in by["tcp_close"])
+    syn = by["__tcp_transmit_skb"][0]
+    assert syn["packet"]["flags"] == "S"
+    assert syn["packet"]["dport"] == 8080
+    assert "raw" not in syn["packet"]  # no header has been built yet
+    assert all(len(event["stack"]) <= 8 for event in events)
+    established = [
+        e["sock"] for e in by["__tcp_transmit_skb"] if e["sock"]["state"] == "ESTABLISHED"
+    ]
+    assert all(sock["snd_cwnd"] >= 1 and sock["rto_ms"] >= 200 for sock in established)
+
+
+@pytest.mark.parametrize("where", ["flags == S", "flags == S and stack has net_rx_action"])
+def test_only_what_the_filter_lets_pass_is_counted(traced: Traced, where: str) -> None:
+    events, out = traced("tcp_v4_rcv", "--where", where, "--count", "3")
+    assert [event["packet"]["flags"] for event in events] == ["S", "S", "S"]
+    assert json.loads((out / "run.json").read_text())["result"]["filtered"] > 0
+
+
+def test_no_event_is_explained(kernlab: Callable[..., subprocess.CompletedProcess[bytes]]) -> None:
+    said = kernlab("trace", "tcp_v4_rcv", "--where", "port == 7")
+    assert said.returncode == 0
+    assert b"no hit passed --where" in said.stdout
+    said = kernlab("trace", "tcp_v6_rcv", "--workload", "connect-closed")
+    assert b"was never called while" in said.stdout
+
+
+def test_the_timeout_ends_a_trace_in_order(traced: Traced) -> None:
+    events, out = traced("tcp_v4_rcv", "--workload", "none", "--timeout", "1")
+    assert events == []
+    assert json.loads((out / "run.json").read_text())["result"]["reason"] == "timeout"
