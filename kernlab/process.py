@@ -147,7 +147,7 @@ class Child:
 
     def _start_guard(self) -> subprocess.Popen[bytes]:
         # `read` succeeds only when the parent says goodbye; end of file means it died.
-        script = 'read -r bye || kill -KILL -- "-$1" 2>/dev/null'
+        script = 'read -r bye || kill -KILL "-$1" 2>/dev/null'
         return subprocess.Popen(
             ["/bin/sh", "-c", script, "kernlab-guard", str(self.pid)],
             stdin=PIPE,

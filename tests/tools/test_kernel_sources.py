@@ -1,0 +1,152 @@
+"""apt in a private state, on a repository made here; trees and tarballs of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kernlab.errors import BadInput, HostLacks, WeFailed
+from kernlab.kernel import fetch as fetching
+from kernlab.kernel.catalogue import AptRow
+from kernlab.kernel.sources import apt, local
+from kernlab.kernel.sources.host_apt import Archive
+from kernlab.progress import quiet
+
+MAKEFILE = "VERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 7\nEXTRAVERSION =\n"
+ROW = AptRow(series="5.10", distribution="debian", package="linux-source-5.10", suite="./",
+             archive="main", why="a test")  # fmt: skip
+
+
+def a_tree(place: Path) -> Path:
+    tree = place / "linux-5.10.7"
+    tree.mkdir(parents=True)
+    (tree / "Makefile").write_text(MAKEFILE)
+    (tree / "Kconfig").write_text("config NET\n\tbool\n")
+    return tree
+
+
+def a_tarball(place: Path) -> Path:
+    tree = a_tree(place)
+    tarball = place / "linux-source-5.10.tar.xz"
+    subprocess.run(["tar", "-cJf", tarball, "-C", place, tree.name], check=True)
+    return tarball
+
+
+@pytest.fixture
+def repository(tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A flat file: repository with one source package, trusted as a host may trust its own."""
+    place = tmp_path / "repository"
+    package = place / "package"
+    (package / "usr/src").mkdir(parents=True)
+    (package / "DEBIAN").mkdir()
+    (package / "DEBIAN/control").write_text(
+        "Package: linux-source-5.10\nVersion: 5.10.7-1\nArchitecture: all\n"
+        "Maintainer: a test <t@example.org>\nDescription: a test\n"
+    )
+    a_tarball(tmp_path / "work").rename(package / "usr/src/linux-source-5.10.tar.xz")
+    deb = place / "linux-source-5.10_5.10.7-1_all.deb"
+    subprocess.run(
+        ["dpkg-deb", "-b", "--root-owner-group", package, deb], check=True, capture_output=True
+    )
+    content = deb.read_bytes()
+    (place / "Packages").write_text(
+        f"Package: linux-source-5.10\nVersion: 5.10.7-1\nArchitecture: all\n"
+        f"Maintainer: a test <t@example.org>\nDescription: a test\nFilename: ./{deb.name}\n"
+        f"Size: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
+    )
+    text = f"Types: deb\nURIs: file:{place}\nSuites: ./\nTrusted: yes\n"
+    monkeypatch.setattr(apt, "sources_text", lambda *_: text)
+    monkeypatch.setattr(apt, "os_release", lambda: ("debian", "bookworm"))
+    return place
+
+
+def test_a_package_becomes_a_tree(repository: Path, own_home: Path) -> None:
+    tree = apt.get("5.10", [ROW], quiet)
+    assert tree.version == "5.10.7"
+    assert tree.path == own_home / "sources" / "linux-5.10.7"
+    assert (tree.path / "Makefile").read_text() == MAKEFILE
+    assert fetching.fetch("5.10.7", quiet) == fetching.fetch("5.10", quiet) == tree
+    assert not [p for p in tree.path.parent.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("damage", [lambda d: d[:-100], lambda d: d[:500] + b"X" + d[501:]])
+def test_an_altered_package_never_becomes_a_tree(
+    repository: Path, own_home: Path, damage: object
+) -> None:
+    deb = next(repository.glob("*.deb"))
+    deb.write_bytes(damage(deb.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(WeFailed):
+        apt.get("5.10", [ROW], quiet)
+    assert list((own_home / "sources").iterdir()) == []
+
+
+def test_a_package_damaged_in_our_cache_is_fetched_anew(repository: Path, own_home: Path) -> None:
+    tree = apt.get("5.10", [ROW], quiet)
+    kept = next((own_home / "downloads").glob("*.deb"))
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    subprocess.run(["rm", "-r", tree.path], check=True)
+    assert apt.get("5.10", [ROW], quiet) == tree
+    assert kept.read_bytes() == whole
+
+
+def test_a_release_that_is_not_offered_names_those_that_are(repository: Path) -> None:
+    with pytest.raises(HostLacks) as caught:
+        apt.get("5.10.223", [ROW], quiet)
+    assert caught.value.why == "they offer: 5.10.7"
+    assert caught.value.next_step == "kernlab fetch 5.10.7"
+
+
+def test_a_series_no_row_has_is_refused(repository: Path) -> None:
+    with pytest.raises(HostLacks, match=r"no source package for 5\.3"):
+        apt.get("5.3", [ROW], quiet)
+
+
+def test_a_tree_is_used_where_it_lies_and_told_apart_by_its_files(
+    tmp_path: Path, own_home: Path
+) -> None:
+    tree = a_tree(tmp_path)
+    first = local.get(tree, quiet)
+    assert (first.version, first.path) == ("5.10.7", tree)
+    (tree / "Kconfig").write_text("config NET\n\tbool\n\n")
+    assert local.get(tree, quiet).digest != first.digest
+
+
+def test_a_tree_that_was_built_in_is_refused(tmp_path: Path, own_home: Path) -> None:
+    tree = a_tree(tmp_path)
+    (tree / ".config").write_text("")
+    with pytest.raises(BadInput) as caught:
+        local.get(tree, quiet)
+    assert caught.value.next_step == f"make -C {tree} mrproper"
+
+
+def test_a_tarball_is_unpacked_once_and_a_truncated_one_never(
+    tmp_path: Path, own_home: Path
+) -> None:
+    tarball = a_tarball(tmp_path)
+    tree = local.get(tarball, quiet)
+    assert tree.version == "5.10.7"
+    assert local.get(tarball, quiet) == tree
+    cut = tmp_path / "cut.tar.xz"
+    cut.write_bytes(tarball.read_bytes()[:-60])
+    with pytest.raises(BadInput, match="damaged or truncated"):
+        local.get(cut, quiet)
+    left = [p.name for p in (own_home / "sources").iterdir() if not p.name.endswith(".lock")]
+    assert left == [tree.path.name]
+
+
+def test_what_is_no_kernel_is_refused(tmp_path: Path, own_home: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:\n")
+    with pytest.raises(BadInput, match="not a kernel source tree"):
+        local.get(tmp_path, quiet)
+    with pytest.raises(BadInput, match="does not exist"):
+        local.get(tmp_path / "nothing", quiet)
+
+
+def test_the_rows_archive_is_found_in_the_hosts_configuration() -> None:
+    found = [Archive("http://m/debian", ("bookworm",), ("main",), ())]
+    row = ROW.model_copy(update={"series": "6.1", "suite": "bookworm", "archive": "security"})
+    assert apt.sources_text([row], found, "bookworm").strip() == ""
