@@ -7,6 +7,7 @@ from typing import Any, Dict, Optional
 import gdb
 
 from kernlab.decode.layout import Layout
+from kernlab.decode.lookup import SocketTables
 from kernlab.decode.memory import Unreadable
 
 _MASK = (1 << 64) - 1
@@ -53,6 +54,7 @@ class Kernel:
         self.memory = InferiorMemory()
         self.layout = Layout(layout)
         values = layout.get("expressions", {})
+        self.tables = SocketTables(self.memory, self.layout, values)
         self._clock = values.get("tkr_mono")
         self._current = values.get("current_task")
         self._per_cpu: Dict[int, int] = {}

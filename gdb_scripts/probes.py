@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import gdb
 
@@ -18,8 +18,10 @@ from gdb_scripts.inferior import Kernel, Registers
 from gdb_scripts.trampoline import Trampoline, plant
 from kernlab.decode import expr
 from kernlab.decode.orc import OrcTable, walk
-from kernlab.decode.skb import decode_skb
+from kernlab.decode.skb import decode_skb, skb_device
 from kernlab.decode.sock import decode_sock
+
+Decoded = Dict[str, Any]
 
 
 class Tracer:
@@ -80,20 +82,11 @@ class Tracer:
         if now is not None:
             event["guest_ns"] = now
         event["site"] = {key: what[key] for key in ("func", "file", "line")}
-        sock = None
-        if what.get("sock") is not None:
-            sock = decode_sock(kernel.memory, kernel.layout, registers[what["sock"]])
-        if what.get("skb") is not None:
-            skb, packet = decode_skb(
-                kernel.memory, kernel.layout, registers[what["skb"]], what["site"], sock
-            )
-            if skb is not None and sock is None and "sk" in skb:
-                # What early demux or the sender attached, net/ipv4/tcp_ipv4.c.
-                sock = decode_sock(kernel.memory, kernel.layout, int(skb["sk"], 16))
-            if packet is not None:
-                event["packet"] = packet
-            if skb is not None:
-                event["skb"] = skb
+        sock, skb, packet = self._decode(what, registers)
+        if packet is not None:
+            event["packet"] = packet
+        if skb is not None:
+            event["skb"] = skb
         if sock is not None:
             event["sock"] = sock
         arguments = {
@@ -102,6 +95,39 @@ class Tracer:
         if arguments:
             event["args"] = arguments
         return event
+
+    def _decode(
+        self, what: Dict[str, Any], registers: Registers
+    ) -> Tuple[Optional[Decoded], Optional[Decoded], Optional[Decoded]]:
+        """The sock, the skb and its packet. The sock is the function's argument, or what the
+        skb belongs to, or what the kernel is about to find for it."""
+        memory, layout = self.kernel.memory, self.kernel.layout
+        sock = skb = packet = None
+        if what.get("sock") is not None:
+            sock = _from("argument", decode_sock(memory, layout, registers[what["sock"]]))
+        if what.get("skb") is None:
+            return sock, skb, packet
+        address = registers[what["skb"]]
+        skb, packet = decode_skb(memory, layout, address, what["site"], sock)
+        if skb is None or what.get("sock") is not None:
+            return sock, skb, packet  # a sock argument that is NULL says that there is none
+        if "sk" in skb:  # what early demux or the sender attached
+            sock = _from("skb", decode_sock(memory, layout, int(skb["sk"], 16)))
+        elif what["site"].get("lookup") and packet is not None:
+            found = self._look_up(address, packet)
+            sock = _from("lookup", decode_sock(memory, layout, found)) if found else None
+        return sock, skb, packet
+
+    def _look_up(self, skb: int, packet: Decoded) -> Optional[int]:
+        device = skb_device(self.kernel.memory, self.kernel.layout, skb)
+        net = self.kernel.tables.net_of(device) if device else None
+        return self.kernel.tables.find(packet, net) if net else None
+
+
+def _from(via: str, sock: Optional[Decoded]) -> Optional[Decoded]:
+    if sock is not None:
+        sock["via"] = via
+    return sock
 
 
 class Probe(gdb.Breakpoint):  # type: ignore[misc]

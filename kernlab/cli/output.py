@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +23,15 @@ from rich.progress import (
 
 from kernlab.progress import Advanced, Finished, Report, Reporter, Said, Started
 
+_FILE_WIDTH = 160  # columns where there is no terminal and COLUMNS says nothing
+
 
 def stdout() -> Console:
-    """For results; no colour and no cut when it is not a terminal."""
-    return Console(highlight=False)
+    """For results; no colour when it is not a terminal, and lines as wide as they need."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _FILE_WIDTH
+    return console
 
 
 def print_json(value: Any) -> None:

@@ -32,7 +32,7 @@ TYPES: Dict[str, str] = {
     **_many("packet.options.", OPEN, "sack_ok sack ts md5 tfo"),
     **_many("skb.", NUMBER, "len data_len"),
     **_many("skb.", TEXT, "addr dev sk"),
-    **_many("sock.", TEXT, "addr family protocol ca_state"),
+    **_many("sock.", TEXT, "addr family protocol ca_state via"),
     **_many("sock.", ADDRESS, "src dst"),
     **_many("sock.", STATE, "state substate"),
     **_many("sock.", OPEN, "sock_flags"),

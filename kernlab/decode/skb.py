@@ -54,6 +54,12 @@ def decode_skb(
     return skb, found
 
 
+def skb_device(memory: Memory, layout: Layout, address: int) -> Optional[int]:
+    """skb->dev, the address of a struct net_device, where a packet is on its way in."""
+    view = read_struct(memory, layout, "sk_buff", address, ("dev",))
+    return None if view is None else view.get("dev")
+
+
 def _device(memory: Memory, layout: Layout, address: Optional[int]) -> Optional[str]:
     place = layout.field("net_device", "name")
     if not address or place is None:

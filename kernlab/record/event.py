@@ -63,9 +63,11 @@ class Skb(_Open):
 
 
 class Sock(_Open):
-    """struct sock: ``src`` is the local side; srtt_us in µs, rto_ms in ms."""
+    """struct sock: ``src`` is the local side; srtt_us in µs, rto_ms in ms. ``via`` tells how
+    it was found: as the function's argument, at skb->sk, or by the kernel's own lookup."""
 
     addr: str
+    via: Literal["argument", "skb", "lookup"] | None = None
     family: str | None = None
     protocol: str | None = None
     state: str | None = None

@@ -23,7 +23,7 @@ class FrameTable(Model):
 
 
 class Part(NamedTuple):
-    """A piece of the folded stack: kind is func, hidden (a count) or mark."""
+    """A piece of the folded stack: ``kind`` is func or mark (a change of context)."""
 
     kind: str
     text: str
@@ -38,28 +38,23 @@ def _table() -> tuple[re.Pattern[str], re.Pattern[str], Mapping[str, str]]:
 
 
 def fold(stack: Sequence[Mapping[str, Any]]) -> list[Part]:
-    """The stack from the probe outwards. Inlined frames are never shown here, and the
-    probe's own frame always is."""
+    """The stack from the probe outwards, the frames that say little left out.
+
+    Inlined frames are never shown here, the probe's own always is. A change of context is
+    marked where frames follow it.
+    """
     keep, drop, marks = _table()
     parts: list[Part] = []
-    hidden = 0
     for index, frame in enumerate(stack):
         name = str(frame.get("func", "?"))
-        mark = marks.get(name)
-        if mark is not None and (not parts or parts[-1] != Part("mark", mark)):
-            if hidden:
-                parts.append(Part("hidden", str(hidden)))
-            parts.append(Part("mark", mark))
-            hidden = 0
+        if name in marks:
+            mark = Part("mark", marks[name])
+            if parts and parts[-1] != mark:
+                parts.append(mark)
         elif index == 0 or (
             not frame.get("inlined") and keep.search(name) and not drop.search(name)
         ):
-            if hidden:
-                parts.append(Part("hidden", str(hidden)))
             parts.append(Part("func", name))
-            hidden = 0
-        elif not frame.get("inlined") and mark is None:
-            hidden += 1
-    if hidden and parts and parts[-1].kind != "mark":
-        parts.append(Part("hidden", str(hidden)))
+    while parts and parts[-1].kind == "mark":
+        parts.pop()
     return parts

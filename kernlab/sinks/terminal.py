@@ -14,14 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from kernlab.sinks.flows import Flow, Flows
-from kernlab.sinks.fold import fold
+from kernlab.sinks.fold import Part, fold
 
 StackStyle = Literal["fold", "full", "none"]
 
+_INDENT = " " * 15
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 _WORDS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "PSH", "A": "ACK", "U": "URG", "E": "ECE",
           "C": "CWR"}  # fmt: skip
-_WIDE = 110
+# Columns from which on a line also has the window, and what else is known.
+_WITH_WINDOW, _WIDE = 96, 130
 
 
 def safe(text: object) -> str:
@@ -48,6 +50,7 @@ class TraceView:
         self._several = several  # more than one probe: each line says which
         self._flows = Flows()
         self._first_ns: int | None = None
+        self._last_parts: list[Part] = []
         self._ascii = not (console.encoding or "").lower().startswith("utf")
         self._wide = console.width >= _WIDE
 
@@ -63,7 +66,7 @@ class TraceView:
             self._connection(flow)
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append(f"{event.get('seq', 0):>4} ", "dim")
-        line.append(f"{self._time(event):>9}  ", "dim")
+        line.append(f"{self._time(event):>8}  ", "dim")
         if flow is not None:
             self._packet(line, packet, flow, from_client)
         elif packet:
@@ -114,14 +117,15 @@ class TraceView:
         sender, receiver = (flow.client, flow.server) if from_client else (flow.server, flow.client)
         seq, ack = packet.get("seq"), packet.get("ack")
         relative = flow.relative(sender, seq) if isinstance(seq, int) else None
-        line.append(f" seq {_number(relative, seq):<7}")
+        line.append(f"seq {_number(relative, seq):<7} ")
         length = packet.get("len")
         line.append(f"len {length:<6}" if length else " " * 10, "bold" if length else "")
         if "A" in flags and isinstance(ack, int):
             line.append(f"ack {_number(flow.relative(receiver, ack), ack):<7}")
         else:
             line.append(" " * 11)
-        line.append(f"win {packet.get('win', '-'):<5}", "dim")
+        if self._console.width >= _WITH_WINDOW:
+            line.append(f" win {packet.get('win', '-'):<5}", "dim")
 
     def _extras(self, line: Text, event: Mapping[str, Any], packet: Mapping[str, Any],
                 flow: Flow | None, from_client: bool) -> None:  # fmt: skip
@@ -165,35 +169,40 @@ class TraceView:
         if self._stack == "full":
             self._full(stack)
             return
-        indent = " " * 16
-        arrow = self._sign(" ← ", " < ")
+        parts = fold(stack)
+        if parts == self._last_parts:
+            self._console.print(Text(f"{_INDENT}{self._sign('″', '=')} the same way", "dim"))
+            return
+        self._last_parts = parts
         pieces: list[Text] = []
-        for part in fold(stack):
+        for part in parts:
             if part.kind == "func":
-                style = "bold" if not pieces else ""
-                pieces.append(Text(safe(part.text), style))
-            elif part.kind == "mark":
-                pieces.append(Text(self._sign(f"╱{part.text}╱", f"/{part.text}/"), "yellow"))
+                pieces.append(Text(safe(part.text), "" if pieces else "bold"))
             else:
-                pieces.append(Text(self._sign(f"⋯{part.text}", f"..{part.text}"), "dim"))
-        self._flow_text(pieces, arrow, indent)
+                pieces.append(Text(self._sign(f"╱{part.text}╱", f"/{part.text}/"), "yellow"))
+        self._flow_text(pieces, self._sign(" ← ", " < "), f"({len(stack)} frames)")
 
-    def _flow_text(self, pieces: list[Text], arrow: str, indent: str) -> None:
+    def _flow_text(self, pieces: list[Text], arrow: str, last: str) -> None:
         """Pieces joined by arrows, broken between pieces at the console's width."""
-        line, width = Text(indent), self._console.width
-        for index, piece in enumerate(pieces):
-            joint = arrow if index else ""
-            if index and len(line) + len(joint) + len(piece) > width:
+        line, width = Text(_INDENT), self._console.width
+        marked = True  # no arrow beside the mark of a change of context
+        for piece in [*pieces, Text(last, "dim")]:
+            mark = piece.style in ("yellow", "dim")
+            joint = " " if mark or marked else arrow
+            if len(line) == len(_INDENT):
+                joint = ""
+            elif len(line) + len(joint) + len(piece) > width:
                 self._console.print(line, soft_wrap=True)
-                line = Text(indent)
-                joint = arrow.lstrip()
+                line = Text(_INDENT)
+                joint = joint.lstrip()
             line.append(joint, "dim")
             line.append_text(piece)
+            marked = mark
         self._console.print(line, soft_wrap=True)
 
     def _full(self, stack: list[Mapping[str, Any]]) -> None:
         for number, frame in enumerate(stack):
-            line = Text(" " * 12, no_wrap=True, overflow="ellipsis")
+            line = Text(_INDENT, no_wrap=True, overflow="ellipsis")
             line.append(f"#{number:<3}", "dim")
             line.append(safe(frame.get("func", "?")), "bold" if number == 0 else "")
             if frame.get("inlined"):

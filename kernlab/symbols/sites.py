@@ -13,6 +13,7 @@ class SiteRow(Model):
 
     header: Literal["network", "transport", "cb", "none"]
     tcp_cb: bool = False
+    lookup: bool = False
     direction: Literal["in", "out", "none"] = "none"
     why: str
 

@@ -48,7 +48,7 @@ class Probe:
             "probe": self.name, "func": entry.func, "file": entry.file, "line": entry.line,
             "address": entry.address, "skb": self.skb, "sock": self.sock,
             "site": {"header": self.site.header, "direction": self.site.direction,
-                     "tcp_cb": self.site.tcp_cb},
+                     "tcp_cb": self.site.tcp_cb, "lookup": self.site.lookup},
             "args": [
                 {"name": a.name, "register": a.register, "kind": a.kind, "size": a.size}
                 for a in entry.args if a.register is not None and a.kind != "aggregate"

@@ -25,8 +25,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("program")
     source = place / "p.c"
     source.write_text(PROGRAM)
-    argv = ["gcc", "-g", "-O2", "-fno-pie", "-no-pie", "-fno-ipa-cp", "-fno-inline-small-functions",
-            "-fno-inline-functions-called-once", "-fno-ipa-sra", "-o", place / "p", source]  # fmt: skip
+    argv = ["gcc", "-g", "-O2", "-fno-pie", "-no-pie", "-fno-ipa-cp",
+            "-fno-inline-small-functions",
+            "-fno-inline-functions-called-once", "-fno-ipa-sra", "-o", place / "p", source,
+            ]  # fmt: skip
     subprocess.run(argv, check=True)
     return place / "p"
 

@@ -75,17 +75,25 @@ def test_no_line_is_wider_than_the_terminal(width: int, stack: str) -> None:
 
 def test_numbers_are_relative_across_the_wrap() -> None:
     lines = [line for line in drawn(100).splitlines() if " 1→ " in line or " 1← " in line]
-    assert "SYN      seq 0 " in lines[0]
-    assert "SYN ACK  seq 0 " in lines[1]
+    assert "SYN     seq 0 " in lines[0]
+    assert "SYN ACK seq 0 " in lines[1]
     assert "ack 1 " in lines[1]
-    assert "PSH ACK  seq 1      len 33    ack 1 " in lines[2]
-    assert "RST ACK  seq 1 " in lines[3]
+    assert "PSH ACK seq 1       len 33    ack 1 " in lines[2]
+    assert "RST ACK seq 1 " in lines[3]
     assert "ack 34" in lines[3]
 
 
 def test_the_summary_counts_each_way_and_marks_the_reset() -> None:
     row = next(line for line in drawn(100).splitlines() if line.startswith("1  "))
     assert row.split() == ["1", "127.0.0.1:40312", "127.0.0.1:80", "2", "2", "RST"]
+
+
+def test_a_stack_like_the_one_before_is_not_drawn_again() -> None:
+    text = drawn(160)
+    assert text.count("__sys_sendto") == 1
+    assert text.count("the same way") == 3
+    other = {**segment(5, "A", 1, 1), "stack": STACK[:2]}
+    assert drawn(160, events=[*EVENTS, other]).count("the same way") == 3
 
 
 def test_a_plain_terminal_gets_plain_characters() -> None:
@@ -120,8 +128,8 @@ def test_the_fold_keeps_the_probe_and_marks_contexts() -> None:
     parts = [(part.kind, part.text) for part in fold(STACK)]
     assert parts[0] == ("func", "tcp_v4_rcv")
     assert ("mark", "softirq") in parts
-    assert ("hidden", "2") in parts
-    assert parts[-1] == ("mark", "system call")
+    assert parts[-1] == ("func", "__sys_sendto")  # nothing follows the system call's mark
+    assert ("func", "asm_call_on_stack") not in parts
     assert all(text != "napi_poll" for _, text in parts)
 
 
