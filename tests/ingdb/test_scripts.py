@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 struct inner { int a; union { int b; long c; }; };
 struct outer { char x; struct inner in; unsigned one:3, two:5; } it = { 1, { 2, { 3 } }, 5, 17 };
-static inline __attribute__((always_inline)) int small(int v) { return v * 3 + 1; }
+volatile int seen; /* a store that gcc cannot merge keeps each inlined copy a block of its own */
+static inline __attribute__((always_inline)) int small(int v) { seen = v; return v * 3 + 1; }
 int first(struct outer *o, int n) { return o->x + small(n); }
 int second(int n) { return small(n) - 7; }
 int main(void) { return first(&it, -2) + second(4) > 1000; }

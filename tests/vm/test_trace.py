@@ -135,7 +135,7 @@ def test_a_thousand_events_without_a_loss_and_with_the_kernels_own_stacks(
         engine.prepare()
         engine.arm(machine.gdb_socket)
         events: list[dict[str, Any]] = []
-        count = "40000000" if "+" in where else "4000000"
+        count = "60000000" if "+" in where else "4000000"
         work = channel.start(["/mnt/share/bulk", "-n", count])
         deadline = time.monotonic() + 200
         while not work.done() and time.monotonic() < deadline:
