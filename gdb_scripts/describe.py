@@ -5,8 +5,9 @@ Run by ``kernlab.symbols.dwarf`` in a GDB of its own:
     python describe.main("question.json", "answer.json")
 
 Question: {"structs": {name: [member, …]}, "expressions": {name: [text, …]},
-"functions": {name: [address, …]}, "inlined": [name, …]}. Whatever this kernel does not
-have is absent from the answer.
+"functions": {name: [address, …]}, "inlined": [name, …], "lines": [text, …],
+"shows": [{"address", "func", "entry", "text"}, …]}. Whatever this kernel does not have is absent
+from the answer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import re
 from typing import Any, Dict, List, Optional, Tuple
 
 import gdb
+
+from gdb_scripts.scopes import arguments, check, function_block, owner, visible
 
 # "a variable in $rdi", "a complex DWARF expression …", "optimized out", "constant 0"
 _IN_REGISTER = re.compile(r"a variable in \$(\w+)")
@@ -110,36 +113,15 @@ def _kind(kind: Any) -> str:
     return "signed" if getattr(kind, "is_signed", False) else "unsigned"
 
 
-def _function_block(address: int) -> Optional[Any]:
-    """The block of the real function around ``address``, not of one inlined there."""
-    block, outermost = gdb.block_for_pc(address), None
-    while block is not None:
-        if block.function is not None:
-            outermost = block
-        block = block.superblock
-    return outermost
-
-
 def _function(address: int) -> Optional[Dict[str, Any]]:
-    block = _function_block(address)
+    block = function_block(address)
     if block is None:
         return None
     function = block.function
     place = gdb.find_pc_line(address)
     own = place.symtab is not None and place.symtab.filename == function.symtab.filename
     registers = _registers_at(address)
-    arguments = []
-    for symbol in block:
-        if symbol.is_argument:
-            arguments.append(
-                {
-                    "name": symbol.name,
-                    "type": str(symbol.type.strip_typedefs().unqualified()),
-                    "kind": _kind(symbol.type.strip_typedefs()),
-                    "size": symbol.type.sizeof,
-                    "register": registers.get(symbol.name),
-                }
-            )
+    result = function.type.target()
     code = bytes(gdb.selected_inferior().read_memory(address, 16))
     return {
         "address": address,
@@ -147,9 +129,52 @@ def _function(address: int) -> Optional[Dict[str, Any]]:
         "file": function.symtab.filename,
         # The first instruction may belong to something inlined from another file.
         "line": place.line if own else function.line,
-        "args": arguments,
+        "args": [
+            {**_typed(symbol.name, symbol.type), "register": registers.get(symbol.name)}
+            for symbol in block
+            if symbol.is_argument
+        ],
+        "returns": None if result.code == gdb.TYPE_CODE_VOID else _typed("", result),
         "code": code.hex(),
     }
+
+
+def _typed(name: str, kind: Any) -> Dict[str, Any]:
+    bare = kind.strip_typedefs().unqualified()
+    return {"name": name, "type": str(bare), "kind": _kind(bare), "size": bare.sizeof}
+
+
+def _line(text: str) -> List[Dict[str, Any]]:
+    """The places of ``file.c:line``: GDB's locations, and what is visible at each."""
+    try:
+        places = gdb.decode_line(text)[1] or ()
+    except gdb.error:
+        return []
+    found = []
+    for place in places:
+        outer = function_block(place.pc)
+        if outer is None or place.symtab is None:
+            continue
+        file, name = place.symtab.filename, owner(place.pc, place.symtab.filename, place.line)
+        if name is None:
+            continue
+        found.append(
+            {
+                "address": place.pc,
+                "func": name,
+                "symbol": outer.function.name,
+                "file": file,
+                "line": place.line,
+                "locals": [_typed(n, s.type) for n, s in visible(place.pc, name).items()],
+            }
+        )
+    return found
+
+
+def _show(item: Dict[str, Any]) -> Dict[str, str]:
+    address, function = item["address"], item["func"]
+    names = arguments(address) if item["entry"] else visible(address, function)
+    return check(names, item["text"])
 
 
 def _inlined(name: str) -> List[Dict[str, Any]]:
@@ -160,7 +185,7 @@ def _inlined(name: str) -> List[Dict[str, Any]]:
         return []
     found = []
     for place in places:
-        block = _function_block(place.pc)
+        block = function_block(place.pc)
         if block is not None and block.function.name != name:
             found.append({"address": place.pc, "caller": block.function.name})
     return found
@@ -168,7 +193,8 @@ def _inlined(name: str) -> List[Dict[str, Any]]:
 
 def answer(question: Dict[str, Any]) -> Dict[str, Any]:
     """What this vmlinux says to ``question``."""
-    said: Dict[str, Any] = {"structs": {}, "expressions": {}, "functions": {}, "inlined": {}}
+    kinds = ("structs", "expressions", "functions", "inlined", "lines")
+    said: Dict[str, Any] = {kind: {} for kind in kinds}
     for name, members in question.get("structs", {}).items():
         struct = _struct(name, members)
         if struct is not None:
@@ -182,6 +208,9 @@ def answer(question: Dict[str, Any]) -> Dict[str, Any]:
         said["functions"][name] = [item for item in described if item is not None]
     for name in question.get("inlined", []):
         said["inlined"][name] = _inlined(name)
+    for text in question.get("lines", []):
+        said["lines"][text] = _line(text)
+    said["shows"] = [_show(item) for item in question.get("shows", [])]
     return said
 
 

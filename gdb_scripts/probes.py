@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from typing import Any, Dict, List, Optional, Tuple
 
 import gdb
 
 from gdb_scripts.inferior import Kernel, Registers
+from gdb_scripts.returns import Call
+from gdb_scripts.scopes import arguments, visible
 from gdb_scripts.trampoline import Trampoline, plant
+from gdb_scripts.values import EntryValues, LineValues, Values, as_type, show
 from kernlab.decode import expr
+from kernlab.decode.memory import Memory
 from kernlab.decode.orc import OrcTable, walk
 from kernlab.decode.skb import decode_skb, skb_device
 from kernlab.decode.sock import decode_sock
@@ -32,32 +37,93 @@ class Tracer:
         self.orc = OrcTable(plan["orc"]) if plan.get("orc") else None
         self.depth = int(plan["stack"])
         self.where = expr.parse(plan["where"]) if plan.get("where") else None
+        # A filter on what is returned has to wait for the return.
+        self._late = self.where is not None and "ret" in self.where.fields()
         self.count: Optional[int] = plan.get("count")
+        self.shows: List[str] = plan.get("show") or []
+        self.with_returns = bool(plan.get("returns"))
         self.sent = 0
         self.hits = 0
         self.filtered = 0
-        self.breakpoints: List[Probe] = []
+        self.cost: Dict[str, List[float]] = {}  # probe → stops, seconds the guest stood
+        self.breakpoints: List[gdb.Breakpoint] = []
         self.trampoline: Optional[Trampoline] = None
+        self._symbols: Dict[int, Dict[str, Any]] = {}
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(plan["events"])
 
-    def hit(self, what: Dict[str, Any], registers: Registers) -> bool:
+    # -- what probes report -------------------------------------------------
+
+    def entered(self, what: Dict[str, Any], registers: Registers) -> bool:
+        """A function's first instruction; True when the trace is over."""
+        return self.hit(what, registers, EntryValues(what, registers, self.symbols(what)))
+
+    def hit(self, what: Dict[str, Any], registers: Registers, values: Values) -> bool:
         """Record one hit; True when it was the last one asked for."""
-        if self.count is not None and self.sent >= self.count:
+        if self._full():
             return True
+        started = time.perf_counter()
+        try:
+            return self._hit(what, registers, values)
+        finally:
+            self._spent(what, started)
+
+    def _hit(self, what: Dict[str, Any], registers: Registers, values: Values) -> bool:
         self.hits += 1
-        event = self._event(what, registers)
-        if self.where is not None and self.where.evaluate(event) is not True:
-            self.filtered += 1
+        event = self._event(what, registers, values)
+        if not self._late and not self._passes(event):
             return False
-        pcs = [[registers["rip"], True]]
-        if self.depth > 1 and self.orc is not None:
-            frames = walk(self.orc, self.kernel.memory, registers, self.depth)
-            pcs = [[frame.pc, frame.exact] for frame in frames]
-        event["pcs"] = pcs
+        event["pcs"] = self._stack(registers)
+        if self.with_returns and what.get("returns") and self.trampoline is not None:
+            self.trampoline.returns.enter(registers["rsp"], (what, event))
+            return False
         return self._send(event)
 
-    def _send(self, event: Dict[str, Any]) -> bool:
+    def returned(self, calls: List[Call], registers: Registers) -> bool:
+        """Calls that end with one return, the outer first; True when the trace is over."""
+        over = self._full()
+        for what, event in reversed(calls):
+            if over:
+                break
+            started = time.perf_counter()
+            event["ret"] = as_type(registers["rax"], what["returns"])
+            if self._passes(event):
+                over = self._send(event)
+            self._spent(what, started)
+        return over
+
+    def unfinished(self, calls: List[Call]) -> None:
+        """Calls that had not returned when the trace ended: events without a result."""
+        for _, event in calls:
+            if not self._full() and self._passes(event):
+                self._send(event)
+
+    # -- the way of one hit -------------------------------------------------
+
+    def _full(self) -> bool:
+        return self.count is not None and self.sent >= self.count
+
+    def _spent(self, what: Dict[str, Any], started: float) -> None:
+        row = self.cost.setdefault(what["probe"], [0, 0.0])
+        row[0] += 1
+        row[1] += time.perf_counter() - started
+
+    def _passes(self, event: Decoded) -> bool:
+        if self.where is None or self.where.evaluate(event) is True:
+            return True
+        self.filtered += 1
+        return False
+
+    def _stack(self, registers: Registers) -> List[List[Any]]:
+        if self.depth <= 1 or self.orc is None:
+            return [[registers["rip"], True]]
+        memory: Memory = self.kernel.memory
+        if self.with_returns and self.trampoline is not None:
+            memory = self.trampoline.returns
+        frames = walk(self.orc, memory, registers, self.depth)
+        return [[frame.pc, frame.exact] for frame in frames]
+
+    def _send(self, event: Decoded) -> bool:
         """Send a line. The socket blocks while the host reads slowly; when it breaks, the
         host is gone and the trace is over."""
         try:
@@ -65,12 +131,24 @@ class Tracer:
         except OSError:
             return True
         self.sent += 1
-        return self.count is not None and self.sent >= self.count
+        return self._full()
 
     def close(self) -> None:
         self._socket.close()
 
-    def _event(self, what: Dict[str, Any], registers: Registers) -> Dict[str, Any]:
+    def symbols(self, what: Dict[str, Any]) -> Dict[str, Any]:
+        """GDB's symbols for a place's names; only where an expression or a line needs them."""
+        line = bool(what.get("line_probe"))
+        if not line and not self.shows:
+            return {}
+        known = self._symbols.get(what["address"])
+        if known is None:
+            at = what["address"]
+            known = visible(at, what["func"]) if line else arguments(at)
+            self._symbols[at] = known
+        return known
+
+    def _event(self, what: Dict[str, Any], registers: Registers, values: Values) -> Decoded:
         """Everything but the stack; what cannot be read is absent."""
         kernel = self.kernel
         cpu = int(gdb.selected_thread().ptid[1]) - 1  # QEMU's thread id is cpu_index + 1
@@ -82,34 +160,37 @@ class Tracer:
         if now is not None:
             event["guest_ns"] = now
         event["site"] = {key: what[key] for key in ("func", "file", "line")}
-        sock, skb, packet = self._decode(what, registers)
+        sock, skb, packet = self._decode(what, values)
         if packet is not None:
             event["packet"] = packet
         if skb is not None:
             event["skb"] = skb
         if sock is not None:
             event["sock"] = sock
-        arguments = {
-            item["name"]: _shown(registers[item["register"]], item) for item in what["args"]
-        }
-        if arguments:
-            event["args"] = arguments
+        named = values.shown()
+        if named:
+            event[values.key] = named
+        if self.shows:
+            shown = show(self.shows, values, self.symbols(what))
+            if shown:
+                event["show"] = shown
         return event
 
     def _decode(
-        self, what: Dict[str, Any], registers: Registers
+        self, what: Dict[str, Any], values: Values
     ) -> Tuple[Optional[Decoded], Optional[Decoded], Optional[Decoded]]:
         """The sock, the skb and its packet. The sock is the function's argument, or what the
         skb belongs to, or what the kernel is about to find for it."""
         memory, layout = self.kernel.memory, self.kernel.layout
         sock = skb = packet = None
-        if what.get("sock") is not None:
-            sock = _from("argument", decode_sock(memory, layout, registers[what["sock"]]))
-        if what.get("skb") is None:
+        own = values.number(what["sock"]) if what.get("sock") else None
+        if own is not None:
+            sock = _from("argument", decode_sock(memory, layout, own))
+        address = values.number(what["skb"]) if what.get("skb") else None
+        if address is None:
             return sock, skb, packet
-        address = registers[what["skb"]]
         skb, packet = decode_skb(memory, layout, address, what["site"], sock)
-        if skb is None or what.get("sock") is not None:
+        if skb is None or own is not None:
             return sock, skb, packet  # a sock argument that is NULL says that there is none
         if "sk" in skb:  # what early demux or the sender attached
             sock = _from("skb", decode_sock(memory, layout, int(skb["sk"], 16)))
@@ -130,7 +211,7 @@ def _from(via: str, sock: Optional[Decoded]) -> Optional[Decoded]:
     return sock
 
 
-class Probe(gdb.Breakpoint):  # type: ignore[misc]
+class EntryProbe(gdb.Breakpoint):  # type: ignore[misc]
     """A breakpoint at one entry of one function, where the trampoline cannot be used."""
 
     def __init__(self, tracer: Tracer, what: Dict[str, Any]) -> None:
@@ -141,18 +222,16 @@ class Probe(gdb.Breakpoint):  # type: ignore[misc]
 
     def stop(self) -> bool:
         """Called by GDB with the guest stopped; False lets it run on."""
-        return self._tracer.hit(self._what, Registers(gdb.selected_frame()))
+        return self._tracer.entered(self._what, Registers(gdb.newest_frame()))
 
 
-def _shown(value: int, argument: Dict[str, Any]) -> Any:
-    """An argument's value: addresses as "0x…", numbers cut to their type's width."""
-    if argument["kind"] == "pointer":
-        return "0x%x" % value
-    bits = 8 * int(argument["size"])
-    value &= (1 << bits) - 1
-    if argument["kind"] == "signed" and value >> (bits - 1):
-        value -= 1 << bits
-    return value
+class LineProbe(EntryProbe):
+    """A breakpoint at a line inside a function; its variables are where GDB says."""
+
+    def stop(self) -> bool:
+        frame = gdb.newest_frame()
+        values = LineValues(self._tracer.symbols(self._what), frame)
+        return self._tracer.hit(self._what, Registers(frame), values)
 
 
 _armed: List[Tracer] = []
@@ -166,9 +245,15 @@ def arm(path: str) -> None:
     gdb.execute("set breakpoint always-inserted on")
     tracer = Tracer(plan)
     tracer.trampoline, left = plant(
-        tracer.kernel.memory, plan.get("trampoline"), plan["probes"], tracer.hit
+        tracer.kernel.memory,
+        plan.get("trampoline"),
+        [what for what in plan["probes"] if not what.get("line_probe")],
+        tracer,
     )
-    tracer.breakpoints = [Probe(tracer, what) for what in left]
+    tracer.breakpoints = [EntryProbe(tracer, what) for what in left]
+    tracer.breakpoints += [
+        LineProbe(tracer, what) for what in plan["probes"] if what.get("line_probe")
+    ]
     _armed.append(tracer)
 
 
@@ -179,16 +264,17 @@ def sent() -> int:
 
 def disarm(path: str) -> None:
     """Remove all probes and write what was counted to the file ``path``; guest stopped."""
-    said = {"hits": 0, "filtered": 0, "sent": 0, "breakpoints": 0}
+    said: Dict[str, Any] = {"hits": 0, "filtered": 0, "sent": 0, "breakpoints": 0, "cost": {}}
     for tracer in _armed:
         if tracer.trampoline is not None:
-            tracer.trampoline.remove()
+            tracer.unfinished(tracer.trampoline.remove())
         said["breakpoints"] += len(tracer.breakpoints)
         for probe in tracer.breakpoints:
             probe.delete()
         tracer.close()
         for key in ("hits", "filtered", "sent"):
             said[key] += getattr(tracer, key)
+        said["cost"].update(tracer.cost)
     _armed.clear()
     with open(path, "w", encoding="utf-8") as file:
         json.dump(said, file)

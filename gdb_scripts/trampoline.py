@@ -6,7 +6,8 @@ watchpoint it does not. So a probe's entry, where ftrace left a five-byte NOP, b
 call to one shared trampoline, and a hardware watchpoint stops the vCPU when the
 trampoline writes its byte:
 
-    pushfq
+    push 0                      a call that returns comes in here
+    pushfq                      a call that is entered comes in here
     cli
  1: lock bts dword [lock], 0    one vCPU at a time: two watchpoints hit at once
     jc 1b                       would be reported by QEMU as one
@@ -18,17 +19,19 @@ trampoline writes its byte:
 Interrupts are off in between, because a probed function run by an interrupt would wait
 for the lock its own vCPU holds. No register changes but the flags, which a function's
 caller does not expect to keep. At the stop, above the flags on the stack, lies the
-return address into the probed function: that tells which probe it is.
+return address into the probed function: that tells which probe it is. The 0 in its place
+tells that a function returned (gdb_scripts.returns); where it goes on is written over it.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Protocol
 
 import gdb
 
 from gdb_scripts.inferior import InferiorMemory, Registers
+from gdb_scripts.returns import Call, Returns
 from kernlab.decode.memory import Unreadable
 
 # arch/x86/include/asm/nops.h: the five-byte NOPs that ftrace leaves at a function's entry.
@@ -40,7 +43,8 @@ def code(lock: int, watch: int) -> bytes:
     """The trampoline's machine code. Both addresses are in the top 2 GiB (disp32)."""
     low, seen = struct.pack("<I", lock & 0xFFFFFFFF), struct.pack("<I", watch & 0xFFFFFFFF)
     return (
-        b"\x9c\xfa"
+        b"\x6a\x00"
+        + b"\x9c\xfa"
         + b"\xf0\x0f\xba\x2c\x25" + low + b"\x00"
         + b"\x72\xf4"
         + b"\xc6\x04\x25" + seen + b"\x01"
@@ -49,7 +53,16 @@ def code(lock: int, watch: int) -> bytes:
     )  # fmt: skip
 
 
-STOPPED_AT = 22  # offset of the instruction after the watched write
+ENTERED_AT = 2  # offset of where an entered call comes in
+STOPPED_AT = 24  # offset of the instruction after the watched write
+
+
+class Hits(Protocol):
+    """Who is told; each answers whether the trace is over."""
+
+    def entered(self, what: Dict[str, Any], registers: Registers) -> bool: ...
+
+    def returned(self, calls: List[Call], registers: Registers) -> bool: ...
 
 
 class _Watch(gdb.Breakpoint):  # type: ignore[misc]
@@ -71,11 +84,12 @@ class Trampoline:
         self,
         memory: InferiorMemory,
         place: Dict[str, int],
-        on_hit: Callable[[Dict[str, Any], Registers], bool],
+        hits: Hits,
     ) -> None:
         self._memory = memory
         self._code = place["code"]
-        self._on_hit = on_hit
+        self._hits = hits
+        self.returns = Returns(memory, self._code)
         self._probes: Dict[int, Dict[str, Any]] = {}
         self._saved: Dict[int, bytes] = {}
         self._inferior = gdb.selected_inferior()
@@ -100,7 +114,7 @@ class Trampoline:
             return False
         if before not in NOPS:
             return False
-        jump = struct.pack("<Bi", _CALL, self._code - (address + 5))
+        jump = struct.pack("<Bi", _CALL, self._code + ENTERED_AT - (address + 5))
         self._inferior.write_memory(address, jump)
         self._saved[address] = before
         self._probes[address] = what
@@ -112,33 +126,67 @@ class Trampoline:
             return False  # somebody else's access to the byte: a debugger's, not a hit
         sp = registers["rsp"]
         address = int.from_bytes(self._memory.read(sp + 8, 8), "little") - 5
+        if address == -5:
+            return self._returned(registers, sp + 8)
         what = self._probes.get(address)
         if what is None:
             return False
         registers.pretend(rip=address, rsp=sp + 16)
-        return self._on_hit(what, registers)
+        return self._hits.entered(what, registers)
 
-    def remove(self) -> None:
-        """Put the NOPs back. The code stays: a vCPU may be in it."""
+    def _returned(self, registers: Registers, slot: int) -> bool:
+        known = self.returns.leave(slot)
+        if known is None:
+            return False
+        self._inferior.write_memory(slot, struct.pack("<Q", known.original))
+        registers.pretend(rip=known.original, rsp=slot + 8)
+        return self._hits.returned(known.calls, registers)
+
+    def _let_returning_go(self) -> None:
+        """Send vCPUs that stand between a return and the stop for it to their caller.
+
+        One that was interrupted on the trampoline's first instruction is not seen: its rip
+        lies on an interrupt's stack. That window is one instruction wide.
+        """
+        for thread in self._inferior.threads():
+            thread.switch()
+            registers = Registers(gdb.newest_frame())
+            at, sp = registers["rip"] - self._code, registers["rsp"]
+            if at == 0:
+                original = self.returns.original(sp - 8)
+                if original is not None:
+                    gdb.execute("set $rip = 0x%x" % original)
+            elif 0 < at < STOPPED_AT:
+                slot = sp if at == ENTERED_AT else sp + 8
+                original = self.returns.original(slot)
+                if original is not None and not any(self._memory.read(slot, 8)):
+                    self._inferior.write_memory(slot, struct.pack("<Q", original))
+
+    def remove(self) -> List[Call]:
+        """Put the NOPs and return addresses back; the calls that have not returned. The
+        code stays: a vCPU may be in it."""
+        self._let_returning_go()
+        unfinished = self.returns.undo()
         for address, before in self._saved.items():
             self._inferior.write_memory(address, before)
         self._saved.clear()
         if self._watch is not None:
             self._watch.delete()
             self._watch = None
+        return unfinished
 
 
 def plant(
     memory: InferiorMemory,
     place: Optional[Dict[str, int]],
     probes: List[Dict[str, Any]],
-    on_hit: Callable[[Dict[str, Any], Registers], bool],
+    hits: Hits,
 ) -> "tuple[Optional[Trampoline], List[Dict[str, Any]]]":
     """Plant what can be planted; the trampoline and the probes that are left over."""
     if place is None:
         return None, probes
     try:
-        trampoline = Trampoline(memory, place, on_hit)
+        trampoline = Trampoline(memory, place, hits)
     except (Unreadable, gdb.error):
         return None, probes
     return trampoline, [what for what in probes if not trampoline.plant(what)]

@@ -41,11 +41,13 @@ def _schemas() -> dict[str, object]:
     from kernlab.record.event import json_schema
     from kernlab.sinks.fold import FrameTable
     from kernlab.symbols.sites import SiteTable
+    from kernlab.trace.presets import Preset
     from kernlab.trace.workloads import WorkloadTable
 
     models: dict[str, type[BaseModel]] = {
         "kernels": Catalogue,
         "workloads": WorkloadTable,
+        "preset": Preset,
         "sites": SiteTable,
         "frames": FrameTable,
         "image-busybox": BusyboxTable,

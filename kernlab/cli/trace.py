@@ -9,6 +9,7 @@ import typer
 from kernlab.cli import common
 
 if TYPE_CHECKING:
+    from kernlab.sinks.groups import Groups
     from kernlab.trace.plan import Plan
     from kernlab.trace.run import Outcome
 
@@ -17,7 +18,14 @@ app = typer.Typer(add_completion=False)
 
 @app.command("trace")
 def trace(
-    functions: list[str] = typer.Argument(..., metavar="FUNC...", help="Kernel functions."),
+    functions: list[str] = typer.Argument(
+        None,
+        metavar="[FUNC]...",
+        help="Functions, globs ('tcp_v4_*') or lines (tcp_ipv4.c:1961) of the kernel.",
+    ),
+    preset: list[str] = typer.Option(
+        [], "--preset", metavar="P", help="A named set of probes: handshake, rst, drop, ..."
+    ),
     where: str = typer.Option(
         "",
         "--where",
@@ -30,11 +38,23 @@ def trace(
     full: bool = typer.Option(
         False, "--full", help="One line a frame instead of the folded stack."
     ),
-    workload: str = typer.Option(
-        "http",
+    show: list[str] = typer.Option(
+        [], "--show", metavar="C-EXPR", help="A C expression to read at each hit: 'sk->sk_err'."
+    ),
+    returns: bool = typer.Option(
+        False, "--return", help="Wait for each call's end and show what it returned."
+    ),
+    group_by: str = typer.Option(
+        "", "--group-by", metavar="KEY", help="Count hits by stack, or by a field of the event."
+    ),
+    max_probes: int = typer.Option(
+        64, "--max-probes", metavar="N", help="How many functions a glob may stand for."
+    ),
+    workload: str | None = typer.Option(
+        None,
         "--workload",
         metavar="W",
-        help="http, http-in, connect-closed, bulk, none, or a guest command.",
+        help="http (default), http-in, udp-echo, bulk, none, ... or a guest command.",
     ),
     engine: str = typer.Option("gdb", "--engine", help="What carries it out: gdb."),
     out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
@@ -53,22 +73,45 @@ def trace(
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.errors import BadInput
     from kernlab.pipeline import MachineOptions
+    from kernlab.sinks.groups import Groups
     from kernlab.sinks.terminal import TraceView
+    from kernlab.trace import presets, workloads
     from kernlab.trace import run as tracing
-    from kernlab.trace import workloads
     from kernlab.trace.plan import TraceRequest, check
 
-    request = TraceRequest(tuple(functions), where, count, timeout, stack, workload)
+    chosen = [presets.find(name) for name in preset]
+    if not functions and not chosen:
+        raise BadInput(
+            "no function to trace",
+            f"a function of the kernel, or --preset: {', '.join(presets.names())}",
+            "kernlab trace tcp_v4_rcv",
+        )
+    request = TraceRequest(
+        functions=tuple(functions or ()),
+        where=where or presets.common_where(chosen, bool(functions)),
+        count=count,
+        timeout=timeout,
+        stack=stack,
+        workload=workload or (chosen[0].workload if chosen else "http"),
+        presets=tuple(group for row in chosen for group in row.groups),
+        show=tuple(show),
+        returns=returns,
+        limit=max_probes,
+    )
     check(request)
-    workloads.find(workload)
+    workloads.find(request.workload)
+    groups = Groups(group_by) if group_by else None
     if engine != "gdb":
         raise BadInput(
             f"--engine {engine}: there is no such engine", "there is: gdb", "--engine gdb"
         )
-    view = TraceView(stdout(), "full" if full else "fold", several=len(functions) > 1)
+    several = len(request.functions) + len(request.presets) > 1 or "*" in "".join(request.functions)
+    view = TraceView(stdout(), "full" if full else "fold", several=several)
 
     def on_event(event: dict[str, Any]) -> None:
-        if json:
+        if groups is not None:
+            groups.event(event)
+        elif json:
             print_json(event)
         else:
             view.event(event)
@@ -91,6 +134,8 @@ def trace(
         seconds=round(outcome.seconds, 3),
     )
     facts = _facts(plan, outcome, built.release, str(run.path))
+    if groups is not None:
+        _draw_groups(groups, json)
     if json:
         from rich.console import Console
 
@@ -98,6 +143,18 @@ def trace(
     else:
         view.summary(facts)
     return 130 if outcome.reason == "interrupted" else 0
+
+
+def _draw_groups(groups: Groups, json: bool) -> None:
+    from kernlab.cli.output import print_json, stdout
+
+    if not json:
+        groups.draw(stdout())
+        return
+    for count, shared, first in groups.rows():
+        if not isinstance(shared, str):
+            shared = [frame["func"] for frame in first.get("stack") or []]
+        print_json({"count": count, "group": shared, "probe": first["probe"]})
 
 
 _ENDED = {
@@ -109,13 +166,19 @@ _ENDED = {
 
 
 def _facts(plan: Plan, outcome: Outcome, release: str, path: str) -> dict[str, str]:
-    names = ", ".join(plan.request.functions)
+    names = plan.names
     facts = {"events": f"{outcome.events} of {names} on Linux {release} ({_ENDED[outcome.reason]})"}
     if outcome.filtered:
         facts["filtered"] = f"{outcome.filtered} hits did not pass --where"
     nothing = outcome.why_nothing(plan)
     if nothing:
         facts["why"] = nothing
+    if len(plan.probes) > 1 and outcome.cost:
+        rows = sorted(outcome.cost.items(), key=lambda row: -row[1].seconds)
+        facts["cost"] = ", ".join(
+            f"{name} {cost.stops} × {1000 * cost.seconds / cost.stops:.1f} ms"
+            for name, cost in rows[:8]
+        )
     for number, note in enumerate(outcome.notes, 1):
         facts[f"note {number}"] = note
     facts["capture"] = f"{outcome.captured} frames in {path}/capture.pcapng"

@@ -61,6 +61,13 @@ def config_file(*parts: str) -> Path:
     return own if own.exists() else shipped("configs", *parts)
 
 
+def config_files(directory: str, pattern: str) -> list[Path]:
+    """The data files of a kind; the user's own hides a shipped one of the same name."""
+    found = {path.name: path for path in shipped("configs", directory).glob(pattern)}
+    found.update({path.name: path for path in home().joinpath("configs", directory).glob(pattern)})
+    return [found[name] for name in sorted(found)]
+
+
 @contextmanager
 def arriving(final: Path) -> Iterator[Path]:
     """A temporary directory beside ``final`` that becomes it when the block ends well.

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kernlab.errors import BadInput
 
+# libyaml's parser is ten times as fast; PyYAML is built without it on some platforms.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -42,8 +45,12 @@ def load(path: Path, model: type[M]) -> M:
 def parse(text: str, model: type[M], name: str) -> M:
     """Like ``load``, from text; ``name`` stands for the file in messages."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        loader = _LOADER(text)
+        try:
+            node = loader.get_single_node()
+            data = None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BadInput(

@@ -32,6 +32,8 @@ TYPES: Dict[str, str] = {
     **_many("packet.options.", OPEN, "sack_ok sack ts md5 tfo"),
     **_many("skb.", NUMBER, "len data_len"),
     **_many("skb.", TEXT, "addr dev sk"),
+    **_many("skb.cb.", NUMBER, "seq end_seq ack_seq"),
+    **_many("skb.cb.", FLAGS, "flags"),
     **_many("sock.", TEXT, "addr family protocol ca_state via"),
     **_many("sock.", ADDRESS, "src dst"),
     **_many("sock.", STATE, "state substate"),
@@ -44,6 +46,7 @@ TYPES: Dict[str, str] = {
         "packets_out retrans_out lost_out sacked_out total_retrans mss_cache rcv_isn snt_isn",
     ),
     "stack": STACK,
+    "ret": OPEN,
 }  # fmt: skip
 
 # Short names: groups of paths; the first group that is there at all answers, and within
@@ -71,7 +74,7 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "dev": (("skb.dev",),),
     "direction": (("packet.direction",),),
 }
-_OPEN_PREFIXES = ("args.", "packet.options.kind-")
+_OPEN_PREFIXES = ("args.", "locals.", "packet.options.kind-")
 
 
 def type_of(name: str) -> Optional[str]:

@@ -12,9 +12,10 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from kernlab.decode.layout import Layout, View, read_struct
 from kernlab.decode.memory import Memory, Unreadable, read_to_page_end
 from kernlab.decode.names import flags_text
-from kernlab.decode.packet import packet
+from kernlab.decode.packet import packet, tcp_header
 
 HEADER_BYTES = 128  # kept as "raw" in the event
+_IP = (0x0008, 0xDD86)  # ETH_P_IP, ETH_P_IPV6 in network order, read as little-endian
 _UNSET = 0xFFFF  # skb->transport_header before it is set
 
 
@@ -45,8 +46,14 @@ def decode_skb(
         skb["sk"] = "0x%x" % owner
     header = site.get("header", "none")
     found: Optional[Dict[str, Any]] = None
-    if header in ("network", "transport"):
+    if site.get("tcp_cb"):
+        said = _control_block(layout, view)
+        if said:
+            skb["cb"] = said
+    if header in ("network", "transport") or (header == "protocol" and _says_ip(view)):
         found = _from_header(memory, view, header == "transport")
+    elif header == "tcp":
+        found = _from_tcp_header(memory, view, sock)
     elif header == "cb":
         found = _from_cb(layout, view, sock)
     if found is not None and site.get("direction", "none") != "none":
@@ -97,23 +104,60 @@ def _from_header(memory: Memory, view: View, transport_valid: bool) -> Optional[
     return found
 
 
+def _says_ip(view: View) -> bool:
+    """skb->protocol is IPv4 or IPv6 and the network header is set: it is 0 in a new skb
+    (net/core/skbuff.c, __alloc_skb()), where no packet can begin."""
+    network = view.get("network_header")
+    return view.get("protocol") in _IP and network not in (None, 0, _UNSET)
+
+
+def _from_tcp_header(
+    memory: Memory, view: View, sock: Optional[Mapping[str, Any]]
+) -> Optional[Dict[str, Any]]:
+    """A TCP header without an IP header before it; addresses are the sock's."""
+    head, data, length = view.get("head"), view.get("data"), view.get("len")
+    transport = view.get("transport_header")
+    if not head or data is None or length is None or transport in (None, _UNSET):
+        return None
+    start = head + transport
+    actual = data + length - start
+    try:
+        raw = read_to_page_end(memory, start, max(1, min(60, actual)))
+    except Unreadable:
+        return None
+    fields = tcp_header(raw, actual)
+    return {**_addresses(sock), "proto": "tcp", **fields} if fields else None
+
+
+def _addresses(sock: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
+    names = ("family", "src", "sport", "dst", "dport")
+    return {name: sock[name] for name in names if sock is not None and name in sock}
+
+
+def _control_block(layout: Layout, view: View) -> Dict[str, Any]:
+    """TCP_SKB_CB(skb), include/net/tcp.h: sequence numbers in host order."""
+    block = view.bytes("cb")
+    if block is None:
+        return {}
+    cb = View(layout, "tcp_skb_cb", block, 0)
+    said: Dict[str, Any] = {name: cb.get(name) for name in ("seq", "end_seq", "ack_seq")}
+    flags = cb.get("tcp_flags")
+    if flags is not None:
+        said["flags"] = flags_text(flags)
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _from_cb(
     layout: Layout, view: View, sock: Optional[Mapping[str, Any]]
 ) -> Optional[Dict[str, Any]]:
-    """TCP_SKB_CB(skb), include/net/tcp.h: what a segment will say once its header is built."""
-    block = view.bytes("cb")
-    if block is None:
+    """What a segment will say once its header is built."""
+    cb = _control_block(layout, view)
+    if "seq" not in cb or "flags" not in cb:
         return None
-    cb = View(layout, "tcp_skb_cb", block, 0)
-    seq, flags = cb.get("seq"), cb.get("tcp_flags")
-    if seq is None or flags is None:
-        return None
-    found: Dict[str, Any] = {}
-    for name in ("family", "src", "sport", "dst", "dport"):
-        if sock is not None and name in sock:
-            found[name] = sock[name]
-    found.update(proto="tcp", flags=flags_text(flags), seq=seq)
-    if flags & 0x10 and sock is not None and "rcv_nxt" in sock:
+    found = _addresses(sock)
+    flags = cb["flags"]
+    found.update(proto="tcp", flags=flags, seq=cb["seq"])
+    if "A" in flags and sock is not None and "rcv_nxt" in sock:
         found["ack"] = sock["rcv_nxt"]
     length = view.get("len")
     if length is not None:

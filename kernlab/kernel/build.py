@@ -106,7 +106,7 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
             work.mkdir()
             make = Make(tree, work, final, log, request.jobs or os.cpu_count() or 1)
             report(Started("configure the kernel"))
-            _configure(make, wishes, source.path)
+            configure(make, wishes, source.path)
             report(Finished("configure the kernel", f"{len(wishes)} options"))
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             objects = _compile(make, report, _expected(final.parent))
@@ -179,7 +179,8 @@ class Make:
         )
 
 
-def _configure(make: Make, wishes: dict[str, fragments.Wish], tree: Path) -> None:
+def configure(make: Make, wishes: dict[str, fragments.Wish], tree: Path) -> None:
+    """allnoconfig with ``wishes`` as its input. Raises ``BadInput`` for a refused one."""
     asked = make.work / "kernlab.config"
     asked.write_text(fragments.text_of(wishes.values()), "utf-8")
     make.run([f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"])

@@ -54,12 +54,14 @@ class Packet(_Open):
 
 
 class Skb(_Open):
-    """struct sk_buff: ``len`` and ``data_len`` in bytes, as at the probe."""
+    """struct sk_buff: ``len`` and ``data_len`` in bytes, as at the probe. ``cb`` is
+    TCP_SKB_CB where it is valid: seq, end_seq, ack_seq in host order, flags."""
 
     addr: str
     len: int | None = None
     data_len: int | None = None
     dev: str | None = None
+    cb: dict[str, Any] | None = None
 
 
 class Sock(_Open):
@@ -92,7 +94,9 @@ class Frame(_Open):
 
 class Event(_Open):
     """One event. ``seq`` counts the run's events from 1; guest_ns is the guest's monotonic
-    clock at its last tick, host_ns the host's wall clock, both in ns."""
+    clock at its last tick, host_ns the host's wall clock, both in ns. ``args`` are a
+    function's arguments, ``locals`` the variables at a line, ``show`` the values of the
+    expressions asked for, ``ret`` what the function returned (addresses as "0x…")."""
 
     v: Literal[1]
     seq: int = Field(ge=1)
@@ -107,6 +111,9 @@ class Event(_Open):
     skb: Skb | None = None
     sock: Sock | None = None
     args: dict[str, Any] | None = None
+    locals: dict[str, Any] | None = None
+    show: dict[str, Any] | None = None
+    ret: int | str | None = None
     stack: list[Frame] | None = None
 
 

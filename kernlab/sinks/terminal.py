@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rich.console import Console
@@ -77,12 +78,28 @@ class TraceView:
         if state:
             line.append("  ")
             line.append(safe(state), "magenta")
-        if self._several:
+        if "ret" in event:
+            line.append("  = ", "dim")
+            line.append(safe(event["ret"]), "bold")
+        if self._several and packet:
             line.append(f"  {safe(event.get('probe', ''))}", "blue")
         if self._wide:
-            self._extras(line, event, packet, flow, from_client)
+            self._extras(line, event, packet)
         self._console.print(line, soft_wrap=False)
+        self._draw_values(event)
         self._draw_stack(event)
+
+    def _draw_values(self, event: Mapping[str, Any]) -> None:
+        """What --show asked for, and a line probe's variables."""
+        for text, value in (event.get("show") or {}).items():
+            line = Text(f"{_INDENT}{safe(text)} = ")
+            line.append(safe(value), "bold")
+            self._console.print(line, soft_wrap=True)
+        variables = event.get("locals") or {}
+        if variables:
+            text = "  ".join(f"{safe(name)}={safe(value)}" for name, value in variables.items())
+            for row in textwrap.wrap(text, max(40, self._console.width - len(_INDENT))):
+                self._console.print(Text(_INDENT + row, "dim"), soft_wrap=True)
 
     def _time(self, event: Mapping[str, Any]) -> str:
         now = event.get("guest_ns")
@@ -127,22 +144,25 @@ class TraceView:
         if self._console.width >= _WITH_WINDOW:
             line.append(f" win {packet.get('win', '-'):<5}", "dim")
 
-    def _extras(self, line: Text, event: Mapping[str, Any], packet: Mapping[str, Any],
-                flow: Flow | None, from_client: bool) -> None:  # fmt: skip
+    def _extras(self, line: Text, event: Mapping[str, Any], packet: Mapping[str, Any]) -> None:
+        """What else is known, as far as there is room for it."""
         sock = event.get("sock") or {}
-        if "snd_cwnd" in sock:
-            line.append(f"  cwnd {sock['snd_cwnd']}", "dim")
-            flight = (sock.get("snd_nxt", 0) - sock.get("snd_una", 0)) & 0xFFFFFFFF
-            line.append(f" in flight {flight}", "dim")
+        task = event.get("task")
+        extras: list[str] = []
         options = packet.get("options") or {}
         shown = [f"{name} {options[name]}" for name in ("mss", "wscale") if name in options]
         shown += [word for name, word in (("sack_ok", "sackOK"), ("sack", "SACK"), ("ts", "TS"))
                   if name in options]  # fmt: skip
         if shown and "S" in str(packet.get("flags", "")):
-            line.append("  <" + ", ".join(shown) + ">", "dim")
-        task = event.get("task")
+            extras.append("<" + ", ".join(shown) + ">")
         if task:
-            line.append(f"  cpu{event.get('cpu')} {safe(task['comm'])}/{task['pid']}", "dim")
+            extras.append(f"cpu{event.get('cpu')} {safe(task['comm'])}/{task['pid']}")
+        if "snd_cwnd" in sock:
+            flight = (sock.get("snd_nxt", 0) - sock.get("snd_una", 0)) & 0xFFFFFFFF
+            extras.append(f"cwnd {sock['snd_cwnd']} in flight {flight}")
+        for extra in extras:
+            if len(line) + 2 + len(extra) <= self._console.width:
+                line.append(f"  {extra}", "dim")
 
     @staticmethod
     def _other(line: Text, packet: Mapping[str, Any]) -> None:
@@ -174,31 +194,8 @@ class TraceView:
             self._console.print(Text(f"{_INDENT}{self._sign('″', '=')} the same way", "dim"))
             return
         self._last_parts = parts
-        pieces: list[Text] = []
-        for part in parts:
-            if part.kind == "func":
-                pieces.append(Text(safe(part.text), "" if pieces else "bold"))
-            else:
-                pieces.append(Text(self._sign(f"╱{part.text}╱", f"/{part.text}/"), "yellow"))
-        self._flow_text(pieces, self._sign(" ← ", " < "), f"({len(stack)} frames)")
-
-    def _flow_text(self, pieces: list[Text], arrow: str, last: str) -> None:
-        """Pieces joined by arrows, broken between pieces at the console's width."""
-        line, width = Text(_INDENT), self._console.width
-        marked = True  # no arrow beside the mark of a change of context
-        for piece in [*pieces, Text(last, "dim")]:
-            mark = piece.style in ("yellow", "dim")
-            joint = " " if mark or marked else arrow
-            if len(line) == len(_INDENT):
-                joint = ""
-            elif len(line) + len(joint) + len(piece) > width:
-                self._console.print(line, soft_wrap=True)
-                line = Text(_INDENT)
-                joint = joint.lstrip()
-            line.append(joint, "dim")
-            line.append_text(piece)
-            marked = mark
-        self._console.print(line, soft_wrap=True)
+        for line in stack_lines(parts, self._console, len(stack)):
+            self._console.print(line, soft_wrap=True)
 
     def _full(self, stack: list[Mapping[str, Any]]) -> None:
         for number, frame in enumerate(stack):
@@ -238,6 +235,34 @@ class TraceView:
             line.append(f"{name:<10}", "dim")
             line.append(value)
             self._console.print(line, soft_wrap=True)
+
+
+def stack_lines(parts: Sequence[Part], console: Console, frames: int) -> list[Text]:
+    """A folded stack as lines: frames joined by arrows, broken at the console's width."""
+    fancy = (console.encoding or "").lower().startswith("utf")
+    arrow = " ← " if fancy else " < "
+    pieces: list[Text] = []
+    for part in parts:
+        if part.kind == "func":
+            pieces.append(Text(safe(part.text), "" if pieces else "bold"))
+        else:
+            pieces.append(Text(f"╱{part.text}╱" if fancy else f"/{part.text}/", "yellow"))
+    lines: list[Text] = []
+    line = Text(_INDENT)
+    marked = True  # no arrow beside the mark of a change of context
+    for piece in [*pieces, Text(f"({frames} frames)", "dim")]:
+        mark = piece.style in ("yellow", "dim")
+        joint = " " if mark or marked else arrow
+        if len(line) == len(_INDENT):
+            joint = ""
+        elif len(line) + len(joint) + len(piece) > console.width:
+            lines.append(line)
+            line = Text(_INDENT)
+            joint = joint.lstrip()
+        line.append(joint, "dim")
+        line.append_text(piece)
+        marked = mark
+    return [*lines, line]
 
 
 def _number(relative: int | None, absolute: object) -> str:

@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from kernlab.config.paths import arriving_file, python_path
 from kernlab.process import need, run
 
 _LIMIT = 120.0
+_ANSWERS = 4  # version of what gdb_scripts.describe answers: another one is asked again
+_KINDS = ("layouts", "functions", "inlined", "lines", "shows")
 
 # Values by name, each with the texts to try in order: where they moved to and from.
 EXPRESSIONS: Mapping[str, Sequence[str]] = {
@@ -55,7 +58,8 @@ class Argument:
 
 @dataclass(frozen=True)
 class Function:
-    """One entry of a function. ``code`` is the first 16 bytes of its text in vmlinux."""
+    """One entry of a function. ``code`` is the first 16 bytes of its text in vmlinux,
+    ``returns`` the type of its result, None for void."""
 
     func: str
     symbol: str
@@ -64,6 +68,28 @@ class Function:
     line: int
     args: tuple[Argument, ...]
     code: bytes
+    returns: Argument | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One place of a source line: ``func`` is the function written there, ``symbol`` the one
+    it was compiled into. ``args`` are the variables visible there."""
+
+    func: str
+    symbol: str
+    address: int
+    file: str
+    line: int
+    args: tuple[Argument, ...]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A C expression's type at a place, or why it has none there."""
+
+    type: str | None = None
+    error: str | None = None
 
 
 class Dwarf:
@@ -76,11 +102,11 @@ class Dwarf:
         self._known: dict[str, Any] = self._load()
 
     def _load(self) -> dict[str, Any]:
-        try:
+        with suppress(OSError, ValueError):
             known = json.loads(self._cache.read_text("utf-8"))
-        except (OSError, ValueError):
-            return {"layouts": {}, "functions": {}, "inlined": {}}
-        return known if isinstance(known, dict) else {}
+            if isinstance(known, dict) and known.get("version") == _ANSWERS:
+                return known
+        return {"version": _ANSWERS, **{kind: {} for kind in _KINDS}}
 
     def layout(self, structs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Offsets of the members asked for, and the values of ``EXPRESSIONS``."""
@@ -122,7 +148,38 @@ class Dwarf:
             line=item["line"],
             args=tuple(Argument(**argument) for argument in item["args"]),
             code=bytes.fromhex(item["code"]),
+            returns=Argument(**item["returns"], register="rax") if item["returns"] else None,
         )
+
+    def lines(self, text: str) -> list[Line]:
+        """The places of ``file.c:line``; empty where GDB finds no code for it."""
+        if text not in self._known["lines"]:
+            self._keep("lines", self._ask({"lines": [text]})["lines"])
+        return [
+            Line(
+                item["func"], item["symbol"], item["address"],
+                item["file"].removeprefix(self._prefix), item["line"],
+                tuple(Argument(**variable, register=None) for variable in item["locals"]),
+            )
+            for item in self._known["lines"][text]
+        ]  # fmt: skip
+
+    def shows(self, texts: Sequence[str], places: Sequence[Function | Line]) -> list[list[Shown]]:
+        """For each text, what GDB says of it as a C expression at each place."""
+        items = [
+            {
+                "address": place.address, "func": place.func, "text": text,
+                "entry": isinstance(place, Function),
+            }
+            for text in texts
+            for place in places
+        ]  # fmt: skip
+        keys = [json.dumps(item, sort_keys=True) for item in items]
+        if not all(key in self._known["shows"] for key in keys):
+            said = self._ask({"shows": items})["shows"]
+            self._keep("shows", dict(zip(keys, said, strict=True)))
+        found = [Shown(**self._known["shows"][key]) for key in keys]
+        return [found[at : at + len(places)] for at in range(0, len(found), len(places))]
 
     def inlined_into(self, name: str) -> list[str]:
         """The functions that hold an inlined copy of ``name``, each once."""

@@ -11,7 +11,7 @@ from kernlab.config.yaml import Model, load
 class SiteRow(Model):
     """What a probe at a function's entry may read; the reason names the kernel file."""
 
-    header: Literal["network", "transport", "cb", "none"]
+    header: Literal["network", "transport", "protocol", "tcp", "cb", "none"]
     tcp_cb: bool = False
     lookup: bool = False
     direction: Literal["in", "out", "none"] = "none"

@@ -54,11 +54,12 @@ class SystemMap:
     def near(self, name: str, count: int = 5) -> list[str]:
         """Function names like ``name``: close in spelling, or with ``name`` inside."""
         containing = sorted((s for s in self.text if name in s and "." not in s), key=len)
-        spelled = near(name, self._names, count)
+        spelled = near(name, self.names, count)
         return list(dict.fromkeys([*spelled, *containing]))[:count]
 
     @cached_property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """Every function's name, sorted; clones count as their function."""
         return sorted({base_name(name) for name in self.text if ".cold" not in name})
 
     @cached_property

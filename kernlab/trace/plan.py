@@ -3,25 +3,33 @@ argument registers, members. Refuses before anything boots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kernlab.decode import expr
 from kernlab.errors import BadInput
-from kernlab.symbols import sites
-from kernlab.symbols.dwarf import Argument, Function
+from kernlab.symbols import places, sites
+from kernlab.symbols.dwarf import Argument, Function, Line
 from kernlab.symbols.kernel import KernelSymbols
 
 # Every structure that begins with sock_common and so can be decoded as a sock.
 _SOCKS = ("sock", "tcp_sock", "inet_sock", "inet_connection_sock", "request_sock",
           "inet_timewait_sock", "inet_request_sock", "udp_sock")  # fmt: skip
+# What would change the guest: an assignment, ++ or --.
+_WRITES = re.compile(r"(?<![=!<>])=(?!=)|\+\+|--|<<=|>>=")
+
+_CALLS = re.compile(r"\b(?!sizeof\b)[A-Za-z_]\w*\s*\(")
 
 
 @dataclass(frozen=True)
 class TraceRequest:
-    """What was asked for. ``count``: events to stop after; ``timeout`` in seconds;
-    ``stack``: frames kept, 0 for none."""
+    """What was asked for. ``functions`` are places (``kernlab.symbols.places``); of each
+    group in ``presets`` the first that the kernel has is meant. ``count``: events to stop
+    after; ``timeout`` in seconds; ``stack``: frames kept, 0 for none; ``show``: C
+    expressions; ``returns``: whether to wait for each function's result; ``limit``: how
+    many functions a glob may stand for."""
 
     functions: tuple[str, ...]
     where: str = ""
@@ -29,31 +37,40 @@ class TraceRequest:
     timeout: float = 60.0
     stack: int = 64
     workload: str = "http"
+    presets: tuple[tuple[str, ...], ...] = ()
+    show: tuple[str, ...] = ()
+    returns: bool = False
+    limit: int = 64
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One entry of one function. ``skb`` and ``sock`` are the registers that hold them."""
+    """One place. ``skb`` and ``sock`` are the names there that stand for them."""
 
     name: str
-    function: Function
+    place: Function | Line
     site: sites.SiteRow
     skb: str | None
     sock: str | None
 
     def as_data(self) -> dict[str, Any]:
         """For the engine's inner side."""
-        entry = self.function
-        return {
-            "probe": self.name, "func": entry.func, "file": entry.file, "line": entry.line,
-            "address": entry.address, "skb": self.skb, "sock": self.sock,
+        place = self.place
+        data: dict[str, Any] = {
+            "probe": self.name, "func": place.func, "file": place.file, "line": place.line,
+            "address": place.address, "skb": self.skb, "sock": self.sock,
             "site": {"header": self.site.header, "direction": self.site.direction,
                      "tcp_cb": self.site.tcp_cb, "lookup": self.site.lookup},
-            "args": [
-                {"name": a.name, "register": a.register, "kind": a.kind, "size": a.size}
-                for a in entry.args if a.register is not None and a.kind != "aggregate"
-            ],
         }  # fmt: skip
+        if isinstance(place, Line):
+            return {**data, "line_probe": True}
+        if place.returns is not None:
+            data["returns"] = {"kind": place.returns.kind, "size": place.returns.size}
+        data["args"] = [
+            {"name": a.name, "register": a.register, "kind": a.kind, "size": a.size}
+            for a in place.args if a.register is not None and a.kind != "aggregate"
+        ]  # fmt: skip
+        return data
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,19 @@ class Plan:
     probes: tuple[Probe, ...]
     where: expr.Expr | None
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def needs_debug_info(self) -> bool:
+        """Whether GDB has to know the kernel's types and variables while it runs."""
+        lines = any(isinstance(probe.place, Line) for probe in self.probes)
+        return lines or bool(self.request.show)
+
+    @property
+    def names(self) -> str:
+        """What is traced, as a person would list it."""
+        names = list(dict.fromkeys(probe.name for probe in self.probes))
+        more = f" and {len(names) - 6} more" if len(names) > 7 else ""
+        return ", ".join(names[:6] if more else names) + more
 
 
 def parse_where(text: str) -> expr.Expr | None:
@@ -85,68 +115,117 @@ def parse_where(text: str) -> expr.Expr | None:
 def check(request: TraceRequest) -> None:
     """What can be refused without a kernel. Raises ``BadInput``."""
     parse_where(request.where)
-    if not request.functions:
+    if not request.functions and not request.presets:
         raise BadInput("no function to trace", "", "kernlab trace tcp_v4_rcv")
+    for text in request.functions:
+        places.parse(text)
+    for text in request.show:
+        if _WRITES.search(text) or _CALLS.search(text):
+            raise BadInput(
+                f"--show '{text}': this would change the guest",
+                "a trace only reads: no assignment, no ++ or --, no call of a function",
+                "--show 'sk->sk_err'",
+            )
     if request.count is not None and request.count < 1:
         raise BadInput(f"--count {request.count}: at least 1", "", "--count 5")
     if request.timeout <= 0:
         raise BadInput(f"--timeout {request.timeout:g}: seconds, more than 0", "", "--timeout 60")
+    if request.limit < 1:
+        raise BadInput(f"--max-probes {request.limit}: at least 1", "", "--max-probes 64")
     if request.stack < 0:
         raise BadInput(f"--stack {request.stack}: frames, 0 for none", "", "--stack 16")
 
 
 def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
-    """The plan for one kernel. Raises ``BadInput`` for a function it does not have."""
+    """The plan for one kernel. Raises ``BadInput`` for what it does not have."""
     check(request)
     table = sites.table().sites
-    names = list(dict.fromkeys(request.functions))
-    for name in names:
-        if not symbols.map.entries(name):
-            raise _unknown(name, symbols)
-    probes, notes = [], []
-    for function in symbols.functions(names):
-        row = table.get(function.func, sites.UNLISTED)
-        skb = _register(function.args, ("sk_buff",))
-        sock = _register(function.args, _SOCKS)
-        if skb is not None and function.func not in table:
-            notes.append(
-                f"{function.func} is not in sites.yaml: which header its skb has is not "
-                "known, so only the skb itself is shown"
-            )
-        if function.symbol != function.func:
-            notes.append(f"{function.func} is {function.symbol} in this kernel")
-        probes.append(Probe(function.func, function, row, skb, sock))
-    found = {probe.function.func for probe in probes}
-    for name in names:
-        if name not in found:
+    probes: dict[int, Probe] = {}
+    notes: list[str] = []
+    for text in [*request.functions, *_chosen(request, symbols, notes)]:
+        asked = places.parse(text)
+        found = places.resolve(asked, symbols, request.limit)
+        notes += found.notes
+        for place in found.places:
+            name = text if asked.kind == "line" else place.func
+            probes.setdefault(place.address, _probe(name, place, table))
+    unlisted = sorted({
+        p.place.func for p in probes.values() if p.skb is not None and p.site is sites.UNLISTED
+    })  # fmt: skip
+    if unlisted:
+        notes.append(
+            f"not in sites.yaml, so that only the skb itself is shown: {', '.join(unlisted)}"
+        )
+    plan = Plan(request, tuple(probes.values()), parse_where(request.where), tuple(notes))
+    _check_shows(plan, symbols)
+    if request.returns and symbols.holes() is None:
+        raise BadInput(
+            "--return: this kernel's image has no unused place for the code that it takes",
+            "see kernlab/symbols/holes.py",
+            "a trace without --return",
+        )
+    return plan
+
+
+def _chosen(request: TraceRequest, symbols: KernelSymbols, notes: list[str]) -> list[str]:
+    """Of each group of a preset, the first that this kernel has."""
+    chosen = []
+    for group in request.presets:
+        here = [name for name in group if symbols.map.entries(name)]
+        if here:
+            chosen.append(here[0])
+        else:
+            notes.append(f"not a function of this kernel, left out: {' or '.join(group)}")
+    if request.presets and not chosen and not request.functions:
+        raise BadInput(
+            "this kernel has no function of the preset",
+            "; ".join(notes),
+            "kernlab trace tcp_v4_rcv",
+        )
+    return chosen
+
+
+def _probe(name: str, place: Function | Line, table: Mapping[str, sites.SiteRow]) -> Probe:
+    row = table.get(place.func, sites.UNLISTED)
+    entry = isinstance(place, Function)
+    skb = _named(place.args, ("sk_buff",), entry)
+    if not entry and row.lookup:
+        row = row.model_copy(update={"lookup": False})  # a lookup is about to come at the entry
+    return Probe(name, place, row, skb, _named(place.args, _SOCKS, entry))
+
+
+def _check_shows(plan: Plan, symbols: KernelSymbols) -> None:
+    """Raise ``BadInput`` for an expression that has no meaning at any probe."""
+    if not plan.request.show:
+        return
+    where = [probe.place for probe in plan.probes]
+    for text, answers in zip(
+        plan.request.show, symbols.dwarf.shows(plan.request.show, where), strict=True
+    ):
+        if all(answer.error for answer in answers):
+            place = plan.probes[0].place
+            names = ", ".join(argument.name for argument in place.args)
             raise BadInput(
-                f"{name} has no debug info in this kernel",
-                "it is written in assembler or generated",
-                "choose another function",
+                f"--show '{text}': {answers[0].error}",
+                f"names at {plan.probes[0].name}: {names or 'none'}",
+                f"kernlab trace {plan.probes[0].name} --show '{_example(place)}'",
             )
-    return Plan(request, tuple(probes), parse_where(request.where), tuple(notes))
 
 
-def _register(arguments: Sequence[Argument], structs: Sequence[str]) -> str | None:
+def _example(place: Function | Line) -> str:
+    for argument in place.args:
+        if argument.type == "struct sk_buff *":
+            return f"{argument.name}->len"
+        if argument.type == "struct sock *":
+            return f"{argument.name}->sk_err"
+    return place.args[0].name if place.args else "jiffies"
+
+
+def _named(arguments: Sequence[Argument], structs: Sequence[str], entry: bool) -> str | None:
+    """The first name of one of these pointer types; at an entry a register must hold it."""
     wanted = {f"struct {name} *" for name in structs}
     for argument in arguments:
         text = argument.type.replace("const ", "")
-        if text in wanted and argument.register is not None:
-            return argument.register
+        if text in wanted and (argument.register is not None or not entry):
+            return argument.name
     return None
-
-
-def _unknown(name: str, symbols: KernelSymbols) -> BadInput:
-    callers = symbols.dwarf.inlined_into(name) if name.isidentifier() else []
-    if callers:
-        return BadInput(
-            f"{name} is inlined everywhere in this kernel, so it has no entry of its own",
-            f"its callers: {', '.join(callers[:8])}",
-            f"kernlab trace {callers[0]}",
-        )
-    close = symbols.map.near(name)
-    return BadInput(
-        f"this kernel has no function '{name}'",
-        f"near names: {', '.join(close)}" if close else "",
-        f"kernlab trace {close[0]}" if close else "kernlab trace tcp_v4_rcv",
-    )

@@ -29,6 +29,14 @@ _ANSWER = 20.0
 OnEvent = Callable[[dict[str, Any]], None]
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What one probe cost: its stops, and the seconds the guest stood for reading."""
+
+    stops: int
+    seconds: float
+
+
 @dataclass
 class Outcome:
     """How a trace ended. ``reason``: count, workload, timeout, interrupted."""
@@ -42,13 +50,14 @@ class Outcome:
     captured: int = 0
     workload_status: int | None = None
     workload_said: str = ""
+    cost: dict[str, Cost] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def why_nothing(self, plan: Plan) -> str:
         """Why there is no event, in words; empty when there are some."""
         if self.events:
             return ""
-        names = ", ".join(plan.request.functions)
+        names = plan.names
         if self.hits or self.filtered:
             return (
                 f"{names} was reached {max(self.hits, self.filtered)} times, but no hit passed "
@@ -90,9 +99,10 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
     run.resolved(
         probes=[
             {
-                "function": p.function.func,
-                "symbol": p.function.symbol,
-                "address": f"0x{p.function.address:x}",
+                "name": p.name,
+                "function": p.place.func,
+                "symbol": p.place.symbol,
+                "address": f"0x{p.place.address:x}",
             }
             for p in plan.probes
         ]
@@ -121,10 +131,14 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
                 outcome.segments_in = after - before
     outcome.events = writer.count
     outcome.hits, outcome.filtered = counted["hits"], counted["filtered"]
+    outcome.cost = {name: Cost(*row) for name, row in counted["cost"].items()}
     if run.capture.exists():
         outcome.captured = sum(1 for _ in read(run.capture))
     if counted["breakpoints"]:
-        outcome.notes.append("some probes were breakpoints, not trampolines: slower")
+        outcome.notes.append(
+            f"{counted['breakpoints']} of {len(plan.probes)} probes are breakpoints: inside a "
+            "function, or where ftrace left no NOP; each stop of theirs is slower"
+        )
     return plan, outcome
 
 
@@ -182,7 +196,7 @@ class _Session:
             self._writer.write(event)
             self._on_event(event)
 
-    def finish(self) -> dict[str, int]:
+    def finish(self) -> dict[str, Any]:
         counted = self._engine.finish()
         # GDB closed its end: what it sent before is read to the last line.
         self._take(_ANSWER)

@@ -18,6 +18,7 @@ from kernlab.vm.channel import GuestProcess
 from kernlab.vm.machine import Machine
 
 _STOP = 5.0
+_PREPARE = 60.0
 
 
 class HostPart(Model):
@@ -30,7 +31,10 @@ class HostPart(Model):
 
 
 class WorkloadRow(Model):
+    """What makes packets flow; the keys are explained at the head of workloads.yaml."""
+
     title: str
+    before: str | None = None
     program: str | None = None
     command: list[str] = []
     args: list[str] = []
@@ -106,6 +110,8 @@ def running(row: WorkloadRow, machine: Machine, endless: bool) -> Iterator[Runni
     """Start a workload; stopped at the block's end."""
     with ExitStack() as stack:
         said = bytearray()
+        if row.before is not None:
+            _prepare(row.before, machine)
         argv = list(row.command)
         if row.program is not None:
             argv = [f"/mnt/share/{row.program}", *(row.endless if endless else row.args)]
@@ -121,6 +127,18 @@ def running(row: WorkloadRow, machine: Machine, endless: bool) -> Iterator[Runni
         live.said = said
         stack.callback(live.stop)
         yield live
+
+
+def _prepare(command: str, machine: Machine) -> None:
+    said = bytearray()
+    process = machine.channel.start(["sh", "-c", command], on_stdout=said.extend,
+                                    on_stderr=said.extend)  # fmt: skip
+    if process.wait(_PREPARE) != 0:
+        raise BadInput(
+            f"the workload could not be prepared: '{command}' ended with {process.returncode}",
+            said.decode("utf-8", "replace").strip(),
+            "edit workloads.yaml, or another --workload",
+        )
 
 
 class _HostClient(threading.Thread):

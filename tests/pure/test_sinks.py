@@ -13,6 +13,7 @@ from rich.console import Console
 from kernlab.errors import BadInput
 from kernlab.sinks import pcapng
 from kernlab.sinks.fold import fold
+from kernlab.sinks.groups import Groups
 from kernlab.sinks.terminal import TraceView, safe
 
 STACK = [
@@ -170,3 +171,38 @@ def test_a_text_file_is_no_capture(tmp_path: Path) -> None:
     path.write_text("hello there")
     with pytest.raises(BadInput, match="no capture"):
         list(pcapng.read(path))
+
+
+def groups(key: str, *events: dict[str, Any]) -> tuple[Groups, str]:
+    found = Groups(key)
+    for event in events:
+        found.event(event)
+    raw = io.StringIO()
+    found.draw(Console(file=raw, width=80))
+    return found, raw.getvalue()
+
+
+def test_hits_are_counted_by_stack_whatever_the_frames_lines() -> None:
+    other = {**EVENTS[0], "stack": STACK[:1] + STACK[9:]}
+    moved = {**EVENTS[0], "stack": [{**STACK[0], "line": 7}, *STACK[1:]]}
+    found, text = groups("stack", EVENTS[0], other, EVENTS[1], moved)
+    assert [count for count, _, _ in found.rows()] == [3, 1]
+    assert "    3  75 %" in text
+    assert "tcp_v4_rcv ← ip_local_deliver_finish" in text
+
+
+def test_hits_are_counted_by_a_field() -> None:
+    found, text = groups("packet.flags", *EVENTS, segment(5, "S", 1, 0))
+    assert [(count, value) for count, value, _ in found.rows()] == [
+        (2, "S"), (1, "SA"), (1, "PA"), (1, "RA"),
+    ]  # fmt: skip
+    assert "    2  40 %" in text
+    assert groups("sock.state", EVENTS[0])[1].rstrip().endswith("(absent)")
+
+
+def test_what_was_returned_shown_and_found_at_a_line_is_drawn() -> None:
+    event = {**EVENTS[0], "ret": -111, "show": {"sk->sk_err": 104}, "locals": {"th": "0xff"}}
+    text = drawn(100, events=[event])
+    assert "= -111" in text
+    assert "sk->sk_err = 104" in text
+    assert "th=0xff" in text

@@ -28,6 +28,7 @@ from kernlab.vm.machine import Machine
 
 Traced = Callable[..., tuple[list[dict[str, Any]], Path]]
 Booted = Callable[..., AbstractContextManager[Machine]]
+Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 FIELDS = [
     "sll.pkttype", "tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw",
@@ -169,6 +170,41 @@ def test_ipv6_and_udp(traced: Traced) -> None:
     assert (packet["proto"], packet["dport"], packet["len"]) == ("udp", 4711, 5)
 
 
+@pytest.mark.parametrize(
+    ("version", "workload"),
+    [
+        ("v4", "http"),
+        ("v6", "busybox httpd -p [::1]:80 -h /etc; wget -q -O /dev/null http://[::1]/hosts"),
+        (
+            "v4",
+            "ip netns add other; ip -n other link set lo up; "
+            "ip netns exec other busybox httpd -p 127.0.0.1:80 -h /etc; "
+            "ip netns exec other wget -q -O /dev/null http://127.0.0.1/hosts",
+        ),
+    ],
+)
+def test_the_socket_looked_up_is_the_one_the_kernel_finds(
+    traced: Traced, version: str, workload: str
+) -> None:
+    """tcp_v4_do_rcv's argument is what tcp_v4_rcv's own lookup found, on the same vCPU."""
+    names = (f"tcp_{version}_rcv", f"tcp_{version}_do_rcv")
+    events, _ = traced(*names, "--workload", workload, "--stack", "0")
+    compared: Counter[str] = Counter()
+    waiting: dict[int, dict[str, Any]] = {}
+    for event in events:
+        if event["probe"] == names[0]:
+            waiting[event["cpu"]] = event
+            continue
+        asked = waiting.get(event["cpu"])
+        if asked is None or asked["skb"]["addr"] != event["skb"]["addr"]:
+            continue  # a backlog's segment, or one whose socket was a request
+        if asked["sock"]["via"] == "lookup" and asked["sock"]["state"] != "NEW_SYN_RECV":
+            assert asked["sock"]["addr"] == event["sock"]["addr"]
+            compared[asked["sock"]["state"]] += 1
+    assert compared["LISTEN"] >= 1
+    assert sum(compared.values()) >= 3
+
+
 def test_sockets_clones_and_functions_without_an_skb(traced: Traced) -> None:
     names = ("tcp_rcv_state_process", "ip_rcv_finish_core", "tcp_close", "__tcp_transmit_skb")
     events, _ = traced(*names, "--stack", "8")
@@ -208,3 +244,92 @@ def test_the_timeout_ends_a_trace_in_order(traced: Traced) -> None:
     events, out = traced("tcp_v4_rcv", "--workload", "none", "--timeout", "1")
     assert events == []
     assert json.loads((out / "run.json").read_text())["result"]["reason"] == "timeout"
+
+
+def test_what_a_call_returns_is_what_its_caller_was_told(traced: Traced) -> None:
+    """connect() to a closed port fails with ECONNREFUSED (111); the calls lie inside each
+    other and sleep meanwhile, so each return must find its own call."""
+    names = ("__sys_connect", "inet_stream_connect", "__inet_stream_connect")
+    events, _ = traced(*names, "--return", "--workload", "connect-closed")
+    found = Counter((event["probe"], event["ret"]) for event in events)
+    assert found == Counter({(name, -111): 3 for name in names})
+    inner = [event for event in events if event["probe"] == names[2]]
+    # The walk saw the callers through the replaced return addresses.
+    assert all(
+        [frame["func"] for frame in event["stack"] if not frame["inlined"]][:3]
+        == ["__inet_stream_connect", "inet_stream_connect", "__sys_connect"]
+        for event in inner
+    )
+
+
+def test_a_filter_on_what_is_returned_waits_for_it(traced: Traced) -> None:
+    events, out = traced("tcp_v4_do_rcv", "inet_stream_connect", "--return", "--where", "ret < 0",
+                         "--workload", "connect-closed")  # fmt: skip
+    assert {event["probe"] for event in events} == {"inet_stream_connect"}
+    assert json.loads((out / "run.json").read_text())["result"]["filtered"] >= 3
+
+
+def test_a_function_that_has_not_returned_is_an_event_without_a_result(traced: Traced) -> None:
+    events, _ = traced("inet_csk_accept", "--return", "--count", "50", "--timeout", "2",
+                       "--workload", "busybox nc -l -p 99 -e true")  # fmt: skip
+    assert len(events) == 1
+    assert "ret" not in events[0]
+
+
+def test_lines_have_their_variables_and_expressions_their_values(traced: Traced) -> None:
+    shows = ("skb->len", "sk->__sk_common.skc_num", "skb->dev->name")
+    words = [word for text in shows for word in ("--show", text)]
+    events, _ = traced("tcp_v4_do_rcv", *words, "--count", "8")
+    for event in events:
+        shown = event["show"]
+        assert shown["skb->len"] == event["skb"]["len"]
+        assert shown["sk->__sk_common.skc_num"] == event["sock"]["sport"]
+        assert shown["skb->dev->name"] == "lo"
+
+
+def test_a_line_inside_a_function_stops_there(traced: Traced, kernel: Kernel) -> None:
+    text = (kernel.source / "net/ipv4/tcp_ipv4.c").read_text().splitlines()
+    start = next(n for n, line in enumerate(text) if line.startswith("int tcp_v4_rcv("))
+    line = next(n for n in range(start, len(text)) if "__inet_lookup_skb" in text[n])
+    events, _ = traced(f"tcp_ipv4.c:{line + 1}", "--count", "4", "--show", "th->dest")
+    for event in events:
+        assert event["site"]["func"] == "tcp_v4_rcv"
+        assert abs(event["site"]["line"] - line - 1) <= 3
+        assert event["locals"]["skb"] == event["skb"]["addr"]
+        port = event["packet"]["dport"]
+        assert event["show"]["th->dest"] == (port & 0xFF) << 8 | port >> 8
+
+
+def test_a_control_block_is_shown_from_where_tcp_filled_it(traced: Traced) -> None:
+    events, _ = traced("tcp_v4_rcv", "tcp_v4_do_rcv", "--stack", "0")
+    before = [event for event in events if event["probe"] == "tcp_v4_rcv"]
+    after = [event for event in events if event["probe"] == "tcp_v4_do_rcv"]
+    assert before
+    assert after
+    assert all("cb" not in event["skb"] for event in before)
+    for event in after:
+        packet, cb = event["packet"], event["skb"]["cb"]
+        taken = packet["len"] + sum(letter in packet["flags"] for letter in "SF")
+        assert cb["seq"] == packet["seq"]
+        assert (cb["end_seq"] - cb["seq"]) % (1 << 32) == taken
+        assert cb["flags"] == packet["flags"]
+
+
+def test_presets_find_functions_that_this_kernel_has(traced: Traced) -> None:
+    events, _ = traced("--preset", "rst")
+    probes = {event["probe"] for event in events}
+    assert probes == {"tcp_v4_send_reset", "tcp_reset"}
+    events, _ = traced("--preset", "transmit", "--count", "12", "--stack", "1")
+    tcp_only = [event for event in events if event["probe"] == "__ip_queue_xmit"]
+    assert tcp_only
+    assert all("raw" not in event["packet"] for event in tcp_only)  # no IP header yet
+
+
+def test_a_glob_is_counted_and_limited(traced: Traced, kernlab: Kernlab) -> None:
+    said = kernlab("trace", "tcp_*")
+    assert said.returncode == 2
+    count = re.search(rb"matches (\d+) functions, more than --max-probes 64", said.stderr)
+    assert count is not None
+    assert int(count[1]) > 200
+    events, _ = traced("tcp_v4_*rcv", "--count", "6", "--stack", "0")
+    assert {event["probe"] for event in events} == {"tcp_v4_rcv", "tcp_v4_do_rcv"}

@@ -52,6 +52,9 @@ class GdbEngine:
         self._gdb.command("-gdb-set architecture i386:x86-64", _ATTACH)
         self._gdb.console("python import sys; sys.dont_write_bytecode = True", _ATTACH)
         self._gdb.console(f"python sys.path[:0] = {path!r}", _ATTACH)
+        if self._plan.needs_debug_info:
+            self._gdb.command(f"-file-exec-and-symbols {self._symbols.files.vmlinux}", _ATTACH)
+            self._gdb.console("set may-call-functions off", _ATTACH)
         self._gdb.console("python from gdb_scripts import probes", _ATTACH)
         events = self._sockets / "events.sock"
         events.unlink(missing_ok=True)  # an engine before this one may have used it
@@ -71,6 +74,8 @@ class GdbEngine:
             "count": None if on_host else request.count,
             "events": str(events),
             "trampoline": holes,
+            "show": list(request.show),
+            "returns": request.returns,
             "probes": [probe.as_data() for probe in self._plan.probes],
         }
         (self._sockets / "plan.json").write_text(json.dumps(data), "utf-8")
@@ -161,9 +166,9 @@ class GdbEngine:
         value = self._gdb.command("-data-evaluate-expression $kl_sent", _STOP)
         return int(value["value"]) >= count
 
-    def finish(self) -> dict[str, int]:
+    def finish(self) -> dict[str, Any]:
         """Stop the guest, remove the probes, detach: the guest runs on. What was counted."""
-        said = {"hits": 0, "filtered": 0, "sent": 0, "breakpoints": 0}
+        said: dict[str, Any] = {"hits": 0, "filtered": 0, "breakpoints": 0, "cost": {}}
         if not self._gdb.alive():
             return said
         try:

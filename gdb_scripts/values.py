@@ -1,0 +1,111 @@
+"""What a probe's place has by name: arguments at an entry, variables at a line."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, Mapping, Optional, Protocol
+
+import gdb
+
+from gdb_scripts.inferior import Registers
+from gdb_scripts.scopes import evaluate, fill, numbers, plain, used
+
+
+class Values(Protocol):
+    """The names of one place at one hit."""
+
+    key: str  # where an event keeps them: args | locals
+
+    def number(self, name: str) -> Optional[int]:
+        """A name's value as an unsigned 64-bit number; None if it has none here."""
+
+    def shown(self) -> Dict[str, Any]:
+        """Every name that has a value, for the event."""
+
+    def fill(self, names: Iterable[str]) -> None:
+        """Make names known to GDB's expressions (``gdb_scripts.scopes``)."""
+
+
+class EntryValues:
+    """A function's arguments at its first instruction, each in the register DWARF names."""
+
+    key = "args"
+
+    def __init__(
+        self, what: Mapping[str, Any], registers: Registers, symbols: Mapping[str, Any]
+    ) -> None:
+        self._args = {item["name"]: item for item in what["args"]}
+        self._registers = registers
+        self._symbols = symbols
+
+    def number(self, name: str) -> Optional[int]:
+        item = self._args.get(name)
+        return None if item is None else self._registers[item["register"]]
+
+    def shown(self) -> Dict[str, Any]:
+        return {
+            name: as_type(self._registers[item["register"]], item)
+            for name, item in self._args.items()
+        }
+
+    def fill(self, names: Iterable[str]) -> None:
+        for name in names:
+            number = self.number(name)
+            if number is not None and name in self._symbols:
+                fill(name, gdb.Value(number).cast(self._symbols[name].type))
+
+
+class LineValues:
+    """The variables of a place inside a function, as GDB finds them in the frame."""
+
+    key = "locals"
+
+    def __init__(self, symbols: Mapping[str, Any], frame: Any) -> None:
+        self._values: Dict[str, Any] = {}
+        for name, symbol in symbols.items():
+            try:
+                self._values[name] = frame.read_var(symbol)
+            except (gdb.error, ValueError):
+                continue
+        self._numbers = numbers(self._values)
+
+    def number(self, name: str) -> Optional[int]:
+        return self._numbers.get(name)
+
+    def shown(self) -> Dict[str, Any]:
+        """Numbers and addresses; whole structures only by ``--show``."""
+        return {
+            name: value
+            for name, value in ((n, plain(self._values[n])) for n in self._numbers)
+            if value is not None
+        }
+
+    def fill(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name in self._values:
+                fill(name, self._values[name])
+
+
+def show(texts: Iterable[str], values: Values, symbols: Mapping[str, Any]) -> Dict[str, Any]:
+    """The expressions that have a value at this hit. One whose names are not all there is
+    absent: a name filled by an earlier hit must not answer for this one."""
+    found: Dict[str, Any] = {}
+    for text in texts:
+        names = used(text, symbols)
+        if any(values.number(name) is None for name in names):
+            continue
+        values.fill(names)
+        value = evaluate(text, symbols)
+        if value is not None:
+            found[text] = value
+    return found
+
+
+def as_type(value: int, kind: Mapping[str, Any]) -> Any:
+    """A register's content as its type has it: addresses as "0x…", numbers cut to width."""
+    if kind["kind"] == "pointer":
+        return "0x%x" % value
+    bits = 8 * int(kind["size"])
+    value &= (1 << bits) - 1
+    if kind["kind"] == "signed" and value >> (bits - 1):
+        value -= 1 << bits
+    return value

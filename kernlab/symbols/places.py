@@ -1,0 +1,150 @@
+"""Where a probe goes: what a user writes, and what it is in one kernel.
+
+tcp_v4_rcv              a function's entry, clones included
+tcp_v4_*                every function that matches
+tcp_ipv4.c:1961         a line: every place the compiler made of it
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from kernlab.config.yaml import near
+from kernlab.errors import BadInput
+from kernlab.symbols.dwarf import Function, Line
+from kernlab.symbols.kernel import KernelSymbols
+
+_LINE = re.compile(r"^(?P<file>[\w./-]+\.[chS]):(?P<line>\d+)$")
+_GLOB = re.compile(r"[*?\[]")
+_NAME = re.compile(r"^[A-Za-z_]\w*(?:\.(?:isra|constprop|part)\.\d+)*$")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A place as it was asked for. ``file`` and ``line`` only for a line."""
+
+    text: str
+    kind: Literal["function", "glob", "line"]
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a text stands for in one kernel, and what a user should know of it."""
+
+    places: tuple[Function | Line, ...]
+    notes: tuple[str, ...] = ()
+
+
+def parse(text: str) -> Asked:
+    """Raises ``BadInput`` for a text that is no place."""
+    match = _LINE.match(text)
+    if match is not None:
+        return Asked(text, "line", match["file"], int(match["line"]))
+    if _GLOB.search(text):
+        return Asked(text, "glob")
+    if _NAME.match(text):
+        return Asked(text, "function")
+    raise BadInput(
+        f"'{text}' is not a place",
+        "a function (tcp_v4_rcv), a glob ('tcp_v4_*') or a line (tcp_ipv4.c:1961)",
+        "kernlab trace tcp_v4_rcv",
+    )
+
+
+def resolve(asked: Asked, symbols: KernelSymbols, limit: int) -> Found:
+    """The places in this kernel. Raises ``BadInput``: unknown, inlined, or more than ``limit``."""
+    if asked.kind == "line":
+        return _line(asked, symbols)
+    if asked.kind == "glob":
+        return _glob(asked, symbols, limit)
+    name = asked.text
+    if not symbols.map.entries(name):
+        raise _unknown(name, symbols)
+    places = symbols.functions([name])
+    if not places:
+        raise BadInput(
+            f"{name} has no debug info in this kernel",
+            "it is written in assembler or generated",
+            "choose another function",
+        )
+    notes = [f"{p.func} is {p.symbol} in this kernel" for p in places if p.symbol != p.func]
+    return Found(tuple(places), tuple(notes))
+
+
+def _glob(asked: Asked, symbols: KernelSymbols, limit: int) -> Found:
+    names = [name for name in symbols.map.names if fnmatchcase(name, asked.text)]
+    if not names:
+        raise BadInput(
+            f"no function of this kernel matches '{asked.text}'", "", "kernlab trace 'tcp_v4_*'"
+        )
+    if len(names) > limit:
+        raise BadInput(
+            f"'{asked.text}' matches {len(names)} functions, more than --max-probes {limit}",
+            f"the first are {', '.join(names[:8])}; each call of each would stop the guest",
+            f"a narrower glob, or --max-probes {len(names)}",
+        )
+    places = symbols.functions(names)
+    without = sorted(set(names) - {place.func for place in places})
+    notes = [f"{asked.text} is {len(names) - len(without)} functions"]
+    if without:
+        notes.append(f"without debug info, left out: {', '.join(without)}")
+    return Found(tuple(places), tuple(notes))
+
+
+def _line(asked: Asked, symbols: KernelSymbols) -> Found:
+    places = symbols.dwarf.lines(asked.text)
+    files = sorted({place.file for place in places})
+    if len(files) > 1:
+        raise BadInput(
+            f"{asked.file} is the name of {len(files)} files: {', '.join(files[:8])}",
+            "the line is in more than one of them",
+            f"kernlab trace {files[0]}:{asked.line}",
+        )
+    if not places:
+        raise _no_line(asked, symbols.files.source)
+    notes = []
+    if places[0].line != asked.line:
+        notes.append(f"line {asked.line} has no code of its own: stopping at {places[0].line}")
+    if len(places) > 1:
+        inside = ", ".join(sorted({place.symbol for place in places}))
+        notes.append(f"{asked.text} is {len(places)} places, in {inside}")
+    return Found(tuple(places), tuple(notes))
+
+
+def _no_line(asked: Asked, source: Path) -> BadInput:
+    name = Path(asked.file).name
+    known = sorted(p for p in (*source.glob("net/**/*.[ch]"), *source.glob("include/net/*.h")))
+    if any(str(path).endswith(f"/{asked.file}") for path in known):
+        return BadInput(
+            f"{asked.text}: no code of this kernel comes from there or after",
+            "the file is not compiled into it, or is shorter",
+            f"kernlab trace {asked.file}:1",
+        )
+    close = near(name, {path.name for path in known})
+    return BadInput(
+        f"{asked.text}: this kernel has no code from a file '{asked.file}'",
+        f"near names: {', '.join(close)}" if close else "",
+        f"kernlab trace {close[0]}:{asked.line}" if close else "kernlab trace tcp_v4_rcv",
+    )
+
+
+def _unknown(name: str, symbols: KernelSymbols) -> BadInput:
+    callers = symbols.dwarf.inlined_into(name) if name.isidentifier() else []
+    if callers:
+        return BadInput(
+            f"{name} is inlined everywhere in this kernel, so it has no entry of its own",
+            f"its callers: {', '.join(callers[:8])}",
+            f"kernlab trace {callers[0]}",
+        )
+    close = symbols.map.near(name)
+    return BadInput(
+        f"this kernel has no function '{name}'",
+        f"near names: {', '.join(close)}" if close else "",
+        f"kernlab trace {close[0]}" if close else "kernlab trace tcp_v4_rcv",
+    )

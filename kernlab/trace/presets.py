@@ -1,0 +1,50 @@
+"""configs/presets: named sets of probes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernlab.config.paths import config_file, config_files
+from kernlab.config.yaml import Model, load, near
+from kernlab.errors import BadInput
+
+
+class Preset(Model):
+    """``probes``: functions; a list in the list means the first of it that the kernel has.
+
+    ``watch`` says what to look for; ``where`` and ``workload`` hold unless the command line
+    says otherwise.
+    """
+
+    title: str
+    watch: str
+    probes: list[str | list[str]]
+    where: str = ""
+    workload: str = "http"
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        return tuple((p,) if isinstance(p, str) else tuple(p) for p in self.probes)
+
+
+def names() -> list[str]:
+    """Every preset there is, the user's own included."""
+    return sorted({path.stem for path in config_files("presets", "*.yaml")})
+
+
+def find(name: str) -> Preset:
+    """A preset by name. Raises ``BadInput`` with near names, or naming file and line."""
+    known = names()
+    if name not in known:
+        close = near(name, known)
+        raise BadInput(
+            f"--preset {name}: there is no such preset",
+            f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
+            f"--preset {close[0] if close else 'handshake'}",
+        )
+    return load(config_file("presets", f"{name}.yaml"), Preset)
+
+
+def common_where(chosen: Sequence[Preset], others: bool) -> str:
+    """A preset's filter, where it is alone: it was made for its own probes."""
+    return chosen[0].where if len(chosen) == 1 and not others else ""
