@@ -276,15 +276,17 @@ def test_a_function_that_has_not_returned_is_an_event_without_a_result(traced: T
     assert "ret" not in events[0]
 
 
-def test_lines_have_their_variables_and_expressions_their_values(traced: Traced) -> None:
+def test_expressions_have_their_values_or_are_absent(traced: Traced) -> None:
+    """tcp_v4_rcv sets skb->dev to NULL on its way to tcp_v4_do_rcv."""
     shows = ("skb->len", "sk->__sk_common.skc_num", "skb->dev->name")
     words = [word for text in shows for word in ("--show", text)]
-    events, _ = traced("tcp_v4_do_rcv", *words, "--count", "8")
+    events, _ = traced("tcp_v4_rcv", "tcp_v4_do_rcv", *words, "--count", "12")
+    assert len({event["probe"] for event in events}) == 2
     for event in events:
-        shown = event["show"]
+        shown, inside = event["show"], event["probe"] == "tcp_v4_do_rcv"
         assert shown["skb->len"] == event["skb"]["len"]
-        assert shown["sk->__sk_common.skc_num"] == event["sock"]["sport"]
-        assert shown["skb->dev->name"] == "lo"
+        assert shown.get("skb->dev->name") == (None if inside else "lo")
+        assert shown.get("sk->__sk_common.skc_num") == (event["sock"]["sport"] if inside else None)
 
 
 def test_a_line_inside_a_function_stops_there(traced: Traced, kernel: Kernel) -> None:
