@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Boot, run a command in the guest, end with its status"),
     "fetch": ("fetch", "Fetch a kernel's source tree, verified"),
     "build": ("build", "Build a kernel (cached)"),
+    "doctor": ("doctor", "Check the host; --install closes the gaps"),
     "image": ("image", "Assemble a guest image (cached)"),
     "show": ("show", "Show a run's events again, filtered"),
     "ps": ("machines", "List running machines"),

@@ -12,21 +12,31 @@ from kernlab.process import which
 
 @dataclass(frozen=True)
 class Need:
-    """A program, or a file (a header, a library), and the Debian package that brings it."""
+    """A program, or a file (a header, a library), and the Debian package that brings it.
+
+    ``file`` and each of ``elsewhere``, the places of other distributions, are globs.
+    """
 
     package: str
     why: str
     program: str | None = None
     file: str | None = None
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return self.program or self.file or self.package
 
-    def met(self) -> bool:
+    def found(self) -> str | None:
+        """Where it is on this host, None where it is not."""
         if self.program is not None:
-            return which(self.program) is not None
-        return self.file is None or any(Path("/").glob(self.file.lstrip("/")))
+            return which(self.program)
+        places = [self.file, *self.elsewhere] if self.file else []
+        hits = (str(path) for place in places for path in Path("/").glob(place.lstrip("/")))
+        return next(hits, None)
+
+    def met(self) -> bool:
+        return self.found() is not None
 
 
 def missing(needs: Iterable[Need]) -> list[Need]:
@@ -39,9 +49,10 @@ def require(needs: Iterable[Need]) -> None:
     gaps = missing(needs)
     if not gaps:
         return
-    packages = " ".join(sorted({need.package for need in gaps}))
+    from kernlab.config.packages import closing_command
+
     raise HostLacks(
         "the host lacks " + ", ".join(need.name for need in gaps),
         "\n".join(f"{need.name}: {need.why}" for need in gaps),
-        f"apt-get install {packages}",
+        closing_command(need.package for need in gaps),
     )

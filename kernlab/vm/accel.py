@@ -14,13 +14,14 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from kernlab.config.paths import arriving_file, home_dir
+from kernlab.config.paths import arriving_file, home, home_dir
 from kernlab.errors import KernlabError
 from kernlab.process import run
 from kernlab.progress import Finished, Reporter, Said, Started
 from kernlab.vm.needs import require_qemu
 
 _KVM = Path("/dev/kvm")
+_MEMO = "accelerator.json"
 
 
 def accelerator(bzimage: Path, initramfs: Path, report: Reporter) -> str:
@@ -28,25 +29,31 @@ def accelerator(bzimage: Path, initramfs: Path, report: Reporter) -> str:
 
     ``KERNLAB_ACCEL`` overrides the probe.
     """
-    told = os.environ.get("KERNLAB_ACCEL")
-    if told in ("kvm", "tcg"):
-        return told
-    if not os.access(_KVM, os.R_OK | os.W_OK):
-        return "tcg"
-    key = _key()
-    memo = home_dir("images") / "accelerator.json"
-    with suppress(OSError, ValueError):
-        known = json.loads(memo.read_text("utf-8"))
-        if known.get("key") == key:
-            return str(known["accelerator"])
+    known = remembered()
+    if known is not None:
+        return known
     report(Started("try KVM"))
     found = "kvm" if _boots(bzimage, initramfs) else "tcg"
     report(Finished("try KVM", "works" if found == "kvm" else "does not run a guest"))
     if found == "tcg":
         report(Said("KVM does not work on this host: guests run under TCG, several times slower"))
-    with arriving_file(memo) as temporary:
-        temporary.write_text(json.dumps({"key": key, "accelerator": found}), "utf-8")
+    with arriving_file(home_dir("images") / _MEMO) as temporary:
+        temporary.write_text(json.dumps({"key": _key(), "accelerator": found}), "utf-8")
     return found
+
+
+def remembered() -> str | None:
+    """What ``accelerator`` would answer without booting; None where it has to try KVM."""
+    told = os.environ.get("KERNLAB_ACCEL")
+    if told in ("kvm", "tcg"):
+        return told
+    if not os.access(_KVM, os.R_OK | os.W_OK):
+        return "tcg"
+    with suppress(OSError, ValueError):
+        known = json.loads((home() / "images" / _MEMO).read_text("utf-8"))
+        if known.get("key") == _key():
+            return str(known["accelerator"])
+    return None
 
 
 def _key() -> str:

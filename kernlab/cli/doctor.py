@@ -1,0 +1,131 @@
+"""``kernlab doctor``: what the host has, what it lacks, and the commands that close the gaps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from kernlab.cli.common import JSON
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kernlab.doctor import Report
+    from kernlab.doctor.known import Hit
+
+app = typer.Typer(add_completion=False)
+_WIDTH = 100  # columns beyond which a table only gets harder to read
+_STYLES = {"ok": "green", "missing": "bold red", "note": "yellow"}
+
+
+@app.command("doctor")
+def doctor(
+    install: bool = typer.Option(
+        False, "--install", help="Run the commands that close the gaps (sudo where it takes it)."
+    ),
+    kernel: str | None = typer.Option(
+        None, "--kernel", metavar="VERSION", help="The kernel you mean to build."
+    ),
+    known: bool = typer.Option(
+        False, "--known", help="Print every known combination, present here or not."
+    ),
+    json: bool = JSON,
+) -> None:
+    """Check the host: programs, versions, room, rights, and known bad combinations.
+
+    Ends with 0 when all is there, with 3 when something needed is missing.
+    Try: kernlab doctor --install
+    """
+    import sys
+
+    from kernlab.cli.output import print_json, stdout
+    from kernlab.doctor import examine, known as table
+    from kernlab.doctor.install import install as run_install
+
+    if known:
+        rows = table.table().known
+        if json:
+            print_json([row.model_dump() for row in rows])
+        else:
+            typer.echo(table.page(rows), nl=False)
+        return
+    report = examine(kernel)
+    if install and report.missing_packages:
+        run_install(
+            report.missing_packages, report.manager, asking=sys.stdin.isatty(), out=sys.stderr
+        )
+        report = examine(kernel)
+    if json:
+        print_json(_plain(report))
+    else:
+        _draw(stdout(), report)
+    if not report.complete:
+        raise typer.Exit(3)
+
+
+def _plain(report: Report) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {
+        "complete": report.complete,
+        "system": report.system,
+        "manager": report.manager,
+        "kernel": report.kernel,
+        "checks": [asdict(check) for check in report.checks],
+        "known": [asdict(hit) for hit in report.combinations],
+        "install": report.missing_packages,
+        "command": _command(report),
+    }
+
+
+def _command(report: Report) -> str | None:
+    from kernlab.doctor.install import shown
+
+    if not report.missing_packages or report.manager is None:
+        return None
+    return shown(report.missing_packages, report.manager)
+
+
+def _draw(console: Console, report: Report) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console.width = min(console.width, _WIDTH)
+    manager = report.manager or "no package manager that kernlab knows"
+    console.print(f"{report.system}, {manager}; kernel {report.kernel}", markup=False)
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for width in (7, 20, 16, None):
+        table.add_column(width=width, overflow="fold")
+    for check in report.checks:
+        why = Text(check.why)
+        if check.rooms:
+            why.append(f" ({', '.join(check.rooms)})", "dim")
+        if check.remedy:
+            why.append(f"\n→ {check.remedy}", "cyan")
+        table.add_row(Text(check.state, _STYLES[check.state]), check.name, check.found or "-", why)
+    console.print(table)
+    _draw_known(console, report.combinations, report.rows)
+    console.print()
+    command = _command(report)
+    if command:
+        console.print(Text(f"close the gaps ({len(report.gaps)}):", "bold"))
+        console.print(Text(command, "cyan"), soft_wrap=True)
+    elif report.missing_packages:
+        console.print("install: " + " ".join(report.missing_packages), soft_wrap=True)
+    if report.complete:
+        console.print(Text("all that kernlab needs is here", "green"))
+    else:
+        console.print(Text("something needed is missing, see above", "bold red"))
+
+
+def _draw_known(console: Console, hits: list[Hit], rows: int) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(f"\nknown combinations: {len(hits)} here, of {rows} (kernlab doctor --known)")
+    for hit in hits:
+        style = "bold red" if hit.effect == "fails" else "yellow"
+        text = Text(hit.effect, style).append(f"  {hit.here}: {hit.title}", "default")
+        text.append(f"\n→ {hit.remedy}", "cyan")
+        console.print(Padding(text, (0, 0, 0, 2)))

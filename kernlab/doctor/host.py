@@ -1,0 +1,145 @@
+"""What is looked at beside programs: Python, room on disk and in memory, rights, KVM."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from kernlab.config import packages
+from kernlab.config.paths import home
+from kernlab.doctor.model import Check
+from kernlab.errors import KernlabError
+from kernlab.image import elf
+from kernlab.process import run, which
+from kernlab.vm import accel
+
+_GB = 1 << 30
+# A source tree takes 1.1 GB and its package 0.1; kernlab build refuses to begin below 3.
+_DISK_FIRST, _DISK_LATER = 5 * _GB, 1 * _GB
+# A guest takes 512 MiB, and GDB with a kernel's debug info as much again.
+_MEMORY = 3 * _GB // 2
+_GDB_PYTHON = (3, 9)  # what kernlab.decode and gdb_scripts are written for
+_KVM = Path("/dev/kvm")
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def checks(manager: str | None) -> list[Check]:
+    """All of them, in the order they are shown."""
+    found = [_python(), _home(), _disk(), _memory(), _accelerator(), *_gdb_python(manager)]
+    return [*found, *_static_busybox(manager)]
+
+
+def _python() -> Check:
+    # An older one would not have come as far as this.
+    return Check("python", "ok", platform.python_version(), "runs kernlab: 3.10 or newer")
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest directory above it that is there."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _home() -> Check:
+    place = home()
+    there = _existing(place)
+    why = f"{place}: sources, kernels, images and runs"
+    remedy = "set KERNLAB_HOME to a directory you can write to"
+    try:
+        if there == place:
+            # Rights do not tell of a read-only or a full file system.
+            with tempfile.TemporaryFile(dir=place) as file:
+                file.write(bytes(4096))
+                file.flush()
+        elif not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied", str(there))
+    except OSError as error:
+        why += f"; {error.strerror}"
+        return Check("KERNLAB_HOME", "missing", "not writable", why, remedy=remedy)
+    return Check("KERNLAB_HOME", "ok", "writable", why)
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(_existing(home())).free
+    first = not any((home() / "kernels").glob("*/kernel.json"))
+    wanted = _DISK_FIRST if first else _DISK_LATER
+    what = "fetching and building the first kernel" if first else "images and runs"
+    why = f"{what}: {wanted / _GB:.0f} GB"
+    if free < wanted:
+        remedy = "kernlab clean, or set KERNLAB_HOME to a larger disk"
+        return Check("disk", "missing", f"{free / _GB:.1f} GB free", why, remedy=remedy)
+    return Check("disk", "ok", f"{free / _GB:.1f} GB free", why)
+
+
+def _memory() -> Check:
+    available = psutil.virtual_memory().available
+    try:  # a container's own limit
+        available = min(available, int(_CGROUP.read_text("ascii")))
+    except (OSError, ValueError):
+        pass  # no cgroup v2, or "max"
+    why = f"a guest and GDB with its debug info: {_MEMORY / _GB:.1f} GB"
+    amount = f"{available / _GB:.1f} GB free"
+    if available < _MEMORY:
+        return Check("memory", "note", amount, why, remedy="close something, or use --memory 256")
+    return Check("memory", "ok", amount, why)
+
+
+def _accelerator() -> Check:
+    """Never missing: without KVM guests run under TCG."""
+    try:
+        known = accel.remembered()
+    except KernlabError:
+        known = None  # no QEMU to ask
+    slower = "guests run under TCG, several times slower"
+    if known == "kvm":
+        return Check("accelerator", "ok", "kvm", "a guest has booted with it")
+    if known is None:
+        return Check("accelerator", "ok", "untested", "KVM is tried at the first boot")
+    if os.environ.get("KERNLAB_ACCEL") == "tcg":
+        return Check("accelerator", "note", "tcg", f"KERNLAB_ACCEL says so: {slower}")
+    if not _KVM.exists():
+        why, remedy = f"no /dev/kvm: {slower}", "enable virtualisation, where the machine has it"
+    elif not os.access(_KVM, os.R_OK | os.W_OK):
+        why = f"/dev/kvm is closed to you: {slower}"
+        remedy = "sudo usermod -aG kvm $USER, then log in again"
+    else:
+        why, remedy = f"/dev/kvm opens but ran no guest: {slower}", ""
+    return Check("accelerator", "note", "tcg", why, remedy=remedy)
+
+
+def _gdb_python(manager: str | None) -> Iterator[Check]:
+    """GDB may have been built without Python, or with another one than the host's."""
+    gdb = which("gdb")
+    if gdb is None:
+        return  # its own row says so
+    script = "python import sys; print('python', *sys.version_info[:3])"
+    said = run(20, [gdb, "-nx", "-batch", "-ex", script], check=False, merge=True).text.split()
+    numbers = [int(word) for word in said[1:4]] if said[:1] == ["python"] else []
+    version = ".".join(map(str, numbers))
+    good = tuple(numbers) >= _GDB_PYTHON
+    yield Check(
+        "GDB's Python", "ok" if good else "missing", version or "none",
+        "what reads packets inside GDB: 3.9 or newer", ("debugger",),
+        () if good else packages.names("gdb", manager),
+        "" if good else "a GDB with Python 3.9 or newer first in PATH",
+    )  # fmt: skip
+
+
+def _static_busybox(manager: str | None) -> Iterator[Check]:
+    """Debian's plain busybox package brings a dynamic one, which an image cannot begin with."""
+    path = which("busybox")
+    if path is None:
+        return
+    good = elf.needed(Path(path)).interpreter is None
+    yield Check(
+        "static busybox", "ok" if good else "missing", "yes" if good else f"{path} is dynamic",
+        "the image's init runs before any library is sure", ("image",),
+        () if good else packages.names("busybox-static", manager),
+    )  # fmt: skip
