@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 _WIDTH = 100  # columns beyond which a table only gets harder to read
-_STYLES = {"ok": "green", "missing": "bold red", "note": "yellow"}
+_STYLES = {"missing": "bold red", "note": "yellow", "ok": "green"}  # in the order shown
 
 
 @app.command("doctor")
@@ -40,15 +40,16 @@ def doctor(
     import sys
 
     from kernlab.cli.output import print_json, stdout
-    from kernlab.doctor import examine, known as table
+    from kernlab.doctor import examine
+    from kernlab.doctor import known as combinations
     from kernlab.doctor.install import install as run_install
 
     if known:
-        rows = table.table().known
+        rows = combinations.table().known
         if json:
             print_json([row.model_dump() for row in rows])
         else:
-            typer.echo(table.page(rows), nl=False)
+            typer.echo(combinations.page(rows), nl=False)
         return
     report = examine(kernel)
     if install and report.missing_packages:
@@ -97,7 +98,7 @@ def _draw(console: Console, report: Report) -> None:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for width in (7, 20, 16, None):
         table.add_column(width=width, overflow="fold")
-    for check in report.checks:
+    for check in sorted(report.checks, key=lambda check: list(_STYLES).index(check.state)):
         why = Text(check.why)
         if check.rooms:
             why.append(f" ({', '.join(check.rooms)})", "dim")
@@ -116,7 +117,7 @@ def _draw(console: Console, report: Report) -> None:
     if report.complete:
         console.print(Text("all that kernlab needs is here", "green"))
     else:
-        console.print(Text("something needed is missing, see above", "bold red"))
+        console.print(Text("not ready: see what is missing or fails above", "bold red"))
 
 
 def _draw_known(console: Console, hits: list[Hit], rows: int) -> None:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -49,17 +50,13 @@ def _existing(path: Path) -> Path:
 
 def _home() -> Check:
     place = home()
-    there = _existing(place)
     why = f"{place}: sources, kernels, images and runs"
     remedy = "set KERNLAB_HOME to a directory you can write to"
     try:
-        if there == place:
-            # Rights do not tell of a read-only or a full file system.
-            with tempfile.TemporaryFile(dir=place) as file:
-                file.write(bytes(4096))
-                file.flush()
-        elif not os.access(there, os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied", str(there))
+        # Tried, because rights do not tell of a read-only or a full file system.
+        with tempfile.TemporaryFile(dir=_existing(place)) as file:
+            file.write(bytes(4096))
+            file.flush()
     except OSError as error:
         why += f"; {error.strerror}"
         return Check("KERNLAB_HOME", "missing", "not writable", why, remedy=remedy)
@@ -80,10 +77,8 @@ def _disk() -> Check:
 
 def _memory() -> Check:
     available = psutil.virtual_memory().available
-    try:  # a container's own limit
+    with suppress(OSError, ValueError):  # no cgroup v2, or "max"
         available = min(available, int(_CGROUP.read_text("ascii")))
-    except (OSError, ValueError):
-        pass  # no cgroup v2, or "max"
     why = f"a guest and GDB with its debug info: {_MEMORY / _GB:.1f} GB"
     amount = f"{available / _GB:.1f} GB free"
     if available < _MEMORY:

@@ -1,0 +1,121 @@
+"""``kernlab doctor`` on this host, with its real programs and its real package manager."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def doctor(home: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kernlab", "doctor", *words], capture_output=True, text=True,
+        env={**os.environ, "KERNLAB_HOME": str(home), **env}, stdin=subprocess.DEVNULL,
+        timeout=600,
+    )  # fmt: skip
+
+
+def checks(said: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    return {check["name"]: check for check in json.loads(said.stdout)["checks"]}
+
+
+def with_program(home: Path, name: str, package: str) -> Path:
+    """A home whose owner wants one more program in the image: a need of its own."""
+    table = yaml.safe_load((ROOT / "configs" / "image-busybox.yaml").read_text("utf-8"))
+    table["programs"].append({"name": name, "package": package, "why": "for a test"})
+    (home / "configs").mkdir(parents=True)
+    (home / "configs" / "image-busybox.yaml").write_text(yaml.safe_dump(table))
+    return home
+
+
+def test_this_host_has_all_and_says_its_versions(tmp_path: Path) -> None:
+    said = doctor(tmp_path, "--json")
+    assert said.returncode == 0, said.stdout + said.stderr
+    found = checks(said)
+    for program in ("gdb", "gcc", "ld", "qemu-system-x86_64", "pahole", "ip"):
+        version = found[program]["found"]
+        asked = ["-V"] if program == "ip" else ["--version"]
+        own = subprocess.run([program, *asked], capture_output=True, text=True).stdout
+        assert re.search(rf"\b{re.escape(version)}\b|v{re.escape(version)}\b", own), program
+    assert found["busybox"]["found"][0].isdigit()
+    assert found["GDB's Python"]["state"] == "ok"
+    assert found["static busybox"]["found"] == "yes"
+    assert json.loads(said.stdout)["command"] is None
+
+
+def test_it_fits_80_columns_without_colour(tmp_path: Path) -> None:
+    said = doctor(tmp_path, COLUMNS="80")
+    assert max(len(line) for line in said.stdout.splitlines()) <= 80
+    assert "\x1b" not in said.stdout
+    assert said.stderr == ""
+
+
+def test_nothing_is_written(tmp_path: Path) -> None:
+    doctor(tmp_path / "home")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gap_is_named_with_the_command_that_closes_it(tmp_path: Path) -> None:
+    said = doctor(with_program(tmp_path, "no-such-program", "no-such-package"))
+    assert said.returncode == 3
+    assert re.match(r"missing +no-such-program ", said.stdout.splitlines()[1])
+    *_, command, verdict = said.stdout.splitlines()
+    assert command.endswith(" no-such-package")
+    assert verdict == "not ready: see what is missing or fails above"
+
+
+def test_an_old_kernel_meets_this_hosts_pahole(tmp_path: Path) -> None:
+    said = doctor(tmp_path, "--json", "--kernel", "5.18.1")
+    version = checks(said)["pahole"]["found"]
+    hit = "pahole-enum64" in [row["id"] for row in json.loads(said.stdout)["known"]]
+    assert hit == (tuple(map(int, version.split("."))) >= (1, 24))
+    assert said.returncode == (3 if hit else 0)
+
+
+def test_the_known_rows_are_printed(tmp_path: Path) -> None:
+    said = doctor(tmp_path, "--known", "--json")
+    page = doctor(tmp_path, "--known").stdout
+    assert all(f"`{row['id']}`" in page for row in json.loads(said.stdout))
+
+
+def test_a_bad_kernel_is_refused(tmp_path: Path) -> None:
+    said = doctor(tmp_path, "--kernel", "newest")
+    assert said.returncode == 2
+    assert "not a kernel version" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_install_tells_what_the_manager_could_not_do(tmp_path: Path) -> None:
+    home = with_program(tmp_path, "no-such-program", "no-such-package")
+    said = doctor(home, "--install")
+    assert said.returncode == 3
+    assert said.stdout == ""
+    assert "next: " in said.stderr
+    assert said.stderr.rstrip().endswith(" no-such-package")
+    assert "Traceback" not in said.stderr
+
+
+def test_install_closes_a_gap(tmp_path: Path) -> None:
+    """With rights the real package manager closes it; without, the command is named."""
+    home = with_program(tmp_path, "hello", "hello")
+    wanted = json.loads(doctor(home, "--json").stdout)["install"]
+    said = doctor(home, "--install")
+    try:
+        if os.geteuid() == 0:
+            assert said.returncode == 0, said.stderr
+            assert said.stdout.splitlines()[-1] == "all that kernlab needs is here"
+            assert checks(doctor(home, "--json"))["hello"]["state"] == "ok"
+        else:
+            assert said.returncode == 3
+            assert said.stderr.rstrip().endswith("apt-get install hello")
+    finally:
+        if wanted == ["hello"] and os.geteuid() == 0:
+            subprocess.run(["apt-get", "remove", "-qy", "hello"], capture_output=True)
