@@ -1,55 +1,133 @@
-"""``kernlab config``: schemas for editors."""
+"""``kernlab config``: schemas for editors, a check of files, the man page."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """Schemas for editors."""
+    """Schemas for editors, a check of files, the man page."""
 
 
 @app.command("schema")
 def schema(
-    what: str = typer.Argument(..., help="event, kernels, workloads, sites, frames."),
+    what: str | None = typer.Argument(
+        None, metavar="[KIND]", help="event, or a file of configs/: kernels, workloads, sites, …"
+    ),
+    every: Path | None = typer.Option(
+        None, "--all", metavar="DIR", help="Write every kind's schema into DIR instead."
+    ),
 ) -> None:
-    """Print the JSON Schema of a file format."""
-    import json
+    """Print the JSON Schema of a file format.
 
+    The first line of each file in configs/ names its schema for editors that have
+    yaml-language-server. Try: kernlab config schema kernels
+    """
     from kernlab.config.yaml import near
     from kernlab.errors import BadInput
 
-    known = _schemas()
+    known = schemas()
+    if every is not None:
+        every.mkdir(parents=True, exist_ok=True)
+        for name, value in known.items():
+            (every / f"{name}.json").write_text(_text(value), "utf-8")
+        typer.echo(f"{len(known)} schemas in {every}")
+        return
     if what not in known:
-        close = near(what, known)
+        close = near(what or "", known)
         raise BadInput(
-            f"there is no schema '{what}'",
+            f"there is no schema '{what}'" if what else "which schema?",
             f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
             "kernlab config schema event",
         )
-    typer.echo(json.dumps(known[what], indent=1))
+    typer.echo(_text(known[what]), nl=False)
 
 
-def _schemas() -> dict[str, object]:
-    from pydantic import BaseModel
+@app.command("validate")
+def validate(
+    files: list[Path] = typer.Argument(..., metavar="FILE...", help="Named as in configs/."),
+) -> None:
+    """Check files of your own, each by its name: every error with its line.
 
+    Try: kernlab config validate ~/.local/share/kernlab/configs/*.yaml
+    """
+    from kernlab.config.yaml import load, near
+    from kernlab.errors import BadInput
+
+    known = models()
+    problems = []
+    for path in files:
+        model = known.get(path.stem)
+        if model is None:
+            close = near(path.stem, known)
+            hint = f"did you mean {close[0]}.yaml?" if close else f"known: {', '.join(known)}"
+            problems.append(f"{path}: no file of configs/ has this name; {hint}")
+            continue
+        try:
+            load(path, model)
+        except BadInput as error:
+            problems.append(error.why if error.what.endswith(" errors") else error.what)
+        else:
+            typer.echo(f"{path}: good")
+    if problems:
+        count = sum(len(text.splitlines()) for text in problems)
+        raise BadInput(
+            f"{count} error{'s' if count > 1 else ''}", "\n".join(problems),
+            "edit the file; kernlab config schema KIND shows what may stand where",
+        )  # fmt: skip
+
+
+@app.command("man")
+def man() -> None:
+    """Print the man page, made from the commands themselves.
+
+    Try: kernlab config man | man -l -
+    """
+    from kernlab.cli.man import page
+
+    typer.echo(page(), nl=False)
+
+
+def models() -> dict[str, type[BaseModel]]:
+    """The model of each file in configs/, by the file's name without .yaml."""
+    from kernlab.config.packages import PackageTable
+    from kernlab.doctor.known import KnownTable
     from kernlab.image.model import BusyboxTable
     from kernlab.kernel.catalogue import Catalogue
-    from kernlab.record.event import json_schema
     from kernlab.sinks.fold import FrameTable
     from kernlab.symbols.sites import SiteTable
     from kernlab.trace.presets import Preset
     from kernlab.trace.workloads import WorkloadTable
 
-    models: dict[str, type[BaseModel]] = {
+    return {
         "kernels": Catalogue,
         "workloads": WorkloadTable,
         "preset": Preset,
         "sites": SiteTable,
         "frames": FrameTable,
         "image-busybox": BusyboxTable,
+        "packages": PackageTable,
+        "known": KnownTable,
     }
-    return {"event": json_schema(), **{k: m.model_json_schema() for k, m in models.items()}}
+
+
+def schemas() -> dict[str, object]:
+    """Kind → JSON Schema."""
+    from kernlab.record.event import json_schema
+
+    return {"event": json_schema(), **{k: m.model_json_schema() for k, m in models().items()}}
+
+
+def _text(value: object) -> str:
+    import json
+
+    return json.dumps(value, indent=1) + "\n"

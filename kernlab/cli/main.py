@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ps": ("machines", "List running machines"),
     "stop": ("machines", "Stop machines"),
     "clean": ("clean", "Free disk, by kind"),
-    "config": ("config", "Schemas for editors"),
+    "config": ("config", "Schemas for editors, a check of files, the man page"),
     "bench": ("bench", "Measure engines side by side on one guest"),
 }
 
@@ -48,20 +48,27 @@ class _Lazy(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        if _only_help(ctx, cmd_name):
-            return _stub(cmd_name)
-        module = importlib.import_module(f"kernlab.cli.{COMMANDS[cmd_name][0]}")
-        app: typer.Typer = module.app
-        group = typer.main.get_command(app)
-        if isinstance(group, TyperGroup) and cmd_name in group.commands and cmd_name != "config":
-            return group.commands[cmd_name]
-        group.name = cmd_name
-        return group
+        return command(cmd_name) if _is_called(cmd_name) else _stub(cmd_name)
 
 
-def _only_help(ctx: Any, name: str) -> bool:
-    """Whether the group's own help is drawn: then a name and a line are enough."""
-    return name not in sys.argv
+def command(name: str) -> Any:
+    """A command as click knows it, its module imported."""
+    module = importlib.import_module(f"kernlab.cli.{COMMANDS[name][0]}")
+    app: typer.Typer = module.app
+    group = typer.main.get_command(app)
+    if isinstance(group, TyperGroup) and name in group.commands and name != "config":
+        return group.commands[name]
+    group.name = name
+    return group
+
+
+def _is_called(name: str) -> bool:
+    """Whether the command is on the command line, or on the one that a shell completes.
+
+    If not, the group's own help or names are drawn: then a name and a line are enough.
+    """
+    completed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or ""
+    return name in sys.argv or name in completed.split()
 
 
 def _stub(name: str) -> Any:
@@ -71,7 +78,7 @@ def _stub(name: str) -> Any:
 
 
 app = typer.Typer(
-    cls=_Lazy, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    cls=_Lazy, no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 done, 1 verdict failed, 2 bad input, 3 the host lacks something, "
     "4 the machine failed, 130 interrupted.",
