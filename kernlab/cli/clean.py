@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from kernlab.cli import complete
+
 app = typer.Typer(add_completion=False)
 KINDS = ("runs", "kernels", "images", "sources", "downloads")
 
@@ -13,7 +15,10 @@ KINDS = ("runs", "kernels", "images", "sources", "downloads")
 @app.command("clean")
 def clean(
     kinds: list[str] | None = typer.Argument(
-        None, metavar="[KIND]...", help=f"{', '.join(KINDS)}, or all. Without: show sizes."
+        None,
+        metavar="[KIND]...",
+        help=f"{', '.join(KINDS)}, or all. Without: show sizes.",
+        autocompletion=complete.kinds,
     ),
 ) -> None:
     """Free disk, by kind. What a running machine uses stays."""

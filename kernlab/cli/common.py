@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from kernlab.cli import complete
+
 if TYPE_CHECKING:
     from kernlab.image.model import Image
     from kernlab.kernel.model import Kernel
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from kernlab.record.rundir import RunDir
 
 KERNEL: str | None = typer.Option(
-    None, "--kernel", metavar="VERSION",
+    None, "--kernel", metavar="VERSION", autocompletion=complete.kernels,
     help="Series (5.10), release (5.10.223), or path to a tree or tarball.",
 )  # fmt: skip
 IMAGE: str = typer.Option("busybox", "--image", help="What the guest boots into.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from kernlab.cli import complete
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -21,7 +23,10 @@ def group() -> None:
 @app.command("schema")
 def schema(
     what: str | None = typer.Argument(
-        None, metavar="[KIND]", help="event, or a file of configs/: kernels, workloads, sites, …"
+        None,
+        metavar="[KIND]",
+        help="event, or a file of configs/: kernels, workloads, sites, …",
+        autocompletion=complete.schemas,
     ),
     every: Path | None = typer.Option(
         None, "--all", metavar="DIR", help="Write every kind's schema into DIR instead."
@@ -37,9 +42,14 @@ def schema(
 
     known = schemas()
     if every is not None:
-        every.mkdir(parents=True, exist_ok=True)
-        for name, value in known.items():
-            (every / f"{name}.json").write_text(_text(value), "utf-8")
+        try:
+            every.mkdir(parents=True, exist_ok=True)
+            for name, value in known.items():
+                (every / f"{name}.json").write_text(_text(value), "utf-8")
+        except OSError as error:
+            raise BadInput(
+                f"--all {every}: cannot be written", str(error.strerror), "another directory"
+            ) from error
         typer.echo(f"{len(known)} schemas in {every}")
         return
     if what not in known:
@@ -66,7 +76,7 @@ def validate(
     known = models()
     problems = []
     for path in files:
-        model = known.get(path.stem)
+        model = known.get(path.absolute().parent.name) or known.get(path.stem)
         if model is None:
             close = near(path.stem, known)
             hint = f"did you mean {close[0]}.yaml?" if close else f"known: {', '.join(known)}"
@@ -98,7 +108,7 @@ def man() -> None:
 
 
 def models() -> dict[str, type[BaseModel]]:
-    """The model of each file in configs/, by the file's name without .yaml."""
+    """The model of each file or directory in configs/, by its name without .yaml."""
     from kernlab.config.packages import PackageTable
     from kernlab.doctor.known import KnownTable
     from kernlab.image.model import BusyboxTable
@@ -111,7 +121,7 @@ def models() -> dict[str, type[BaseModel]]:
     return {
         "kernels": Catalogue,
         "workloads": WorkloadTable,
-        "preset": Preset,
+        "presets": Preset,  # each file of the directory
         "sites": SiteTable,
         "frames": FrameTable,
         "image-busybox": BusyboxTable,

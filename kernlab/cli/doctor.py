@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from kernlab.cli import complete
 from kernlab.cli.common import JSON
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ def doctor(
         False, "--install", help="Run the commands that close the gaps (sudo where it takes it)."
     ),
     kernel: str | None = typer.Option(
-        None, "--kernel", metavar="VERSION", help="The kernel you mean to build."
+        None,
+        "--kernel",
+        metavar="VERSION",
+        help="The kernel you mean to build.",
+        autocompletion=complete.kernels,
     ),
     known: bool = typer.Option(
         False, "--known", help="Print every known combination, present here or not."

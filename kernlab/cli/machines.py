@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from kernlab.cli import common
+from kernlab.cli import common, complete
 
 app = typer.Typer(add_completion=False)
 
@@ -47,7 +47,9 @@ def ps(json: bool = common.JSON) -> None:
 
 @app.command("stop")
 def stop(
-    names: list[str] | None = typer.Argument(None, metavar="[RUN]...", help="Runs, or latest."),
+    names: list[str] | None = typer.Argument(
+        None, metavar="[RUN]...", help="Runs, or latest.", autocompletion=complete.runs
+    ),
     every: bool = typer.Option(False, "--all", help="All that run."),
 ) -> None:
     """End machines; what they gathered is kept."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from kernlab.cli import common
+from kernlab.cli import common, complete
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command("show")
 def show(
-    name: str = typer.Argument("latest", metavar="RUN", help="A run's id or directory, or latest."),
+    name: str = typer.Argument(
+        "latest",
+        metavar="RUN",
+        help="A run's id or directory, or latest.",
+        autocompletion=complete.runs,
+    ),
     where: str = typer.Option(
         "", "--where", metavar="EXPR", help="Only events for which this is true."
     ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kernlab.cli import common
+from kernlab.cli import common, complete
 
 if TYPE_CHECKING:
     from kernlab.sinks.groups import Groups
@@ -21,10 +21,11 @@ def trace(
     functions: list[str] = typer.Argument(
         None,
         metavar="[FUNC]...",
+        autocompletion=complete.functions,
         help="Functions, globs ('tcp_v4_*') or lines (tcp_ipv4.c:1961) of the kernel.",
     ),
     preset: list[str] = typer.Option(
-        [], "--preset", metavar="P", help="A named set of probes: handshake, rst, drop, ..."
+        [], "--preset", metavar="P", autocompletion=complete.presets, help="A named set of probes: handshake, rst, drop, ..."
     ),
     where: str = typer.Option(
         "",
@@ -54,6 +55,7 @@ def trace(
         None,
         "--workload",
         metavar="W",
+        autocompletion=complete.workloads,
         help="http (default), http-in, udp-echo, bulk, none, ... or a guest command.",
     ),
     engine: str = typer.Option("gdb", "--engine", help="What carries it out: gdb."),
