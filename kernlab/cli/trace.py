@@ -25,7 +25,11 @@ def trace(
         help="Functions, globs ('tcp_v4_*') or lines (tcp_ipv4.c:1961) of the kernel.",
     ),
     preset: list[str] = typer.Option(
-        [], "--preset", metavar="P", autocompletion=complete.presets, help="A named set of probes: handshake, rst, drop, ..."
+        [],
+        "--preset",
+        metavar="P",
+        autocompletion=complete.presets,
+        help="A named set of probes: handshake, rst, drop, ...",
     ),
     where: str = typer.Option(
         "",

@@ -51,7 +51,8 @@ def test_runs_are_newest_first(home: Path) -> None:
 
 
 def test_names_of_tables(home: Path) -> None:
-    assert complete.workloads("http") == ["http", "http-in"]
+    assert complete.workloads("http-") == ["http-in", "http-filtered"]
+    assert complete.presets("h") == ["handshake"]
     assert complete.kinds("r") == ["runs"]
     assert complete.schemas("kern") == ["kernels"]
 
