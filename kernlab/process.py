@@ -278,6 +278,7 @@ __all__ = [
     "CommandFailed",
     "Completed",
     "KernlabError",
+    "Stream",
     "need",
     "run",
     "which",

@@ -13,9 +13,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command("build")
 def build(
-    version: str | None = typer.Argument(
-        None, help="Series (5.10), release (5.10.223), or path to a tree or tarball."
-    ),
+    version: str | None = typer.Argument(None, help=common.WHICH),
     config: list[Path] = typer.Option([], "--config", metavar="FILE", help="A Kconfig fragment."),
     sets: list[str] = typer.Option([], "--set", metavar="CONFIG_X=y", help="One option."),
     patch: list[Path] = typer.Option([], "--patch", metavar="FILE", help="A patch, by patch -p1."),
@@ -31,6 +29,7 @@ def build(
         kernel = kernel_for(
             BuildRequest(version, tuple(config), tuple(sets), tuple(patch), jobs), report
         )
+        common.say_known(kernel.version, report)
     if json:
         print_json(
             {

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from kernlab.progress import Reporter
     from kernlab.record.rundir import RunDir
 
+WHICH = (
+    "Series (5.10), release (5.10.223), path to a tree or tarball, REPOSITORY@REF of git, "
+    "or apt:5.10 and kernel_org:5.10 for that source alone."
+)
 KERNEL: str | None = typer.Option(
-    None, "--kernel", metavar="VERSION", autocompletion=complete.kernels,
-    help="Series (5.10), release (5.10.223), or path to a tree or tarball.",
-)  # fmt: skip
+    None, "--kernel", metavar="VERSION", autocompletion=complete.kernels, help=WHICH
+)
 IMAGE: str = typer.Option("busybox", "--image", help="What the guest boots into.")
 ADD: list[str] = typer.Option(
     [], "--add", metavar="PATH[:GUESTPATH]", help="Put a file or directory into the image."
@@ -33,14 +36,20 @@ def artifacts(kernel: str | None, image: str, add: list[str],
     """The kernel and the image a command boots, made when they are not there."""
     from kernlab import pipeline
     from kernlab.image.model import ImageRequest
-    from kernlab.kernel.catalogue import quirks
     from kernlab.kernel.model import BuildRequest
-    from kernlab.progress import Said
 
     built = pipeline.kernel_for(BuildRequest(version=kernel), report)
-    for quirk in quirks(built.version):
-        report(Said(f"known of {built.version}: {quirk.what}; {quirk.remedy}"))
+    say_known(built.version, report)
     return built, pipeline.image_for(ImageRequest(image, tuple(add)), report)
+
+
+def say_known(version: str, report: Reporter) -> None:
+    """What kernels.yaml has to tell of a release."""
+    from kernlab.kernel.catalogue import quirks
+    from kernlab.progress import Said
+
+    for quirk in quirks(version):
+        report(Said(f"known of {version}: {quirk.what}; {quirk.remedy}"))
 
 
 def new_run(at: str | None = None) -> RunDir:

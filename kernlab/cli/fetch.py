@@ -11,9 +11,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command("fetch")
 def fetch(
-    version: str | None = typer.Argument(
-        None, help="Series (5.10), release (5.10.223), or path to a tree or tarball."
-    ),
+    version: str | None = typer.Argument(None, help=common.WHICH),
     json: bool = common.JSON,
 ) -> None:
     """Fetch a kernel's source tree, verified. A series gives its newest release."""
@@ -22,6 +20,7 @@ def fetch(
 
     with reporter() as report:
         tree = fetch(version, report, newest=True)
+        common.say_known(tree.version, report)
     if json:
         print_json({"version": tree.version, "path": str(tree.path), "origin": tree.origin})
     else:

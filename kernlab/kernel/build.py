@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
 from kernlab.errors import BadInput, HostLacks, WeFailed
-from kernlab.kernel import fragments, kconfig
+from kernlab.kernel import catalogue, fragments, kconfig
 from kernlab.kernel.fetch import fetch
 from kernlab.kernel.model import BuildRequest, Kernel, SourceTree
 from kernlab.kernel.needs import BUILD
@@ -39,8 +39,9 @@ _ERROR = re.compile(
 
 
 def key_of(source: SourceTree, wishes: dict[str, fragments.Wish], patches: tuple[Path, ...],
-           compiler: str) -> str:  # fmt: skip
-    """The kernel's content key: source, options, patches, compiler, recipe."""
+           compiler: str, kcflags: tuple[str, ...] = ()) -> str:  # fmt: skip
+    """The kernel's content key: source, options, patches, compiler with its extra options,
+    recipe."""
     digest = hashlib.sha256()
     for part in (
         RECIPE,
@@ -48,6 +49,7 @@ def key_of(source: SourceTree, wishes: dict[str, fragments.Wish], patches: tuple
         source.digest,
         compiler,
         fragments.text_of(wishes.values()),
+        *kcflags,
     ):
         digest.update(part.encode() + b"\0")
     for patch in patches:
@@ -72,7 +74,8 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
     source = fetch(request.version, report)
     if which("gcc") is None:
         require(BUILD)
-    key = key_of(source, wishes, request.patches, compiler_line())
+    kcflags = catalogue.kcflags(source.version)
+    key = key_of(source, wishes, request.patches, compiler_line(), kcflags)
     final = home_dir("kernels") / key
     kept = Kernel.load(final)
     if kept is not None:
@@ -104,7 +107,10 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
     with patched(source, request.patches, final.parent / f".source-{key}") as tree:
         try:
             work.mkdir()
-            make = Make(tree, work, final, log, request.jobs or os.cpu_count() or 1)
+            make = Make(
+                tree, work, final, log, request.jobs or os.cpu_count() or 1,
+                catalogue.kcflags(source.version),
+            )  # fmt: skip
             report(Started("configure the kernel"))
             configure(make, wishes, source.path)
             report(Finished("configure the kernel", f"{len(wishes)} options"))
@@ -131,14 +137,16 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
 class Make:
     """The kernel's make, with everything that would make two builds differ fixed."""
 
-    def __init__(self, tree: Path, work: Path, final: Path, log: Path, jobs: int) -> None:
+    def __init__(self, tree: Path, work: Path, final: Path, log: Path, jobs: int,
+                 kcflags: tuple[str, ...] = ()) -> None:  # fmt: skip
         self.work = work
         self.log = log
         cc = "ccache gcc" if which("ccache") else "gcc"
         self.argv = [
             "make", "-C", str(tree), f"O={work}", f"-j{jobs}", f"CC={cc}",
             # Debug info names generated headers where they are kept, not where they were made.
-            f"KCFLAGS=-fdebug-prefix-map={work}={final}/build",
+            # The kernel's Makefile puts KCFLAGS last, so these options win over its own.
+            " ".join([f"KCFLAGS=-fdebug-prefix-map={work}={final}/build", *kcflags]),
         ]  # fmt: skip
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("KBUILD_", "MAKE"))},

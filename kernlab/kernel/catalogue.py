@@ -23,18 +23,34 @@ class AptRow(Model):
     why: str
 
 
+class KernelOrg(Model):
+    """kernel.org's releases: ``signer`` is the fingerprint of the key that signs the lists,
+    ``connect`` and ``stall`` are seconds, ``pins`` give a release's tarball its SHA-256."""
+
+    mirrors: list[str]
+    signer: str
+    connect: float
+    stall: float
+    pins: dict[str, str]
+
+
 class Quirk(Model):
-    """What leaves no trace in a tree: releases from ``since`` to ``until``, and the remedy."""
+    """What leaves no trace in a tree: releases from ``since`` to ``until``, and the remedy.
+
+    ``kcflags`` are the remedy where it is a compiler's option: every build gets them.
+    """
 
     since: str
     until: str
     what: str
     remedy: str
+    kcflags: str = ""
 
 
 class Catalogue(Model):
     default: str
-    order: list[Literal["local", "apt"]]
+    order: list[Literal["local", "git", "kernel_org", "apt"]]
+    kernel_org: KernelOrg
     apt: list[AptRow]
     quirks: list[Quirk]
 
@@ -60,9 +76,18 @@ def order_key(version: str) -> tuple[int, ...]:
 
 
 def quirks(version: str) -> list[Quirk]:
-    """What is known of a release."""
-    at = order_key(series(version))
-    return [row for row in read().quirks if order_key(row.since) <= at <= order_key(row.until)]
+    """What is known of a release: rows from ``since`` to ``until``, both included; an ``until``
+    of two numbers means the whole series."""
+    at = order_key(version)
+    return [
+        row for row in read().quirks
+        if order_key(row.since) <= at and at[: len(order_key(row.until))] <= order_key(row.until)
+    ]  # fmt: skip
+
+
+def kcflags(version: str) -> tuple[str, ...]:
+    """Compiler options that a build of ``version`` gets as a remedy."""
+    return tuple(row.kcflags for row in quirks(version) if row.kcflags)
 
 
 def check(version: str) -> None:
@@ -70,6 +95,6 @@ def check(version: str) -> None:
     if not is_release(version):
         raise BadInput(
             f"'{version}' is not a kernel version",
-            "a series like 5.10, a release like 5.10.223, or a path to a tree or tarball",
+            "a series (5.10), a release (5.10.223), a path to a tree or tarball, or REPOSITORY@REF",
             "kernlab fetch 5.10",
         )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from kernlab.config.needs import Need
 
-FETCH = (
-    Need("apt", "fetches source packages with the host's own mirror", program="apt-get"),
-    Need("dpkg", "unpacks them", program="dpkg-deb"),
+UNPACK = (
     Need("tar", "unpacks source trees", program="tar"),
     Need("xz-utils", "unpacks source trees", program="xz"),
 )
+APT = (
+    Need("apt", "fetches source packages with the host's own mirror", program="apt-get"),
+    Need("dpkg", "unpacks them", program="dpkg-deb"),
+)
+KERNEL_ORG = (Need("gpgv", "checks who signed kernel.org's list of releases", program="gpgv"),)
+GIT = (Need("git", "reads a ref of a kernel repository", program="git"),)
+FETCH = APT + UNPACK
 BUILD = (
     Need("gcc", "compiles the kernel", program="gcc"),
     Need("libc6-dev", "headers for the kernel's own build tools", file="/usr/include/stdio.h"),
@@ -23,4 +28,4 @@ BUILD = (
     Need("binutils", "links the kernel", program="ld"),
     Need("patch", "applies --patch files", program="patch"),
 )
-NEEDS = FETCH + BUILD
+NEEDS = FETCH + KERNEL_ORG + GIT + BUILD

@@ -8,7 +8,6 @@ unpacking, because the file may have been damaged since.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tempfile
@@ -24,6 +23,8 @@ from kernlab.errors import HostLacks, WeFailed
 from kernlab.kernel.catalogue import AptRow, order_key, series
 from kernlab.kernel.model import SourceTree
 from kernlab.kernel.needs import FETCH
+from kernlab.kernel.sources import kept
+from kernlab.kernel.sources.download import sha256_of
 from kernlab.kernel.sources.host_apt import Archive, archives, choose, os_release
 from kernlab.kernel.sources.local import tree_version
 from kernlab.kernel.sources.unpack import arriving_tree, unpack
@@ -31,7 +32,6 @@ from kernlab.process import PIPE, Child, CommandFailed, run
 from kernlab.progress import Advanced, Finished, Reporter, Started
 
 _LIMIT = 900.0
-ORIGIN = ".kernlab-origin"  # in the tree: where it came from, and its digest
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -100,11 +100,11 @@ class PrivateApt:
 
     def download(self, package: Package, into: Path, report: Reporter) -> Path:
         """The .deb, complete and with the hash of the signed index."""
-        kept = next(iter(into.glob(f"{package.name}_*{package.sha256[:12]}.deb")), None)
-        if kept is not None:
-            if _sha256(kept) == package.sha256:
-                return kept
-            kept.unlink()  # truncated or altered since: fetch it anew
+        here = next(iter(into.glob(f"{package.name}_*{package.sha256[:12]}.deb")), None)
+        if here is not None:
+            if sha256_of(here) == package.sha256:
+                return here
+            here.unlink()  # truncated or altered since: fetch it anew
         stage = f"download {package.name} {package.package_version}"
         report(Started(stage, package.size, "B"))
         fetched = into / "incoming"
@@ -113,7 +113,7 @@ class PrivateApt:
             stale.unlink()
         self._fetch(package, fetched, stage, report)
         files = list(fetched.glob("*.deb"))
-        if not files or _sha256(files[0]) != package.sha256:
+        if not files or sha256_of(files[0]) != package.sha256:
             for file in files:
                 file.unlink()
             raise WeFailed(
@@ -145,20 +145,6 @@ class PrivateApt:
             said = child.stderr.read().decode("utf-8", "replace").strip()
         if code != 0:
             raise CommandFailed(argv, said[-1500:])
-
-
-def kept(tree: Path) -> SourceTree:
-    """A tree that this source unpacked earlier."""
-    origin = (tree / ORIGIN).read_text("utf-8").strip()
-    return SourceTree(tree_version(tree), tree, origin, origin.split()[-1])
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def sources_text(rows: Sequence[AptRow], found: list[Archive], codename: str) -> str:
@@ -224,7 +210,7 @@ def get(version: str, rows: Sequence[AptRow], report: Reporter) -> SourceTree:
         if not final.is_dir():
             deb = apt.download(package, downloads, report)
             _unpack(deb, package, final, report)
-    return kept(final)
+    return kept.read(final)
 
 
 def _unpack(deb: Path, package: Package, final: Path, report: Reporter) -> None:
@@ -243,5 +229,5 @@ def _unpack(deb: Path, package: Package, final: Path, report: Reporter) -> None:
         with arriving_tree(final) as tree:
             unpack(tarballs[0], tree, report)
             version = tree_version(tree)
-            (tree / ORIGIN).write_text(f"apt {package.name} {package.sha256}\n", "utf-8")
+            kept.mark(tree, "apt", package.name, package.sha256)
         report(Finished(stage, version))

@@ -51,10 +51,12 @@ def get(path: Path, report: Reporter) -> SourceTree:
 def _tree(path: Path) -> SourceTree:
     version = tree_version(path)
     if (path / ".config").exists() or (path / "include" / "config").is_dir():
+        is_git = (path / ".git").exists()
+        committed = f", or kernlab build {path}@HEAD for what is committed" if is_git else ""
         raise BadInput(
             f"{path} has been built in",
             "kernlab builds outside the tree, and the kernel's build wants it clean for that",
-            f"make -C {path} mrproper",
+            f"make -C {path} mrproper{committed}",
         )
     return SourceTree(version, path, f"tree {path}", _fingerprint(path))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from kernlab.config.paths import arriving
-from kernlab.errors import BadInput, HostLacks
-from kernlab.process import DEVNULL, PIPE, Child
+from kernlab.errors import BadInput, HostLacks, WeFailed
+from kernlab.process import DEVNULL, PIPE, Child, Stream
 from kernlab.progress import Advanced, Reporter
 
 _LIMIT = 1800.0
@@ -39,10 +39,28 @@ def unpack(tarball: Path, into: Path, report: Reporter) -> None:
     Raises ``BadInput`` when it is truncated or damaged.
     """
     stage = f"unpack {tarball.name}"
-    argv = ["tar", "-x", "-v", "-f", str(tarball), "--strip-components=1", "--no-same-owner",
-            "-C", str(into)]  # fmt: skip
+    status, said = _tar(
+        ["-f", str(tarball), "--strip-components=1"], DEVNULL, into, stage, report
+    )
+    if status != 0:
+        raise BadInput(
+            f"{tarball} is damaged or truncated", said, f"rm {tarball} and fetch it anew"
+        )
+
+
+def unpack_stream(stream: Stream, into: Path, stage: str, report: Reporter) -> None:
+    """Unpack an uncompressed tar that comes from another child. Raises ``WeFailed``."""
+    status, said = _tar(["-f", "-"], stream, into, stage, report)
+    if status != 0:
+        raise WeFailed(f"{stage}: tar failed", said, "the same command again")
+
+
+def _tar(words: list[str], stdin: Stream, into: Path, stage: str,
+         report: Reporter) -> tuple[int, str]:  # fmt: skip
+    """tar's status, and the end of what it complained of."""
+    argv = ["tar", "-x", "-v", *words, "--no-same-owner", "-C", str(into)]
     said: list[bytes] = []
-    with Child(argv, stdout=PIPE, stderr=PIPE, stdin=DEVNULL, tree=True) as child:
+    with Child(argv, stdout=PIPE, stderr=PIPE, stdin=stdin, tree=True) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         errors = child.stderr
@@ -53,9 +71,4 @@ def unpack(tarball: Path, into: Path, report: Reporter) -> None:
                 report(Advanced(stage, count))
         status = child.wait(_LIMIT)
         drain.join(10)
-    if status != 0:
-        raise BadInput(
-            f"{tarball} is damaged or truncated",
-            b"".join(said).decode("utf-8", "replace").strip()[-500:],
-            f"rm {tarball} and fetch it anew",
-        )
+    return status, b"".join(said).decode("utf-8", "replace").strip()[-500:]

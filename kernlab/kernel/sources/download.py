@@ -1,0 +1,300 @@
+"""Files over HTTP that must have a known SHA-256, resumed where an earlier attempt stopped.
+
+What has arrived lies in a part file beside the final name. It stays after a cut, a stall
+or a Ctrl-C, and the next attempt asks for the rest (RFC 9110, Range with If-Range). It is
+removed when it turns out to be wrong. Whatever a server answers, the whole file's SHA-256
+decides; a mismatch after a resume is given one new start, because the parts may be from
+two versions of the file, and a mismatch without one is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+from filelock import FileLock
+
+from kernlab.errors import HostLacks, WeFailed
+from kernlab.progress import Advanced, Reporter, Said, Started
+
+_CHUNK = 1 << 16
+_MOST = 1 << 30  # bytes: no 5.x tarball is larger than 140 MB
+_IDLE = 2  # attempts at one mirror that may bring nothing before the next one's turn
+_BROKEN = (requests.RequestException, OSError)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: until a connection stands, between two pieces of an answer, for all of it."""
+
+    connect: float
+    stall: float
+    total: float = 3600.0
+
+
+class Unreached(HostLacks):
+    """No mirror gave the file: none answers, or each stopped on the way."""
+
+
+def reachable(url: str, limits: Limits) -> str:
+    """Why a URL's host (or the proxy before it) takes no connection; empty when it does.
+
+    In a thread, because looking up a name has no time limit of its own.
+    """
+    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+    parts = urlsplit(proxy or url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    said = [f"no connection within {limits.connect:g} s"]
+
+    def connect() -> None:
+        try:
+            socket.create_connection((parts.hostname or "", port), limits.connect).close()
+            said[0] = ""
+        except TimeoutError:
+            pass
+        except OSError as error:
+            said[0] = error.strerror or str(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(limits.connect)
+    return f"{parts.hostname}: {said[0]}" if said[0] else ""
+
+
+def small(url: str, limits: Limits, most: int = 16 << 20) -> bytes:
+    """A file of at most ``most`` bytes into memory. Raises ``Unreached``."""
+    problem = reachable(url, limits)
+    if problem:
+        raise Unreached(problem)
+    until = time.monotonic() + limits.total
+    data = bytearray()
+    try:
+        with requests.get(url, stream=True, timeout=(limits.connect, limits.stall)) as answer:
+            if answer.status_code != 200:
+                raise Unreached(f"{url}: {answer.status_code} {answer.reason}")
+            for chunk in answer.iter_content(_CHUNK):
+                data += chunk
+                if len(data) > most or time.monotonic() > until:
+                    raise Unreached(f"{url}: more than {most >> 20} MB, or too slow")
+    except _BROKEN as error:
+        raise Unreached(f"{url}: {_words(error, limits)}") from error
+    return bytes(data)
+
+
+@dataclass
+class _Part:
+    """What has arrived, with the address and the validator it came under."""
+
+    path: Path
+    resumed: bool = False
+    size: int = 0
+    about: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, final: Path, sha256: str) -> _Part:
+        path = final.with_name(f"{final.name}.{sha256[:12]}.part")
+        for stale in final.parent.glob(f"{final.name}.*.part*"):
+            if stale.name not in (path.name, path.name + ".json"):
+                stale.unlink()  # of a file that is no longer what is asked for
+        part = cls(path)
+        if path.is_file():
+            part.size, part.resumed = path.stat().st_size, True
+            try:
+                part.about = dict(json.loads(part.note.read_text("utf-8")))
+            except (OSError, ValueError):
+                part.about = {}
+        return part
+
+    @property
+    def note(self) -> Path:
+        return self.path.with_name(self.path.name + ".json")
+
+    def headers(self, url: str) -> dict[str, str]:
+        asked = {"Accept-Encoding": "identity"}
+        if self.size:
+            asked["Range"] = f"bytes={self.size}-"
+            if self.about.get("url") == url and self.about.get("validator"):
+                asked["If-Range"] = self.about["validator"]
+        return asked
+
+    def comes_from(self, url: str, answer: requests.Response) -> None:
+        tag = answer.headers.get("ETag", "")
+        strong = "" if tag.startswith("W/") else tag  # a weak one does not go with Range
+        validator = strong or answer.headers.get("Last-Modified", "")
+        self.about = {"url": url, "validator": validator}
+        self.note.write_text(json.dumps(self.about), "utf-8")
+
+    def drop(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+        self.size, self.resumed, self.about = 0, False, {}
+
+
+def large(urls: Sequence[str], final: Path, sha256: str, checked_by: str, limits: Limits,
+          report: Reporter) -> Path:  # fmt: skip
+    """``final``, complete and with the SHA-256 that ``checked_by`` (for messages) gives.
+
+    Raises ``Unreached`` when no address gives the whole file (what came is kept for the
+    next call), ``WeFailed`` when what came is not the file, ``HostLacks`` when the disk
+    does not take it.
+    """
+    with FileLock(f"{final}.lock", timeout=limits.total):
+        if final.is_file():
+            if sha256_of(final) == sha256:
+                return final
+            final.unlink()  # truncated or altered since: fetch it anew
+        part = _Part.of(final, sha256)
+        until = time.monotonic() + limits.total
+        stage = f"download {final.name}"
+        while True:
+            _whole(urls, part, stage, limits, until, report)
+            got = sha256_of(part.path)
+            if got == sha256:
+                part.path.replace(final)
+                part.note.unlink(missing_ok=True)
+                return final
+            resumed = part.resumed
+            part.drop()
+            if not resumed:
+                raise WeFailed(
+                    f"{final.name} arrived altered: the SHA-256 check failed",
+                    f"it has {got}\n{checked_by} has {sha256}\nfrom {' or '.join(urls)}",
+                    "try again, and if it stays so, tell the mirror's owner",
+                )
+            report(Said(f"{final.name}: the resumed parts do not fit together; starting anew"))
+
+
+def _whole(urls: Sequence[str], part: _Part, stage: str, limits: Limits, until: float,
+           report: Reporter) -> None:  # fmt: skip
+    """Ask one address after the other until a whole file lies in ``part``."""
+    problems = []
+    for url in urls:
+        idle, best = 0, part.size
+        while idle < _IDLE:
+            problem, final_word = _attempt(url, part, stage, limits, until, report)
+            if not problem:
+                return
+            idle = 0 if part.size > best else idle + 1
+            best = max(best, part.size)
+            if final_word or time.monotonic() > until:
+                break
+        problems.append(f"{url}: {problem}")
+    kept = f"{part.size / 1e6:.1f} MB have arrived and are kept" if part.size else ""
+    raise Unreached(
+        f"{stage} stopped: {problems[-1].split(': ', 1)[1]}",
+        "\n".join([*problems, *([kept] if kept else [])]),
+        "the same command again" + (", which goes on where this one stopped" if kept else ""),
+    )
+
+
+def _attempt(url: str, part: _Part, stage: str, limits: Limits, until: float,
+             report: Reporter) -> tuple[str, bool]:  # fmt: skip
+    """One request. What went wrong ("" when the file is whole), and whether for good."""
+    try:
+        answer = requests.get(
+            url, headers=part.headers(url), stream=True, timeout=(limits.connect, limits.stall)
+        )
+    except _BROKEN as error:
+        return _words(error, limits), False
+    with answer:
+        start, total = _range(answer)
+        if answer.status_code == 416:
+            if total == part.size:
+                return "", False
+            part.drop()
+            return "the server has less of the file than has arrived", False
+        if answer.status_code == 206 and start != part.size:
+            part.drop()
+            return "the server sent another range than was asked for", False
+        if answer.status_code == 200:
+            part.drop()  # it ignores Range, or its file is another one by now
+            total = _length(answer)
+        elif answer.status_code != 206:
+            return f"{answer.status_code} {answer.reason}", answer.status_code < 500
+        return _body(url, answer, part, total, stage, limits, until, report)
+
+
+def _body(url: str, answer: requests.Response, part: _Part, total: int | None, stage: str,
+          limits: Limits, until: float, report: Reporter) -> tuple[str, bool]:  # fmt: skip
+    report(Started(stage, total, "B"))
+    try:
+        part.comes_from(url, answer)
+        file = part.path.open("ab")
+    except OSError as error:
+        raise _disk(part.path, error) from error
+    with file:
+        pieces = answer.iter_content(_CHUNK)
+        while True:
+            try:
+                piece = next(pieces, b"")
+            except _BROKEN as error:
+                return f"{_words(error, limits)} at {part.size / 1e6:.1f} MB", False
+            if not piece:
+                break
+            try:
+                file.write(piece)
+                file.flush()
+            except OSError as error:
+                raise _disk(part.path, error) from error
+            part.size += len(piece)
+            report(Advanced(stage, part.size, total))
+            if time.monotonic() > until:
+                return f"slower than {limits.total / 60:.0f} minutes allow", True
+            if part.size > _MOST:
+                part.drop()
+                return f"larger than {_MOST >> 20} MB", True
+    if total is not None and part.size < total:
+        return f"cut off at {part.size / 1e6:.1f} of {total / 1e6:.1f} MB", False
+    return "", False
+
+
+def _range(answer: requests.Response) -> tuple[int | None, int | None]:
+    """Start and total of ``Content-Range: bytes 5-9/10`` or ``bytes */10``."""
+    match = re.match(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", ""))
+    if match is None:
+        return None, None
+    start, total = match.groups()
+    return int(start) if start else None, int(total) if total.isdigit() else None
+
+
+def _length(answer: requests.Response) -> int | None:
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else None
+
+
+def _words(error: BaseException, limits: Limits) -> str:
+    """A transport's error in words; theirs are nested three deep."""
+    text = str(error)
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {limits.connect:g} s"
+    if isinstance(error, requests.ReadTimeout) or "Read timed out" in text:
+        return f"stalled for {limits.stall:g} s"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "cut off"
+    match = re.search(r"(\[Errno -?\d+\] [^'\")]+)|([A-Za-z]\w*Error)\b", text)
+    return match[0] if match else text[:200]
+
+
+def _disk(path: Path, error: OSError) -> HostLacks:
+    return HostLacks(
+        f"cannot write {path}", error.strerror or str(error),
+        "kernlab clean, or set KERNLAB_HOME to a larger disk",
+    )  # fmt: skip
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""Source `kernel_org`: release tarballs from kernel.org and its mirrors.
+
+Each release directory has ``sha256sums.asc``, signed by kernel.org's checksum autosigner.
+From the list a series gets its newest release and a tarball its SHA-256; a pin in
+configs/kernels.yaml stands in for the list, and outranks it. A list is kept once it was
+verified, so that a release it names can be unpacked again without the network.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from kernlab.config.paths import arriving_file, home_dir
+from kernlab.errors import HostLacks, WeFailed
+from kernlab.kernel.catalogue import KernelOrg, order_key, series
+from kernlab.kernel.model import SourceTree
+from kernlab.kernel.sources import download, kept, signed
+from kernlab.kernel.sources.local import tree_version
+from kernlab.kernel.sources.unpack import arriving_tree, unpack
+from kernlab.progress import Finished, Reporter, Started
+
+_LIST = "sha256sums.asc"
+_LINE = re.compile(r"^([0-9a-f]{64})  linux-(\d+\.\d+(?:\.\d+)?)\.tar\.xz$", re.MULTILINE)
+
+
+def tarball_of(release: str) -> str:
+    """ "linux-5.10.tar.xz" of 5.10.0: a series' first release has no third number there."""
+    short = release.removesuffix(".0") if release.count(".") == 2 else release
+    return f"linux-{short}.tar.xz"
+
+
+def releases(listing: str) -> dict[str, str]:
+    """Release → SHA-256 of its tarball, of the signed part of a list."""
+    return {
+        name if name.count(".") == 2 else f"{name}.0": sha256
+        for sha256, name in _LINE.findall(listing)
+    }
+
+
+def get(version: str, table: KernelOrg, report: Reporter) -> SourceTree:
+    """The source tree of a release, or of a series' newest one.
+
+    Raises ``HostLacks`` when no mirror can be reached or none has it, ``WeFailed`` when a
+    check failed.
+    """
+    limits = download.Limits(table.connect, table.stall)
+    release, sha256, checked_by = _resolve(version, table, limits, report)
+    final = home_dir("sources") / f"kernel_org-{release}"
+    if not final.is_dir():
+        name = tarball_of(release)
+        urls = [f"{_directory(mirror, release)}/{name}" for mirror in table.mirrors]
+        tarball = download.large(
+            urls, home_dir("downloads") / name, sha256, checked_by, limits, report
+        )
+        size = tarball.stat().st_size / 1e6
+        report(Finished(f"download {name}", f"{size:.1f} MB, SHA-256 as in {checked_by}"))
+        _unpack(tarball, release, sha256, final, report)
+    return kept.read(final)
+
+
+def _directory(mirror: str, release: str) -> str:
+    return f"{mirror.rstrip('/')}/v{release.split('.')[0]}.x"
+
+
+def _resolve(version: str, table: KernelOrg, limits: download.Limits,
+             report: Reporter) -> tuple[str, str, str]:  # fmt: skip
+    """Release, SHA-256, and who says so."""
+    if version != series(version) and version in table.pins:
+        return version, table.pins[version], "the pin in kernels.yaml"
+    copy = home_dir("downloads") / f"kernel_org-v{version.split('.')[0]}.x-{_LIST}"
+    if version != series(version) and copy.is_file():
+        known = releases(signed.text(copy.read_bytes(), table.signer, str(copy)))
+        if version in known:
+            return version, known[version], f"the signed {_LIST}"
+    stage = "look for releases at kernel.org"
+    report(Started(stage))
+    known = releases(_listing(version, table, limits, copy))
+    same = sorted((r for r in known if series(r) == series(version)), key=order_key)
+    if not same or (version != series(version) and version not in known):
+        raise HostLacks(
+            f"kernel.org has no {version}",
+            f"the newest of its series is {same[-1]}" if same else "nor any of its series",
+            f"kernlab fetch {same[-1] if same else ''}".rstrip(),
+        )
+    release = version if version in known else same[-1]
+    if table.pins.get(release, known[release]) != known[release]:
+        raise WeFailed(
+            f"the signed {_LIST} and the pin for {release} disagree",
+            f"signed {known[release]}\npinned {table.pins[release]}",
+            "find out which is right, and edit the pin in configs/kernels.yaml",
+        )
+    report(Finished(stage, f"{release}, list signed by {table.signer[-16:]}"))
+    return release, known[release], f"the signed {_LIST}"
+
+
+def _listing(version: str, table: KernelOrg, limits: download.Limits, copy: Path) -> str:
+    """The first list a mirror gives, verified. Raises ``Unreached`` when none does."""
+    problems = []
+    for mirror in table.mirrors:
+        try:
+            data = download.small(f"{_directory(mirror, version)}/{_LIST}", limits)
+        except download.Unreached as error:
+            problems.append(error.what)
+            continue
+        if not signed.is_signed(data):
+            problems.append(f"{mirror}: what it gives as {_LIST} is none")
+            continue
+        listing = signed.text(data, table.signer, f"{_LIST} from {mirror}")
+        with arriving_file(copy) as temporary:
+            temporary.write_bytes(data)
+        return listing
+    raise download.Unreached(
+        "kernel.org is out of reach",
+        "\n".join(problems),
+        "check the network, or name a mirror in configs/kernels.yaml, kernel_org",
+    )
+
+
+def _unpack(tarball: Path, release: str, sha256: str, final: Path, report: Reporter) -> None:
+    stage = f"unpack {tarball.name}"
+    report(Started(stage))
+    with arriving_tree(final) as tree:
+        unpack(tarball, tree, report)
+        version = tree_version(tree)
+        if version != release:
+            raise WeFailed(
+                f"{tarball.name} holds {version}", f"its name says {release}", f"rm {tarball}"
+            )
+        kept.mark(tree, "kernel_org", tarball.name, sha256)
+    report(Finished(stage, version))
+
+
