@@ -39,13 +39,21 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """A stage ended without its result, and the work goes on another way."""
+
+    stage: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Said:
     """One line a user should read now ("no usable KVM, using TCG")."""
 
     text: str
 
 
-Report = Union[Started, Advanced, Finished, Said]
+Report = Union[Started, Advanced, Finished, Stopped, Said]
 Reporter = Callable[[Report], None]
 
 

@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from kernlab.progress import Advanced, Finished, Report, Reporter, Said, Started
+from kernlab.progress import Advanced, Finished, Report, Reporter, Said, Started, Stopped
 
 _FILE_WIDTH = 160  # columns where there is no terminal and COLUMNS says nothing
 
@@ -86,7 +86,7 @@ class _Bars:
                     task, completed=report.done // scale, note=report.note[-40:],
                     total=report.total // scale if report.total else None,
                 )  # fmt: skip
-        elif isinstance(report, Finished):
+        elif isinstance(report, (Finished, Stopped)):
             task = self._tasks.pop(report.stage, None)
             if task is not None:
                 self._progress.remove_task(task)
@@ -102,7 +102,9 @@ def _scale(unit: str) -> int:
     return 1_000_000 if unit == "B" else 1
 
 
-def _done(report: Finished) -> str:
+def _done(report: Finished | Stopped) -> str:
+    if isinstance(report, Stopped):
+        return f"✗ {report.stage}: {report.why}"
     return f"✓ {report.stage}" + (f": {report.note}" if report.note else "")
 
 
@@ -126,5 +128,7 @@ class _Lines:
         elif isinstance(report, Finished):
             note = f" ({report.note})" if report.note else ""
             self._console.print(f"{report.stage}: done{note}", soft_wrap=True)
+        elif isinstance(report, Stopped):
+            self._console.print(f"{report.stage}: stopped ({report.why})", soft_wrap=True)
         elif isinstance(report, Said):
             self._console.print(report.text, soft_wrap=True)

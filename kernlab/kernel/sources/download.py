@@ -24,7 +24,7 @@ import requests
 from filelock import FileLock
 
 from kernlab.errors import HostLacks, WeFailed
-from kernlab.progress import Advanced, Reporter, Said, Started
+from kernlab.progress import Advanced, Reporter, Started, Stopped
 
 _CHUNK = 1 << 16
 _MOST = 1 << 30  # bytes: no 5.x tarball is larger than 140 MB
@@ -67,26 +67,23 @@ def reachable(url: str, limits: Limits) -> str:
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(limits.connect)
-    return f"{parts.hostname}: {said[0]}" if said[0] else ""
+    return said[0]
 
 
 def small(url: str, limits: Limits, most: int = 16 << 20) -> bytes:
     """A file of at most ``most`` bytes into memory. Raises ``Unreached``."""
-    problem = reachable(url, limits)
-    if problem:
-        raise Unreached(problem)
     until = time.monotonic() + limits.total
     data = bytearray()
     try:
         with requests.get(url, stream=True, timeout=(limits.connect, limits.stall)) as answer:
             if answer.status_code != 200:
-                raise Unreached(f"{url}: {answer.status_code} {answer.reason}")
+                raise Unreached(f"{answer.status_code} {answer.reason}")
             for chunk in answer.iter_content(_CHUNK):
                 data += chunk
                 if len(data) > most or time.monotonic() > until:
-                    raise Unreached(f"{url}: more than {most >> 20} MB, or too slow")
+                    raise Unreached(f"more than {most >> 20} MB, or too slow")
     except _BROKEN as error:
-        raise Unreached(f"{url}: {_words(error, limits)}") from error
+        raise Unreached(_words(error, limits)) from error
     return bytes(data)
 
 
@@ -155,7 +152,7 @@ def large(urls: Sequence[str], final: Path, sha256: str, checked_by: str, limits
         part = _Part.of(final, sha256)
         until = time.monotonic() + limits.total
         stage = f"download {final.name}"
-        while True:
+        for last in (False, True):
             _whole(urls, part, stage, limits, until, report)
             got = sha256_of(part.path)
             if got == sha256:
@@ -164,13 +161,14 @@ def large(urls: Sequence[str], final: Path, sha256: str, checked_by: str, limits
                 return final
             resumed = part.resumed
             part.drop()
-            if not resumed:
-                raise WeFailed(
-                    f"{final.name} arrived altered: the SHA-256 check failed",
-                    f"it has {got}\n{checked_by} has {sha256}\nfrom {' or '.join(urls)}",
-                    "try again, and if it stays so, tell the mirror's owner",
-                )
-            report(Said(f"{final.name}: the resumed parts do not fit together; starting anew"))
+            if last or not resumed:
+                break
+            report(Stopped(stage, "what was resumed does not fit together; starting anew"))
+        raise WeFailed(
+            f"{final.name} arrived altered: the SHA-256 check failed",
+            f"it has {got}\n{checked_by} has {sha256}\nfrom {' or '.join(urls)}",
+            "the same command again; if it stays so, another mirror in configs/kernels.yaml",
+        )
 
 
 def _whole(urls: Sequence[str], part: _Part, stage: str, limits: Limits, until: float,
@@ -178,22 +176,30 @@ def _whole(urls: Sequence[str], part: _Part, stage: str, limits: Limits, until: 
     """Ask one address after the other until a whole file lies in ``part``."""
     problems = []
     for url in urls:
-        idle, best = 0, part.size
-        while idle < _IDLE:
-            problem, final_word = _attempt(url, part, stage, limits, until, report)
-            if not problem:
-                return
-            idle = 0 if part.size > best else idle + 1
-            best = max(best, part.size)
-            if final_word or time.monotonic() > until:
-                break
-        problems.append(f"{url}: {problem}")
-    kept = f"{part.size / 1e6:.1f} MB have arrived and are kept" if part.size else ""
+        problem = reachable(url, limits) or _one(url, part, stage, limits, until, report)
+        if not problem:
+            return
+        problems.append(f"{urlsplit(url).netloc}: {problem}")
+    if part.size:
+        problems.append(f"{part.size / 1e6:.1f} MB have arrived and are kept")
     raise Unreached(
-        f"{stage} stopped: {problems[-1].split(': ', 1)[1]}",
-        "\n".join([*problems, *([kept] if kept else [])]),
-        "the same command again" + (", which goes on where this one stopped" if kept else ""),
+        f"{stage} stopped",
+        "\n".join(problems),
+        "the same command again" + (", which goes on where this one stopped" * (part.size > 0)),
     )
+
+
+def _one(url: str, part: _Part, stage: str, limits: Limits, until: float,
+         report: Reporter) -> str:  # fmt: skip
+    """Ask one address as long as that brings the file on. What went wrong; "" for nothing."""
+    idle, best, problem = 0, part.size, "too slow"
+    while idle < _IDLE and time.monotonic() < until:
+        problem, for_good = _attempt(url, part, stage, limits, until, report)
+        if not problem or for_good:
+            break
+        idle = 0 if part.size > best else idle + 1
+        best = max(best, part.size)
+    return problem
 
 
 def _attempt(url: str, part: _Part, stage: str, limits: Limits, until: float,
@@ -207,25 +213,27 @@ def _attempt(url: str, part: _Part, stage: str, limits: Limits, until: float,
         return _words(error, limits), False
     with answer:
         start, total = _range(answer)
-        if answer.status_code == 416:
-            if total == part.size:
-                return "", False
+        if answer.status_code == 416 and part.size and total == part.size:
+            return "", False  # it had all arrived already
+        if answer.status_code == 416 or (answer.status_code == 206 and start != part.size):
             part.drop()
-            return "the server has less of the file than has arrived", False
-        if answer.status_code == 206 and start != part.size:
-            part.drop()
-            return "the server sent another range than was asked for", False
+            return "the server has other parts of the file than were asked for", False
         if answer.status_code == 200:
-            part.drop()  # it ignores Range, or its file is another one by now
+            part.drop()  # the server ignores Range, or its file is another one by now
             total = _length(answer)
-        elif answer.status_code != 206:
+        elif answer.status_code == 206:
+            part.resumed = True
+        else:
             return f"{answer.status_code} {answer.reason}", answer.status_code < 500
-        return _body(url, answer, part, total, stage, limits, until, report)
+        report(Started(stage, total, "B"))
+        problem, for_good = _body(url, answer, part, total, stage, limits, until, report)
+        if problem:
+            report(Stopped(stage, problem))
+        return problem, for_good
 
 
 def _body(url: str, answer: requests.Response, part: _Part, total: int | None, stage: str,
           limits: Limits, until: float, report: Reporter) -> tuple[str, bool]:  # fmt: skip
-    report(Started(stage, total, "B"))
     try:
         part.comes_from(url, answer)
         file = part.path.open("ab")

@@ -127,7 +127,14 @@ def _archive(git_dir: Path, commit: str, repository: str, ref: str,
         report(Started(stage))
         with arriving_tree(final) as tree:
             _unpack(git_dir, tree_name, tree, stage, report)
-            version = tree_version(tree)
+            try:
+                version = tree_version(tree)
+            except BadInput as error:
+                raise BadInput(
+                    f"{repository}@{ref} is not a kernel source tree",
+                    "its Makefile has no VERSION, PATCHLEVEL and SUBLEVEL, or Kconfig is missing",
+                    error.next_step,
+                ) from error
             kept.mark(tree, "git", f"{repository}@{ref} {sha}", tree_name)
         report(Finished(stage, f"{version}, commit {sha[:12]}"))
     return kept.read(final)

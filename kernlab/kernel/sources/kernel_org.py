@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from kernlab.config.paths import arriving_file, home_dir
 from kernlab.errors import HostLacks, WeFailed
@@ -18,7 +19,7 @@ from kernlab.kernel.model import SourceTree
 from kernlab.kernel.sources import download, kept, signed
 from kernlab.kernel.sources.local import tree_version
 from kernlab.kernel.sources.unpack import arriving_tree, unpack
-from kernlab.progress import Finished, Reporter, Started
+from kernlab.progress import Finished, Reporter, Started, Stopped
 
 _LIST = "sha256sums.asc"
 _LINE = re.compile(r"^([0-9a-f]{64})  linux-(\d+\.\d+(?:\.\d+)?)\.tar\.xz$", re.MULTILINE)
@@ -73,9 +74,7 @@ def _resolve(version: str, table: KernelOrg, limits: download.Limits,
         known = releases(signed.text(copy.read_bytes(), table.signer, str(copy)))
         if version in known:
             return version, known[version], f"the signed {_LIST}"
-    stage = "look for releases at kernel.org"
-    report(Started(stage))
-    known = releases(_listing(version, table, limits, copy))
+    known = releases(_listing(version, table, limits, copy, report))
     same = sorted((r for r in known if series(r) == series(version)), key=order_key)
     if not same or (version != series(version) and version not in known):
         raise HostLacks(
@@ -90,23 +89,31 @@ def _resolve(version: str, table: KernelOrg, limits: download.Limits,
             f"signed {known[release]}\npinned {table.pins[release]}",
             "find out which is right, and edit the pin in configs/kernels.yaml",
         )
-    report(Finished(stage, f"{release}, list signed by {table.signer[-16:]}"))
     return release, known[release], f"the signed {_LIST}"
 
 
-def _listing(version: str, table: KernelOrg, limits: download.Limits, copy: Path) -> str:
+def _listing(version: str, table: KernelOrg, limits: download.Limits, copy: Path,
+             report: Reporter) -> str:  # fmt: skip
     """The first list a mirror gives, verified. Raises ``Unreached`` when none does."""
     problems = []
     for mirror in table.mirrors:
+        host = urlsplit(mirror).netloc
+        problem = download.reachable(mirror, limits)
+        if problem:
+            problems.append(f"{host}: {problem}")
+            continue
+        stage = f"look for releases at {host}"
+        report(Started(stage))
         try:
             data = download.small(f"{_directory(mirror, version)}/{_LIST}", limits)
+            if not signed.is_signed(data):
+                raise download.Unreached(f"what it gives as {_LIST} is none")
         except download.Unreached as error:
-            problems.append(error.what)
+            report(Stopped(stage, error.what))
+            problems.append(f"{host}: {error.what}")
             continue
-        if not signed.is_signed(data):
-            problems.append(f"{mirror}: what it gives as {_LIST} is none")
-            continue
-        listing = signed.text(data, table.signer, f"{_LIST} from {mirror}")
+        listing = signed.text(data, table.signer, f"{_LIST} from {host}")
+        report(Finished(stage, f"list signed by {table.signer[-16:]}"))
         with arriving_file(copy) as temporary:
             temporary.write_bytes(data)
         return listing
