@@ -8,10 +8,12 @@ import pytest
 
 from kernlab.errors import BadInput
 from kernlab.kernel import catalogue, fragments, kconfig
-from kernlab.kernel.build import key_of
+from kernlab.kernel.build import Make, key_of
+from kernlab.kernel.fetch import fetch
 from kernlab.kernel.model import SourceTree
-from kernlab.kernel.sources import host_apt
+from kernlab.kernel.sources import git, host_apt, kernel_org, signed
 from kernlab.kernel.sources.apt import Package, sources_text
+from kernlab.progress import quiet
 
 KCONFIG = """
 config NET
@@ -115,16 +117,47 @@ def test_the_key_changes_with_everything_that_goes_in(tmp_path: Path) -> None:
     assert len({base, *others}) == 6
 
 
+def test_the_key_of_a_kernel_without_remedies_is_as_it_always_was(tmp_path: Path) -> None:
+    source = SourceTree("5.10.1", tmp_path, "x", "d1")
+    key = key_of(source, {"CONFIG_A": wish("CONFIG_A")}, (), "gcc 12")
+    assert key == "5.10.1-25386ff3562f"
+    assert key_of(source, {"CONFIG_A": wish("CONFIG_A")}, (), "gcc 12", ()) == key
+    assert key_of(source, {"CONFIG_A": wish("CONFIG_A")}, (), "gcc 12", ("-fx",)) != key
+
+
+def test_a_remedy_for_the_compiler_comes_after_the_kernels_own_options(tmp_path: Path) -> None:
+    flags = catalogue.kcflags("5.4.289")
+    assert flags == ("-fvar-tracking-assignments",)
+    assert catalogue.kcflags("5.10.233") == ()
+    argv = Make(tmp_path, tmp_path, tmp_path, tmp_path, 1, flags).argv
+    assert argv[-1].startswith("KCFLAGS=-fdebug-prefix-map=")
+    assert argv[-1].endswith(" -fvar-tracking-assignments")
+
+
 def test_releases_are_ordered_by_number() -> None:
     versions = ["5.10.99", "5.9", "5.10.223", "5.10"]
     assert sorted(versions, key=catalogue.order_key) == ["5.9", "5.10", "5.10.99", "5.10.223"]
 
 
 @pytest.mark.parametrize(
-    ("version", "known"), [("5.12.3", True), ("5.10.223", False), ("5.4.1", True)]
-)
+    ("version", "known"),
+    [("5.12.3", True), ("5.13.19", True), ("5.13", True), ("5.14", False), ("5.10.223", False),
+     ("5.4.1", True), ("5.0.21", False), ("5.1", True), ("6.1.4", False)],
+)  # fmt: skip
 def test_quirks_are_found_by_series(version: str, known: bool) -> None:
     assert bool(catalogue.quirks(version)) is known
+
+
+def test_a_quirk_may_begin_and_end_within_a_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = catalogue.read()
+    row = table.quirks[0].model_copy(update={"since": "5.15.3", "until": "5.15.66"})
+    monkeypatch.setattr(catalogue, "read", lambda: table.model_copy(update={"quirks": [row]}))
+    known = [v for v in ("5.15.2", "5.15.3", "5.15.66", "5.15.67") if catalogue.quirks(v)]
+    assert known == ["5.15.3", "5.15.66"]
+
+
+def test_every_quirk_has_a_remedy() -> None:
+    assert all(row.what and row.remedy for row in catalogue.read().quirks)
 
 
 def test_a_word_is_no_version() -> None:
@@ -190,3 +223,54 @@ def test_the_private_sources_name_the_old_suite_at_the_hosts_mirror() -> None:
 )
 def test_the_release_in_a_package_version(package: str, release: str) -> None:
     assert Package("p", package, "", 0).release == release
+
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [("5.10.0", "linux-5.10.tar.xz"), ("5.10.100", "linux-5.10.100.tar.xz")],
+)
+def test_a_series_first_release_has_two_numbers_at_kernel_org(release: str, name: str) -> None:
+    assert kernel_org.tarball_of(release) == name
+    assert kernel_org.releases(f"{'a' * 64}  {name}\n") == {release: "a" * 64}
+
+
+def test_a_list_names_tarballs_and_nothing_else() -> None:
+    sha = "b" * 64
+    lines = [f"{sha}  patch-5.10.3.xz", f"{sha}  linux-5.10.3.tar.gz", f"{sha} linux-5.10.4.tar.xz",
+             f"{sha}  linux-5.10-rc1.tar.xz", f"{sha}  linux-5.10.5.tar.xz"]  # fmt: skip
+    assert kernel_org.releases("\n".join(lines)) == {"5.10.5": sha}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_armoured_key_is_decoded_and_a_binary_one_left(end: str) -> None:
+    lines = ["a word before", "-----BEGIN PGP PUBLIC KEY BLOCK-----", "Comment: x", "", "AQID",
+             "=abcd", "-----END PGP PUBLIC KEY BLOCK-----", ""]  # fmt: skip
+    assert signed.dearmour(end.join(lines).encode(), "k") == b"\1\2\3"
+    assert signed.dearmour(b"\x99\1", "k") == b"\x99\1"
+    with pytest.raises(BadInput, match="k holds no usable key"):
+        signed.dearmour(b"-----BEGIN PGP MESSAGE-----\n\nAQID\n", "k")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("https://h.example/linux.git@v5.10", ("https://h.example/linux.git", "v5.10")),
+        ("ssh://git@h.example/l@stable/5.10", ("ssh://git@h.example/l", "stable/5.10")),
+        ("ssh://git@h.example", None),
+        ("https://h.example/linux.git", None),
+        ("@HEAD", (".", "HEAD")),
+        ("no/such/place@v5.10", None),
+        ("5.10", None),
+    ],
+)
+def test_a_repository_and_its_ref(text: str, found: object) -> None:
+    assert git.split(text) == found
+
+
+def test_a_path_with_an_at_sign_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "me@work").mkdir()
+    assert git.split(f"{tmp_path}/me@work@HEAD@{{1}}") == (f"{tmp_path}/me@work", "HEAD@{1}")
+
+
+def test_a_source_that_serves_no_releases_is_refused() -> None:
+    with pytest.raises(BadInput, match="'local' is not a source of releases"):
+        fetch("local:5.10", quiet)

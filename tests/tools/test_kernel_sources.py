@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from kernlab.errors import BadInput, HostLacks, WeFailed
+from kernlab.kernel import catalogue
 from kernlab.kernel import fetch as fetching
 from kernlab.kernel.catalogue import AptRow
 from kernlab.kernel.sources import apt, local
 from kernlab.kernel.sources.host_apt import Archive
-from kernlab.progress import quiet
+from kernlab.progress import Report, Said, quiet
 
 MAKEFILE = "VERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 7\nEXTRAVERSION =\n"
 ROW = AptRow(series="5.10", distribution="debian", package="linux-source-5.10", suite="./",
@@ -98,6 +99,27 @@ def test_a_release_that_is_not_offered_names_those_that_are(repository: Path) ->
         apt.get("5.10.223", [ROW], quiet)
     assert caught.value.why == "they offer: 5.10.7"
     assert caught.value.next_step == "kernlab fetch 5.10.7"
+
+
+def test_apt_serves_where_kernel_org_is_out_of_reach(
+    repository: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = catalogue.read()
+    dead = table.kernel_org.model_copy(update={"mirrors": ["http://127.0.0.1:1/linux"]})
+    table = table.model_copy(update={"kernel_org": dead, "apt": [ROW]})
+    monkeypatch.setattr(catalogue, "read", lambda: table)
+    seen: list[Report] = []
+    assert fetching.fetch("5.10", seen.append).path.name == "linux-5.10.7"
+    assert [r.text for r in seen if isinstance(r, Said)] == [
+        "kernel.org is out of reach (127.0.0.1:1: Connection refused); trying apt"
+    ]
+    with pytest.raises(HostLacks, match=r"no source has 5\.10\.8") as caught:
+        fetching.fetch("5.10.8", quiet)
+    assert "Connection refused" in caught.value.why
+    assert "they offer: 5.10.7" in caught.value.why
+    assert caught.value.next_step == "kernlab fetch 5.10.7"
+    with pytest.raises(HostLacks, match=r"mirrors do not offer 5\.10\.8"):
+        fetching.fetch("apt:5.10.8", quiet)
 
 
 def test_a_series_no_row_has_is_refused(repository: Path) -> None:

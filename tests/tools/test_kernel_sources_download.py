@@ -65,7 +65,7 @@ def test_a_cut_is_mended_at_once_by_the_rest_alone(mirror: Mirror, final: Path) 
     assert first[1:] == ("", "", 200)
     assert (second[1].startswith("bytes="), second[2], second[3]) == (True, '"one"', 206)
     assert 200_000 < int(second[1][6:-1]) <= 300_000
-    assert [r.why for r in seen if isinstance(r, Stopped)][0].startswith("cut off at 0.")
+    assert next(r.why for r in seen if isinstance(r, Stopped)).startswith("cut off at 0.")
 
 
 def test_a_stall_is_told_and_the_next_run_goes_on_from_there(mirror: Mirror, final: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_closed_port_and_a_silent_host_are_told_apart() -> None:
     limits = Limits(connect=0.3, stall=1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        url = "http://127.0.0.1:%d/" % silent.getsockname()[1]
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         assert reachable(url, limits) == "Connection refused"
         silent.listen(0)
         waiting = [socket.socket() for _ in range(4)]  # more than the queue holds

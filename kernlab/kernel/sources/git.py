@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from kernlab.config.needs import require
 from kernlab.config.paths import home_dir
-from kernlab.errors import BadInput, HostLacks
+from kernlab.errors import BadInput, HostLacks, WeFailed
 from kernlab.kernel.model import SourceTree
 from kernlab.kernel.needs import GIT
 from kernlab.kernel.sources import kept
@@ -148,7 +148,12 @@ def _unpack(git_dir: Path, tree_name: str, into: Path, stage: str, report: Repor
         Child(argv, cwd=into, stdout=PIPE, stderr=said, tree=True) as archive,
     ):
         assert archive.stdout is not None
-        unpack_stream(archive.stdout, into, stage, report)
+        try:
+            unpack_stream(archive.stdout, into, stage, report)
+        except WeFailed:
+            archive.stdout.close()  # git may still write, and tar reads no more
+            if archive.wait(60) <= 0:  # tar's own failure; git was well, or ended by SIGPIPE
+                raise
         if archive.wait(60) != 0:
             said.seek(0)
             raise CommandFailed(argv, said.read().decode("utf-8", "replace").strip()[-1500:])

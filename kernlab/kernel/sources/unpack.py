@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -58,9 +60,11 @@ def unpack_stream(stream: Stream, into: Path, stage: str, report: Reporter) -> N
 def _tar(words: list[str], stdin: Stream, into: Path, stage: str,
          report: Reporter) -> tuple[int, str]:  # fmt: skip
     """tar's status, and the end of what it complained of."""
+    # In English, so that what tar says of a full disk is known when it comes.
+    env = {**os.environ, "LC_ALL": "C.UTF-8"}
     argv = ["tar", "-x", "-v", *words, "--no-same-owner", "-C", str(into)]
     said: list[bytes] = []
-    with Child(argv, stdout=PIPE, stderr=PIPE, stdin=stdin, tree=True) as child:
+    with Child(argv, stdout=PIPE, stderr=PIPE, stdin=stdin, env=env, tree=True) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         errors = child.stderr
@@ -71,4 +75,9 @@ def _tar(words: list[str], stdin: Stream, into: Path, stage: str,
                 report(Advanced(stage, count))
         status = child.wait(_LIMIT)
         drain.join(10)
-    return status, b"".join(said).decode("utf-8", "replace").strip()[-500:]
+    text = b"".join(said).decode("utf-8", "replace").strip()[-500:]
+    if os.strerror(errno.ENOSPC) in text:
+        raise HostLacks(
+            f"{into.parent} is full", text, "kernlab clean, or set KERNLAB_HOME to a larger disk"
+        )
+    return status, text
