@@ -24,7 +24,7 @@ import requests
 from filelock import FileLock
 
 from kernlab.errors import HostLacks, WeFailed
-from kernlab.progress import Advanced, Reporter, Started, Stopped
+from kernlab.progress import Advanced, Finished, Reporter, Started, Stopped
 
 _CHUNK = 1 << 16
 _MOST = 1 << 30  # bytes: no 5.x tarball is larger than 140 MB
@@ -158,6 +158,7 @@ def large(urls: Sequence[str], final: Path, sha256: str, checked_by: str, limits
             if got == sha256:
                 part.path.replace(final)
                 part.note.unlink(missing_ok=True)
+                report(Finished(stage, f"{part.size / 1e6:.1f} MB, SHA-256 as in {checked_by}"))
                 return final
             resumed = part.resumed
             part.drop()

@@ -19,7 +19,7 @@ from kernlab.config.needs import require
 from kernlab.config.paths import home_dir
 from kernlab.errors import BadInput, HostLacks, WeFailed
 from kernlab.kernel.model import SourceTree
-from kernlab.kernel.needs import GIT
+from kernlab.kernel.needs import GIT, UNPACK
 from kernlab.kernel.sources import kept
 from kernlab.kernel.sources.local import tree_version
 from kernlab.kernel.sources.unpack import arriving_tree, unpack_stream
@@ -53,7 +53,7 @@ def get(repository: str, ref: str, report: Reporter, *, newest: bool = True) -> 
     Raises ``BadInput`` when there is no such repository, ref or kernel in it, ``HostLacks``
     when a URL cannot be fetched.
     """
-    require(GIT)
+    require(GIT + UNPACK[:1])
     if not ref or ref.startswith("-"):
         raise BadInput(
             f"'{ref}' is no ref", "expected a tag, a branch or a commit after the @",

@@ -12,10 +12,12 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from kernlab.config.needs import require
 from kernlab.config.paths import arriving_file, home_dir
 from kernlab.errors import HostLacks, WeFailed
 from kernlab.kernel.catalogue import KernelOrg, order_key, series
 from kernlab.kernel.model import SourceTree
+from kernlab.kernel.needs import KERNEL_ORG, UNPACK
 from kernlab.kernel.sources import download, kept, signed
 from kernlab.kernel.sources.local import tree_version
 from kernlab.kernel.sources.unpack import arriving_tree, unpack
@@ -45,6 +47,7 @@ def get(version: str, table: KernelOrg, report: Reporter) -> SourceTree:
     Raises ``HostLacks`` when no mirror can be reached or none has it, ``WeFailed`` when a
     check failed.
     """
+    require(KERNEL_ORG + UNPACK)
     limits = download.Limits(table.connect, table.stall)
     release, sha256, checked_by = _resolve(version, table, limits, report)
     final = home_dir("sources") / f"kernel_org-{release}"
@@ -54,8 +57,6 @@ def get(version: str, table: KernelOrg, report: Reporter) -> SourceTree:
         tarball = download.large(
             urls, home_dir("downloads") / name, sha256, checked_by, limits, report
         )
-        size = tarball.stat().st_size / 1e6
-        report(Finished(f"download {name}", f"{size:.1f} MB, SHA-256 as in {checked_by}"))
         _unpack(tarball, release, sha256, final, report)
     return kept.read(final)
 

@@ -15,9 +15,11 @@ import re
 import tempfile
 from pathlib import Path
 
+from kernlab.config.needs import require
 from kernlab.config.paths import config_file, home
 from kernlab.errors import BadInput, HostLacks, WeFailed
-from kernlab.process import need, run
+from kernlab.kernel.needs import KERNEL_ORG
+from kernlab.process import run
 
 _ARMOUR = re.compile(
     rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]+\r?\n)*?\r?\n"
@@ -64,13 +66,13 @@ def text(data: bytes, fingerprint: str, name: str) -> str:
     Raises ``WeFailed`` saying which check failed (``name`` stands for the file), and
     ``HostLacks`` without gpgv or the key.
     """
-    gpgv = need("gpgv", "checks signatures of what is downloaded", "gpgv")
+    require(KERNEL_ORG)
     with tempfile.TemporaryDirectory(prefix="kernlab-gpgv-") as scratch:
         ring, signed, clear = (Path(scratch, part) for part in ("key.gpg", "signed", "clear"))
         ring.write_bytes(key(fingerprint))
         signed.write_bytes(data)
         said = run(
-            60, [gpgv, "--homedir", scratch, "--keyring", str(ring), "--status-fd", "1",
+            60, ["gpgv", "--homedir", scratch, "--keyring", str(ring), "--status-fd", "1",
                  "--output", str(clear), str(signed)],
             env={**os.environ, "LC_ALL": "C"}, check=False,
         )  # fmt: skip
