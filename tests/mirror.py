@@ -20,6 +20,7 @@ class Manners:
     cuts: list[int] = field(default_factory=list)
     stalls: list[int] = field(default_factory=list)
     shift: int = 0  # bytes by which a range's answer is off
+    slice: int | None = None  # bytes that a range's answer has at most, as RFC 9110 allows
 
 
 class Mirror:
@@ -60,7 +61,10 @@ class Mirror:
             start = int(match[1])
             status = 206 if start < len(file.content) else 416
         self.asked.append((handler.path, wanted, condition, status))
-        body = b"" if status == 416 else file.content[start + file.shift * (status == 206) :]
+        if status == 206:
+            start += file.shift
+        end = start + file.slice if status == 206 and file.slice else None
+        body = b"" if status == 416 else file.content[start:end]
         handler.send_response(status)
         if file.etag:
             handler.send_header("ETag", file.etag)
@@ -68,9 +72,8 @@ class Mirror:
         if status == 416:
             handler.send_header("Content-Range", f"bytes */{total}")
         elif status == 206:
-            handler.send_header(
-                "Content-Range", f"bytes {start + file.shift}-{total - 1}/{total}"
-            )
+            last = start + len(body) - 1
+            handler.send_header("Content-Range", f"bytes {start}-{last}/{total}")
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         try:

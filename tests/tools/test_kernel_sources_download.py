@@ -156,6 +156,13 @@ def test_another_range_than_asked_for_is_not_appended(mirror: Mirror, final: Pat
     assert [asked[3] for asked in mirror.asked] == [200, 206, 200]
 
 
+def test_a_server_that_gives_the_rest_in_slices(mirror: Mirror, final: Path) -> None:
+    mirror.files[PATH].cuts = [300_000]
+    mirror.files[PATH].slice = 250_000
+    assert get(mirror, final).read_bytes() == CONTENT
+    assert [asked[3] for asked in mirror.asked] == [200, 206, 206, 206]
+
+
 def test_an_altered_file_is_refused_and_nothing_of_it_stays(mirror: Mirror, final: Path) -> None:
     mirror.files[PATH] = Manners(OTHER)
     with pytest.raises(WeFailed, match="SHA-256 check failed") as caught:
@@ -163,6 +170,7 @@ def test_an_altered_file_is_refused_and_nothing_of_it_stays(mirror: Mirror, fina
     assert digest(OTHER) in caught.value.why
     assert f"the list has {digest(CONTENT)}" in caught.value.why
     assert left(final) == []
+    assert len(mirror.asked) == 1
     mirror.files[PATH] = Manners(CONTENT)
     assert get(mirror, final).read_bytes() == CONTENT
 

@@ -119,6 +119,12 @@ def test_a_ref_that_is_none_is_refused(repository: Path, own_home: Path, ref: st
     assert trees(own_home) == []
 
 
+def test_a_ref_is_never_an_option_of_git(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is no ref"):
+        fetching.fetch(f"file://{repository}@--upload-pack=touch {tmp_path}/x;", quiet)
+    assert not (tmp_path / "x").exists()
+
+
 def test_an_unknown_ref_names_those_there_are(repository: Path) -> None:
     with pytest.raises(BadInput, match="has no ref 'v5'") as caught:
         fetching.fetch(f"{repository}@v5", quiet)
