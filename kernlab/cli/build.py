@@ -29,7 +29,6 @@ def build(
         kernel = kernel_for(
             BuildRequest(version, tuple(config), tuple(sets), tuple(patch), jobs), report
         )
-        common.say_known(kernel.version, report)
     if json:
         print_json(
             {

@@ -39,17 +39,7 @@ def artifacts(kernel: str | None, image: str, add: list[str],
     from kernlab.kernel.model import BuildRequest
 
     built = pipeline.kernel_for(BuildRequest(version=kernel), report)
-    say_known(built.version, report)
     return built, pipeline.image_for(ImageRequest(image, tuple(add)), report)
-
-
-def say_known(version: str, report: Reporter) -> None:
-    """What kernels.yaml has to tell of a release."""
-    from kernlab.kernel.catalogue import quirks
-    from kernlab.progress import Said
-
-    for quirk in quirks(version):
-        report(Said(f"known of {version}: {quirk.what}; {quirk.remedy}"))
 
 
 def new_run(at: str | None = None) -> RunDir:

@@ -16,11 +16,12 @@ def fetch(
 ) -> None:
     """Fetch a kernel's source tree, verified. A series gives its newest release."""
     from kernlab.cli.output import print_json, reporter, stdout
+    from kernlab.kernel.catalogue import say_known
     from kernlab.kernel.fetch import fetch
 
     with reporter() as report:
         tree = fetch(version, report, newest=True)
-        common.say_known(tree.version, report)
+        say_known(tree.version, report)
     if json:
         print_json({"version": tree.version, "path": str(tree.path), "origin": tree.origin})
     else:

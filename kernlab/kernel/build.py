@@ -74,6 +74,7 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
     source = fetch(request.version, report)
     if which("gcc") is None:
         require(BUILD)
+    catalogue.say_known(source.version, report)
     kcflags = catalogue.kcflags(source.version)
     key = key_of(source, wishes, request.patches, compiler_line(), kcflags)
     final = home_dir("kernels") / key

@@ -8,6 +8,7 @@ from typing import Literal
 from kernlab.config.paths import config_file
 from kernlab.config.yaml import Model, load
 from kernlab.errors import BadInput
+from kernlab.progress import Reporter, Said
 
 _RELEASE = re.compile(r"^\d+\.\d+(\.\d+)?$")
 
@@ -83,6 +84,12 @@ def quirks(version: str) -> list[Quirk]:
         row for row in read().quirks
         if order_key(row.since) <= at and at[: len(order_key(row.until))] <= order_key(row.until)
     ]  # fmt: skip
+
+
+def say_known(version: str, report: Reporter) -> None:
+    """Tell a user what the table knows of a release."""
+    for row in quirks(version):
+        report(Said(f"known of {version}: {row.what}; {row.remedy}"))
 
 
 def kcflags(version: str) -> tuple[str, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -301,6 +303,45 @@ def test_fetch_asks_it_and_uses_what_is_kept(org: Org, own_home: Path) -> None:
     org.mirror.close()
     assert fetching.fetch("5.10", quiet) == newest
     assert fetching.fetch("kernel_org:5.10.7", quiet) == first
+
+
+def kernlab(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kernlab", *words], capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=120,
+    )  # fmt: skip
+
+
+def test_the_command_tells_what_is_known_of_a_release(
+    org: Org, own_home: Path, tmp_path: Path
+) -> None:
+    content = a_tarball(tmp_path / "made", "5.12.3")
+    org.mirror.files["/v5.x/linux-5.12.3.tar.xz"] = Manners(content)
+    org.sums["linux-5.12.3.tar.xz"] = hashlib.sha256(content).hexdigest()
+    org.serve_list(org.keys.signer.sign(org.text(), org.keys.good))
+    own_table(own_home, org.mirror.url, org.keys.good)
+    said = kernlab("fetch", "5.12", "--json")
+    assert said.returncode == 0, said.stderr
+    assert json.loads(said.stdout)["path"] == str(own_home / "sources" / "kernel_org-5.12.3")
+    assert "known of 5.12.3: guests with more than one vCPU hang under TCG" in said.stderr
+    assert "--cpus 1" in said.stderr
+    assert "known of 5.12.3" in kernlab("build", "5.12.3", "--set", "CONFIG_NO_SUCH=y").stderr
+
+
+def test_the_commands_status_tells_reach_and_checks_apart(org: Org, own_home: Path) -> None:
+    own_table(own_home, org.mirror.url, org.keys.good)
+    file = org.tarball("linux-5.10.7.tar.xz")
+    whole, file.content = file.content, b"not a tarball"
+    said = kernlab("fetch", "5.10.7")
+    assert (said.returncode, said.stdout) == (4, "")
+    assert "the SHA-256 check failed" in said.stderr
+    assert "next: " in said.stderr
+    file.content, file.stalls = whole, [300_000, 0, 0]
+    said = kernlab("fetch", "5.10.7")
+    assert said.returncode == 3
+    assert "MB have arrived and are kept" in said.stderr
+    assert kernlab("fetch", "5.10.7").returncode == 0
+    assert org.mirror.asked[-1][3] == 206
 
 
 def test_a_failed_check_does_not_give_way_to_the_next_source(
