@@ -248,6 +248,8 @@ def test_a_small_file_has_its_limits(mirror: Mirror) -> None:
         small(mirror.url + PATH, LIMITS, most=1000)
     with pytest.raises(Unreached, match="404 Not Found"):
         small(mirror.url + "/nothing", LIMITS)
+    with pytest.raises(Unreached, match=r"^Connection refused$"):
+        small("http://127.0.0.1:1/x", LIMITS)
     mirror.files[PATH].stalls = [1000]
     with pytest.raises(Unreached, match=r"stalled for 0\.4 s"):
         small(mirror.url + PATH, LIMITS)

@@ -193,14 +193,19 @@ def _whole(urls: Sequence[str], part: _Part, stage: str, limits: Limits, until: 
 def _one(url: str, part: _Part, stage: str, limits: Limits, until: float,
          report: Reporter) -> str:  # fmt: skip
     """Ask one address as long as that brings the file on. What went wrong; "" for nothing."""
-    idle, best, problem = 0, part.size, "too slow"
+    idle, best = 0, part.size
+    problems: list[str] = []
     while idle < _IDLE and time.monotonic() < until:
         problem, for_good = _attempt(url, part, stage, limits, until, report)
-        if not problem or for_good:
+        if not problem:
+            return ""
+        problems.append(problem)
+        if for_good:
             break
         idle = 0 if part.size > best else idle + 1
         best = max(best, part.size)
-    return problem
+    # The last ones: what it broke off with, and why it could not go on.
+    return ", then ".join(dict.fromkeys(problems[-3:])) or "too slow"
 
 
 def _attempt(url: str, part: _Part, stage: str, limits: Limits, until: float,
@@ -289,8 +294,8 @@ def _words(error: BaseException, limits: Limits) -> str:
         return f"stalled for {limits.stall:g} s"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "cut off"
-    match = re.search(r"(\[Errno -?\d+\] [^'\")]+)|([A-Za-z]\w*Error)\b", text)
-    return match[0] if match else text[:200]
+    match = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text) or re.search(r"(\w+Error)\b", text)
+    return match[1] if match else text[:200]
 
 
 def _disk(path: Path, error: OSError) -> HostLacks:
