@@ -41,7 +41,7 @@ def kernels(incomplete: str) -> list[str]:
     from kernlab.errors import KernlabError
     from kernlab.kernel import catalogue
 
-    names = {path.name.removeprefix("linux-") for path in (home() / "sources").glob("linux-*/")}
+    names = {path.name.split("-")[1] for path in (home() / "sources").glob("*-*/")}
     names |= {path.parent.name.split("-")[0] for path in home().glob("kernels/*/kernel.json")}
     with suppress(KernlabError):  # a malformed table is told by the command itself
         names |= {row.series for row in catalogue.read().apt}

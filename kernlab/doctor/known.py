@@ -10,9 +10,10 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from kernlab.config.paths import config_file, home
+from kernlab.config.paths import config_file
 from kernlab.config.yaml import Model, load
 from kernlab.kernel import catalogue
+from kernlab.kernel.sources import kept
 
 Version = tuple[int, ...]
 _NEWEST = 1 << 30  # the patch level of a series' newest release, whatever it is
@@ -88,11 +89,8 @@ def chosen(kernel: str | None) -> Chosen:
     """What ``kernlab build`` would take: a tree of the series that is here, or the newest."""
     wanted = kernel or catalogue.read().default
     catalogue.check(wanted)
-    trees = {
-        path.name.removeprefix("linux-"): path for path in (home() / "sources").glob("linux-*/")
-    }
-    fitting = [name for name in trees if catalogue.is_release(name)
-               and wanted in (name, catalogue.series(name))]  # fmt: skip
+    trees = dict(kept.named())
+    fitting = [name for name in trees if wanted in (name, catalogue.series(name))]
     if fitting:
         newest = max(fitting, key=catalogue.order_key)
         return Chosen(newest, catalogue.order_key(newest), trees[newest])
@@ -115,8 +113,7 @@ def within(version: Version, ranges: str) -> bool:
 def hits(rows: Iterable[Known], versions: Mapping[str, str], kernel: Chosen) -> list[Hit]:
     """The rows that are true of these programs and this kernel, and the kernel's own quirks."""
     found = [_hit(row, versions, kernel) for row in rows if _true(row, versions, kernel)]
-    series = ".".join(map(str, kernel.version[:2]))
-    for quirk in catalogue.quirks(series):
+    for quirk in catalogue.quirks(".".join(map(str, kernel.version))):
         found.append(
             Hit(f"linux-{quirk.since}-{quirk.until}", quirk.what, f"kernel {kernel.shown}",
                 "limits", "", "", quirk.remedy)

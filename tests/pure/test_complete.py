@@ -28,6 +28,8 @@ def home(own_home: Path) -> Path:
         (kernel / "kernel.json").write_text("{}")
     (own_home / "kernels" / "5.10.223-0123456789ab" / "System.map").write_text(MAP)
     (own_home / "sources" / "linux-5.4.9").mkdir(parents=True)
+    (own_home / "sources" / "kernel_org-5.4.7").mkdir()
+    (own_home / "sources" / "git-6dae7c28bdab1443").mkdir()
     for run in ("20260102-030405-a", "20260203-040506-b"):
         (own_home / "runs" / run).mkdir(parents=True)
         (own_home / "runs" / run / "run.json").write_text("{}")
@@ -41,7 +43,7 @@ def test_functions_are_those_of_the_newest_kernel(home: Path) -> None:
 
 def test_kernels_are_in_their_order(home: Path) -> None:
     found = complete.kernels("5.")
-    assert {"5.4", "5.4.9", "5.10", "5.10.223", "5.15.1"} <= set(found)
+    assert {"5.4", "5.4.7", "5.4.9", "5.10", "5.10.223", "5.15.1"} <= set(found)
     assert found.index("5.4.9") < found.index("5.10") < found.index("5.10.223")
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kernlab.config.paths import home_dir
+from kernlab.config.paths import home
 from kernlab.kernel.catalogue import order_key, series
 from kernlab.kernel.model import SourceTree
 from kernlab.kernel.sources.local import tree_version
@@ -29,9 +29,17 @@ def read(tree: Path) -> SourceTree:
     return SourceTree(tree_version(tree), tree, origin, origin.split()[-1])
 
 
+def named() -> Iterator[tuple[str, Path]]:
+    """Release and place of every tree whose directory is named after one."""
+    for tree in sorted((home() / "sources").glob("*")):
+        match = _NAME.match(tree.name)
+        if match is not None and tree.is_dir():
+            yield match[1], tree
+
+
 def all_trees() -> Iterator[Path]:
     """Every marked tree there is."""
-    for tree in sorted(home_dir("sources").iterdir()):
+    for tree in sorted((home() / "sources").glob("*")):
         if (tree / ORIGIN).is_file():
             yield tree
 
@@ -40,11 +48,10 @@ def find(version: str, sources: Sequence[str]) -> SourceTree | None:
     """The newest tree of a series or release from one of ``sources``, the first named
     winning where two have the same release."""
     found = []
-    for tree in all_trees():
-        match = _NAME.match(tree.name)
-        source = (tree / ORIGIN).read_text("utf-8").split(" ")[0]
-        if match is None or source not in sources:
+    for release, tree in named():
+        if version not in (release, series(release)) or not (tree / ORIGIN).is_file():
             continue
-        if version in (match[1], series(match[1])):
-            found.append((order_key(match[1]), -sources.index(source), tree))
+        source = (tree / ORIGIN).read_text("utf-8").split(" ")[0]
+        if source in sources:
+            found.append((order_key(release), -sources.index(source), tree))
     return read(max(found)[2]) if found else None
