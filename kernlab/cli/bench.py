@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from kernlab.cli import common
+
+if TYPE_CHECKING:
+    from kernlab.bench.model import Comparison
 
 app = typer.Typer(add_completion=False)
 
@@ -13,29 +18,67 @@ app = typer.Typer(add_completion=False)
 def bench(
     rounds: int = typer.Option(3, "--rounds", min=1, help="Each is measured so often."),
     events: int = typer.Option(200, "--events", min=20, help="Events of the slowest, a round."),
+    slow: bool = typer.Option(
+        False, "--slow", help="Also build two kernels, for their CPU seconds (half an hour)."
+    ),
     json: bool = common.JSON,
     kernel: str | None = common.KERNEL,
 ) -> None:
-    """Measure ways to trace side by side on one guest; ratios are what counts."""
-    from rich.table import Table
-
-    from kernlab.bench import rates
+    """Measure kernlab against other ways, side by side; ratios are what counts."""
+    from kernlab.bench import engines, starts
+    from kernlab.bench.model import Comparison, contender
     from kernlab.cli.output import print_json, reporter, stdout
 
+    found: list[Comparison | None] = []
     with reporter() as report:
         built, guest = common.artifacts(kernel, "busybox", [], report)
-        found = rates(built, guest, common.new_run(), rounds, events, report)
-    base = found[0].per_second
+        found.append(starts.warm_trace(built, guest, rounds, report))
+        found.append(starts.boots(built, rounds, report))
+        found.append(engines.rates(built, guest, common.new_run(), rounds, events, report))
+        if slow:
+            from kernlab.kernel import cost
+            from kernlab.kernel.fetch import fetch
+
+            source = fetch(built.version, report)
+            costs = [measure(source, report) for measure in (cost.usual, cost.ours)]
+            found.append(Comparison("build of a kernel", "CPU s", tuple(
+                contender(f"{c.name}, {c.objects} objects", [c.cpu_seconds]) for c in costs
+            )))  # fmt: skip
+    rows = [comparison for comparison in found if comparison is not None]
     if json:
-        for rate in found:
-            print_json({"name": rate.name, "per_second": round(rate.per_second, 1),
-                        "rounds": [round(r, 1) for r in rate.rounds],
-                        "ratio": round(rate.per_second / base, 2)})  # fmt: skip
+        for row in rows:
+            for way in row.contenders:
+                print_json({"what": row.what, "unit": row.unit, "name": way.name,
+                            "median": round(way.median, 3), "rounds": way.rounds,
+                            "ratio": round(row.ratio(way), 2)})  # fmt: skip
         return
+    stdout().print(_machine(), style="dim", soft_wrap=True)
+    _draw(rows)
+
+
+def _draw(rows: list[Comparison]) -> None:
+    from rich.table import Table
+
+    from kernlab.cli.output import stdout
+
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("way to trace tcp_v4_rcv")
-    table.add_column("events/s", justify="right")
-    table.add_column("ratio", justify="right")
-    for rate in found:
-        table.add_row(rate.name, f"{rate.per_second:.0f}", f"{rate.per_second / base:.1f}")
+    for name in ("what", "median", "ratio"):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    for row in rows:
+        table.add_row(f"[bold]{row.what}[/bold]", f"[dim]{row.unit}[/dim]", "")
+        for way in row.contenders:
+            figure = f"{way.median:.1f}" if way.median < 100 else f"{way.median:.0f}"
+            table.add_row(f"  {way.name}", figure, f"{row.ratio(way):.2f}")
     stdout().print(table)
+
+
+def _machine() -> str:
+    """What this was measured on: the figures mean little without it."""
+    import os
+    import platform
+
+    from kernlab.process import run
+
+    qemu = run(20, ["qemu-system-x86_64", "--version"]).text.split("version ")[1].split()[0]
+    gdb = run(20, ["gdb", "--version"]).text.splitlines()[0].split()[-1]
+    return f"{os.cpu_count()} CPUs, {platform.machine()}, QEMU {qemu}, GDB {gdb}"

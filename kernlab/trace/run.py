@@ -190,11 +190,13 @@ class _Session:
         return self._request.count is not None and self._writer.count >= self._request.count
 
     def _take(self, seconds: float) -> None:
+        if self._full():
+            return
         for event in self._engine.events(seconds):
-            if self._full():
-                return
             self._writer.write(event)
             self._on_event(event)
+            if self._full():
+                return
 
     def finish(self) -> dict[str, Any]:
         counted = self._engine.finish()

@@ -1,19 +1,15 @@
-"""Measures engines side by side: the same guest, the same load, one after the other.
-
-Figures of different machines or runs are not comparable; the ratio of two figures from
-one run is.
-"""
+"""Events per second: the same guest, the same load, one way after the other."""
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from kernlab.bench.model import Comparison, contender
+from kernlab.bench.remote import rate
 from kernlab.errors import MachineFailed, WeFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
@@ -53,41 +49,34 @@ detach
 """
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Events per second of one way to trace, the median over the rounds."""
-
-    name: str
-    per_second: float
-    rounds: tuple[float, ...]
-
-
 def rates(
     kernel: Kernel, image: Image, directory: RunDir, rounds: int, events: int, report: Reporter
-) -> list[Rate]:
-    """A plain GDB command file and engine gdb, alternating on one guest under ``bulk``."""
+) -> Comparison:
+    """Ways to stop at tcp_v4_rcv, alternating on one guest under ``bulk``."""
     symbols = symbols_for(kernel)
     row = workloads.find("bulk")
     workloads.place(row, directory.share, report)
+    (function,) = symbols.functions([_FUNCTION])
+    head = symbols.layout()["structs"]["sk_buff"]["members"]["head"][0]  # type: ignore[index]
     plain: list[float] = []
+    floor: list[float] = []
     ours: list[float] = []
     with machine_for(directory, kernel, image, MachineOptions(), report) as machine:
         wait_ready(machine, report)
         with workloads.running(row, machine, endless=True):
             for number in range(1, rounds + 1):
-                stage = f"round {number} of {rounds}"
+                stage = f"events, round {number} of {rounds}"
                 report(Started(stage))
                 plain.append(_plain(kernel, machine, events))
+                floor.append(rate(machine.gdb_socket, function.address, head, events, _LIMIT))
                 ours.append(_ours(symbols, machine, events * 4))
-                report(Finished(stage, f"{plain[-1]:.0f}/s, {ours[-1]:.0f}/s"))
-    return [
-        _rate("plain GDB command file (bt 16, p *skb, continue)", plain),
-        _rate("engine gdb (packet, sock, task, full stack)", ours),
-    ]
-
-
-def _rate(name: str, rounds: list[float]) -> Rate:
-    return Rate(name, statistics.median(rounds), tuple(rounds))
+                figures = f"{plain[-1]:.0f}/s, {floor[-1]:.0f}/s, {ours[-1]:.0f}/s"
+                report(Finished(stage, figures))
+    return Comparison("events at tcp_v4_rcv", "1/s", (
+        contender("plain GDB command file (bt 16, p *skb, continue)", plain),
+        contender("bare remote protocol, nothing decoded", floor),
+        contender("engine gdb (packet, sock, task, full stack)", ours),
+    ))  # fmt: skip
 
 
 def _plain(kernel: Kernel, machine: Machine, events: int) -> float:
