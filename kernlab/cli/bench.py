@@ -25,7 +25,7 @@ def bench(
     kernel: str | None = common.KERNEL,
 ) -> None:
     """Measure kernlab against other ways, side by side; ratios are what counts."""
-    from kernlab.bench import engines, starts
+    from kernlab.bench import rates, starts
     from kernlab.bench.model import Comparison, contender
     from kernlab.cli.output import print_json, reporter, stdout
 
@@ -34,7 +34,7 @@ def bench(
         built, guest = common.artifacts(kernel, "busybox", [], report)
         found.append(starts.warm_trace(built, guest, rounds, report))
         found.append(starts.boots(built, rounds, report))
-        found.append(engines.rates(built, guest, common.new_run(), rounds, events, report))
+        found.append(rates.measure(built, guest, common.new_run(), rounds, events, report))
         if slow:
             from kernlab.kernel import cost
             from kernlab.kernel.fetch import fetch

@@ -49,7 +49,7 @@ detach
 """
 
 
-def rates(
+def measure(
     kernel: Kernel, image: Image, directory: RunDir, rounds: int, events: int, report: Reporter
 ) -> Comparison:
     """Ways to stop at tcp_v4_rcv, alternating on one guest under ``bulk``."""
