@@ -23,7 +23,10 @@ from kernlab.decode.names import AF_INET6, LISTEN
 
 _U32 = 0xFFFFFFFF
 _JHASH_INITVAL = 0xDEADBEEF
+_MOST = 4096  # namespaces followed
+_BLOCK = 2048  # bytes QEMU's gdbstub serves in one packet (half of its PacketSize, in hex)
 _LONGEST = 256  # sockets looked at in one bucket: a list torn by a race must not run for ever
+_TABLES = ("hash_mix", "ipv4.tcp_death_row.hashinfo")
 _COMMON = tuple(
     "__sk_common." + name
     for name in (
@@ -95,13 +98,65 @@ class SocketTables:
         view = read_struct(self._memory, self._layout, "net_device", device, ("nd_net.net",))
         return None if view is None else view.get("nd_net.net")
 
-    def _namespace(self, net: int) -> "tuple[Optional[View], Optional[int]]":
-        view = read_struct(self._memory, self._layout, "net", net)
+    def namespaces(self) -> List[int]:
+        """Every network namespace, the first one (init_net) first."""
+        head = self._values.get("net_namespace_list")
+        link = self._layout.field("net", "list.next")
+        if head is None or link is None:
+            return [self._values["init_net"]] if "init_net" in self._values else []
+        found: List[int] = []
+        at = self._word(head)
+        while at != head and at and len(found) < _MOST:
+            found.append(at - link[0])
+            at = self._word(at)
+        return found
+
+    def listeners(self) -> Iterator[int]:
+        """The socks of all listening tables."""
+        size = self._layout.sizes.get("inet_listen_hashbucket")
+        for hashinfo in self._hashinfos():
+            table, mask = hashinfo.get("lhash2"), hashinfo.get("lhash2_mask")
+            if table and mask is not None and size is not None:
+                for bucket in range(table, table + (mask + 1) * size, size):
+                    yield from self._listening(bucket)
+
+    def established(self) -> Iterator[int]:
+        """The socks of all established tables: TIME_WAIT and request sockets are there too."""
+        size = self._layout.sizes.get("inet_ehash_bucket")
+        first = self._layout.field("inet_ehash_bucket", "chain.first")
+        for hashinfo in self._hashinfos():
+            table, mask = hashinfo.get("ehash"), hashinfo.get("ehash_mask")
+            if not table or mask is None or size is None or first is None:
+                continue
+            # Thousands of buckets, nearly all empty: many are read at once.
+            step = _BLOCK // size
+            for start in range(0, mask + 1, step):
+                count = min(step, mask + 1 - start)
+                block = self._memory.read(table + start * size, count * size)
+                for index in range(count):
+                    if not block[index * size + first[0]] & 1:
+                        yield from self._nulls(table + (start + index) * size)
+
+    def _hashinfos(self) -> Iterator[View]:
+        """The tables of all namespaces, each once."""
+        places = [self._values.get("tcp_hashinfo")]
+        places += [self._tables_of(net)[0] for net in self.namespaces()]
+        for table in dict.fromkeys(places):
+            if table is not None:
+                hashinfo = read_struct(self._memory, self._layout, "inet_hashinfo", table)
+                if hashinfo is not None:
+                    yield hashinfo
+
+    def _tables_of(self, net: int) -> "tuple[Optional[int], Optional[View]]":
+        view = read_struct(self._memory, self._layout, "net", net, _TABLES)
         if view is None:
             return None, None
         # A namespace may have tables of its own since d1e5e6408b30 (v6.1).
-        table = view.get("ipv4.tcp_death_row.hashinfo") or self._values.get("tcp_hashinfo")
-        if table is None:
+        return view.get("ipv4.tcp_death_row.hashinfo") or self._values.get("tcp_hashinfo"), view
+
+    def _namespace(self, net: int) -> "tuple[Optional[View], Optional[int]]":
+        table, view = self._tables_of(net)
+        if table is None or view is None:
             return None, None
         return read_struct(self._memory, self._layout, "inet_hashinfo", table), view.get("hash_mix")
 

@@ -38,7 +38,7 @@ def decode_skb(
         value = view.get(name)
         if value is not None:
             skb[name] = value
-    device = _device(memory, layout, view.get("dev"))
+    device = device_name(memory, layout, view.get("dev"))
     if device is not None:
         skb["dev"] = device
     owner = view.get("sk")
@@ -67,7 +67,8 @@ def skb_device(memory: Memory, layout: Layout, address: int) -> Optional[int]:
     return None if view is None else view.get("dev")
 
 
-def _device(memory: Memory, layout: Layout, address: Optional[int]) -> Optional[str]:
+def device_name(memory: Memory, layout: Layout, address: Optional[int]) -> Optional[str]:
+    """A net_device's name; None where there is none to be read."""
     place = layout.field("net_device", "name")
     if not address or place is None:
         return None

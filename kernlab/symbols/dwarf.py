@@ -38,6 +38,9 @@ EXPRESSIONS: Mapping[str, Sequence[str]] = {
     "inet_ehash_secret": ("&inet_ehashfn::inet_ehash_secret", "&inet_ehash_secret"),
     "inet6_ehash_secret": ("&inet6_ehashfn::inet6_ehash_secret", "&inet6_ehash_secret"),
     "ipv6_hash_secret": ("&inet6_ehashfn::ipv6_hash_secret", "&ipv6_hash_secret"),
+    # net/core/net_namespace.c
+    "init_net": ("&init_net",),
+    "net_namespace_list": ("&net_namespace_list",),
     "cpu_count": ("nr_cpu_ids", "__num_online_cpus.counter"),
 }
 
