@@ -24,6 +24,7 @@ ClickException: Any = typer.BadParameter.__mro__[2]
 # Command → module and one line of help, so that `kernlab --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("trace", "Show packets, sockets and call stacks as they pass a function"),
+    "debug": ("debug", "GDB on the booted lab, stopped at a function, with helper commands"),
     "boot": ("boot", "Boot the guest, its console in this terminal"),
     "run": ("run", "Boot, run a command in the guest, end with its status"),
     "fetch": ("fetch", "Fetch a kernel's source tree, verified"),

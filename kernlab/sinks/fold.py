@@ -37,6 +37,11 @@ def _table() -> tuple[re.Pattern[str], re.Pattern[str], Mapping[str, str]]:
     return keep, drop, table.mark
 
 
+def marks() -> dict[str, str]:
+    """Functions that begin another context, with the word for it."""
+    return dict(_table()[2])
+
+
 def fold(stack: Sequence[Mapping[str, Any]]) -> list[Part]:
     """The stack from the probe outwards, the frames that say little left out.
 

@@ -1,0 +1,114 @@
+"""``kernlab debug``: GDB in this terminal, on the booted lab."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import typer
+
+from kernlab.cli import common
+
+if TYPE_CHECKING:
+    from kernlab.trace.workloads import Running
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("debug")
+def debug(
+    functions: list[str] = typer.Argument(
+        None, metavar="[FUNC...]", help="Stop at these kernel functions; none: stop at once."
+    ),
+    ex: list[str] = typer.Option(
+        [], "--ex", metavar="CMD", help="GDB command to run after the stop (repeatable)."
+    ),
+    tui: bool = typer.Option(False, "--tui", help="GDB's text interface: source, assembly."),
+    workload: str = typer.Option(
+        "http",
+        "--workload",
+        metavar="W",
+        help="http, http-in, connect-closed, bulk, none, or a guest command.",
+    ),
+    timeout: float = typer.Option(
+        60.0, "--timeout", metavar="S", help="Stop the guest after S seconds without a hit."
+    ),
+    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
+    kernel: str | None = common.KERNEL,
+    image: str = common.IMAGE,
+    add: list[str] = common.ADD,
+    cpus: int = common.CPUS,
+    memory: int = common.MEMORY,
+) -> int:
+    """GDB in this terminal, on the booted lab, stopped at FUNC with a workload running.
+
+    Inside, "help kernlab" lists the helper commands (kl-skb, kl-sock, kl-stack, ...). Leaving
+    GDB ends the guest; "quit N" makes N the exit status.
+    """
+    from kernlab.cli.output import reporter
+    from kernlab.debugger import interactive, places
+    from kernlab.errors import BadInput
+    from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
+    from kernlab.progress import Finished, Said, Started
+    from kernlab.sinks.fold import marks
+    from kernlab.trace import workloads
+
+    if tui and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadInput("--tui needs a terminal", "", "kernlab debug without --tui")
+    if timeout <= 0:
+        raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
+    row = workloads.find(workload)
+    working: list[Running] = []
+    with ExitStack() as stack:
+        with reporter() as report:
+            built, guest = common.artifacts(kernel, image, add, report)
+            symbols = symbols_for(built)
+            report(Started("read the kernel's debug info"))
+            stops = places.resolve(functions or [], symbols)
+            symbols.layout()
+            symbols.orc()
+            report(Finished("read the kernel's debug info"))
+            for stop in stops:
+                if stop.inlined:
+                    where = ", ".join(stop.inlined[:6])
+                    report(Said(f"{stop.name} has no entry of its own: inlined into {where}"))
+            run = common.new_run(out)
+            workloads.place(row, run.share, report)
+            machine = stack.enter_context(
+                machine_for(run, built, guest, MachineOptions(cpus, memory), report)
+            )
+            wait_ready(machine, report)
+
+        def work() -> None:
+            working.append(stack.enter_context(workloads.running(row, machine, endless=True)))
+
+        wish = interactive.Wish(tuple(stops), interactive.commands_of(ex), tui, timeout)
+        content = interactive.settings(
+            wish, symbols, built.release, marks(), machine.sockets, run.path / "lx"
+        )
+        session = interactive.Session(
+            wish, built.vmlinux, run.path / "debug.json", machine.sockets
+        )
+        if not stops:
+            work()
+        status = session.run(content, work if stops else lambda: None)
+        gone = machine.child.poll() is not None
+        if gone:
+            machine.ended()
+        said = _complaint(working)
+        # The guest may be stopped, or have breakpoints in it: nothing can end politely there.
+        machine.child.close()
+    run.result(status=status)
+    if said:
+        sys.stderr.write(said)
+    return status
+
+
+def _complaint(working: list[Running]) -> str:
+    """What to say of a workload that failed by itself."""
+    for work in working:
+        if work.status():
+            told = work.said.decode("utf-8", "replace").strip()[-300:] or "it said nothing"
+            return f"the workload had ended with status {work.status()}: {told}\n"
+    return ""
