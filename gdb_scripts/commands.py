@@ -72,9 +72,13 @@ class Command(gdb.Command):  # type: ignore[misc]
         try:
             lines = self.run(argument.strip())
         except Unreadable as error:
-            raise gdb.GdbError("%s: cannot read the guest's memory at %s" % (self.NAME, error))
+            why = "cannot read the guest's memory at %s" % error
+            raise gdb.GdbError("%s: %s" % (self.NAME, why)) from None
         except gdb.error as error:
-            raise gdb.GdbError("%s: %s" % (self.NAME, error))
+            raise gdb.GdbError("%s: %s" % (self.NAME, error)) from None
+        except Exception as error:
+            why = "kernlab has a bug: %s: %s" % (type(error).__name__, error)
+            raise gdb.GdbError("%s: %s" % (self.NAME, why)) from None
         for line in lines:
             gdb.write(line + "\n")
 

@@ -40,8 +40,8 @@ takes a header as valid on your own word:
             site = {**site, "header": header}
         owner = None
         skb, packet = decode_skb(memory, layout, found.address, site)
-        if skb is None:
-            raise gdb.error("cannot read an skb at 0x%x (%s)" % (found.address, found.where))
+        if skb is None or not _plausible(found.address):
+            raise gdb.error("there is no skb at 0x%x (%s)" % (found.address, found.where))
         if "sk" in skb:
             owner = decode_sock(memory, layout, int(skb["sk"], 16))
             if owner is not None and site["header"] == "cb":
@@ -49,7 +49,7 @@ takes a header as valid on your own word:
         lines = ["skb %s  (%s)" % (skb["addr"] if skb else "?", found.where)]
         lines.append("  " + _pairs(skb or {}, ("len", "data_len", "dev")))
         if packet is None:
-            lines.append("  no header is known to be valid here; kl-skb EXPR transport looks anyway")
+            lines.append("  no header is known to be valid here; 'kl-skb transport' looks anyway")
         else:
             lines += ["  " + line for line in packet_lines(packet)]
         if site.get("tcp_cb"):
@@ -58,6 +58,18 @@ takes a header as valid on your own word:
             lines.append("  socket %s %s  (kl-sock %s)" % (
                 owner["addr"], owner.get("state", ""), owner["addr"]))  # fmt: skip
         return lines
+
+
+def _plausible(address: int) -> bool:
+    """Whether what is at an address the user gave can be an skb (skb_headroom() and
+    skb_headlen() of include/linux/skbuff.h are not negative)."""
+    members = ("len", "data_len", "head", "data")
+    view = read_struct(lab().kernel.memory, lab().kernel.layout, "sk_buff", address, members)
+    values = [view.get(name) for name in members] if view is not None else [None]
+    if any(value is None for value in values):
+        return False
+    length, paged, head, data = (value or 0 for value in values)
+    return paged <= length and head >> 47 == (1 << 17) - 1 and head <= data
 
 
 def _split_header(text: str) -> "tuple[str, str]":

@@ -119,7 +119,8 @@ FILTER is an expression as kernlab trace --where takes it:
             try:
                 wanted = expr.parse(text)
             except expr.ExprError as error:
-                raise gdb.error("%s\n  %s\n  %s^" % (error.message, text, " " * (error.column - 1)))
+                marker = " " * (error.column - 1) + "^"
+                raise gdb.error("%s\n  %s\n  %s" % (error.message, text, marker)) from None
         rows = []
         for address in _addresses():
             sock = decode_sock(lab().kernel.memory, lab().kernel.layout, address)

@@ -117,17 +117,33 @@ def the_skb(text: str = "") -> Found:
 def site_of(lab: Lab, skb: int) -> Dict[str, Any]:
     """What is valid in ``skb`` here: sites.yaml's row of the nearest function that has it.
 
-    A row speaks of the function's entry. Headers of a packet that comes in stay valid from
-    there on, so the row of a caller counts too; those of a packet that goes out are still
-    being built, so only the function's own row counts.
+    A row speaks of the function's entry. A header that is built stays where it is from there
+    on, also in what that function calls. TCP_SKB_CB stays on the way in; on the way out it
+    is IP's as soon as TCP has done its part, so it counts at the entry only.
     """
     for level, frame in frames():
-        if all(address != skb for _, _, address in _variables(frame, ("sk_buff",))):
-            continue
         row = lab.sites.get(frame.name() or "")
-        if row is not None:
-            return row if level == 0 or row["direction"] == "in" else _UNLISTED
+        if row is None or all(at != skb for _, _, at in _variables(frame, ("sk_buff",))):
+            continue
+        if row["direction"] != "in" and not (level == 0 and _at_entry(frame)):
+            row = {**row, "tcp_cb": False}
+            if row["header"] == "cb":
+                row["header"] = "none"
+        return row
     return _UNLISTED
+
+
+def _at_entry(frame: Any) -> bool:
+    """Whether a frame stands no further in its function than "break" would stop."""
+    try:
+        block = frame.block()
+        while block.function is None:
+            block = block.superblock
+        places = gdb.decode_line("-function %s" % block.function.name)[1] or ()
+    except (gdb.error, RuntimeError):
+        return False
+    first = [place.pc for place in places if block.start <= place.pc < block.end]
+    return bool(frame.pc() <= max(first, default=block.start))
 
 
 def own_sock(lab: Lab) -> Optional[Tuple[Found, str]]:

@@ -42,6 +42,13 @@ class Be16:
         return "%d (0x%04x)" % (number, number)
 
 
+class Sum16(Be16):
+    """0x5e0a"""
+
+    def to_string(self) -> str:
+        return "0x" + self._raw.hex()
+
+
 class In6:
     """::1"""
 
@@ -78,7 +85,7 @@ class TcpHeader:
             yield name, "0x%04x" % number if name == "check" else number
 
 
-_BY_NAME = {"__be32": Be32, "__be16": Be16}
+_BY_NAME = {"__be32": Be32, "__be16": Be16, "__sum16": Sum16}
 _BY_TAG = {"in6_addr": In6, "tcphdr": TcpHeader}
 
 

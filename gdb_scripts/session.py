@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from typing import Any, Dict, List, Optional
 
 import gdb
@@ -50,10 +51,8 @@ class Session:
 
     def tell(self, word: str) -> None:
         """One line to the host. It may be gone; then this GDB is about to be, too."""
-        try:
+        with suppress(OSError):
             self._host.sendall(word.encode() + b"\n")
-        except OSError:
-            pass
 
     def on_stop(self, event: Any) -> None:
         if isinstance(event, gdb.BreakpointEvent):

@@ -82,8 +82,8 @@ def _ipv4(memory: Memory, layout: Layout, address: int) -> Dict[str, Any]:
     if view is None:
         return found
     kind, iif = view.get("rt_type"), view.get("rt_iif")
-    if kind in TYPES:
-        found["type"] = TYPES[kind]
+    if kind:
+        found["type"] = TYPES.get(kind, str(kind))
     if iif:
         found["iif"] = iif
     gateway = {AF_INET: "rt_gw4", AF_INET6: "rt_gw6"}.get(view.get("rt_gw_family") or 0)
