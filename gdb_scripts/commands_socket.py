@@ -106,7 +106,7 @@ class KlSockets(Command):
 
 Walks the listening and the established table of all network namespaces; TIME_WAIT and
 half-open (NEW_SYN_RECV) sockets are in the latter. The columns are those of "ss -tan":
-for a listener Recv-Q is how many connections wait to be accepted, Send-Q how many may.
+for a listener, Recv-Q is how many connections wait to be accepted, Send-Q how many may.
 FILTER is an expression as kernlab trace --where takes it:
   kl-sockets port == 80 and state != LISTEN"""
 
@@ -127,6 +127,8 @@ FILTER is an expression as kernlab trace --where takes it:
             if sock is None or (wanted and wanted.evaluate({"sock": sock}) is not True):
                 continue
             rows.append((sock, _namespace(address)))
+        rows.sort(key=lambda row: (row[0].get("state") != "LISTEN", row[0].get("sport", 0),
+                                   row[0].get("dport", 0)))  # fmt: skip
         several = len({name for _, name in rows}) > 1
         lines = [_row("State", "Recv-Q", "Send-Q", "Local", "Peer", "Address", several, "Netns")]
         for sock, name in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -48,7 +48,7 @@ def debug(
     """
     from kernlab.cli.output import reporter
     from kernlab.debugger import interactive, places
-    from kernlab.errors import BadInput
+    from kernlab.errors import BadInput, WeFailed
     from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
     from kernlab.progress import Finished, Said, Started
     from kernlab.sinks.fold import marks
@@ -92,9 +92,15 @@ def debug(
         )
         if not stops:
             work()
-        status = session.run(content, work if stops else lambda: None)
-        gone = machine.child.poll() is not None
-        if gone:
+        try:
+            status = session.run(content, work if stops else lambda: None)
+        except WeFailed as error:
+            with suppress(WeFailed):
+                machine.child.wait(3.0)
+            if machine.child.poll() is not None:
+                raise machine.lost() from error  # that is why GDB failed
+            raise
+        if machine.child.poll() is not None:
             machine.ended()
         said = _complaint(working)
         # The guest may be stopped, or have breakpoints in it: nothing can end politely there.

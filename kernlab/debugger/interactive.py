@@ -114,16 +114,22 @@ class Session:
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(str(self._news))
             listener.listen(1)
-            stack.enter_context(_terminal_kept(self._wish.tui))
+            kept = stack.enter_context(_terminal_kept(self._wish.tui))
             stack.enter_context(_keys_are_for_gdb())
             gdb = stack.enter_context(
                 Child(self._argv, stdin=None, stdout=None, stderr=None, foreground=True)
             )
+            kept.gdb = gdb
+            # When it is ended from here it is not asked: GDB's way out on SIGTERM shows a
+            # traceback of its Python, and the guest it would let go ends as well.
+            stack.callback(gdb.signal, signal.SIGKILL)
             self._watch(gdb, listener, stack, on_armed)
             status = gdb.wait(_ATTACH)
         if status < 0:
             raise WeFailed(
-                f"GDB died of signal {-status}", "what it said is above", "kernlab doctor"
+                f"GDB died of signal {-status}",
+                "what it said is above",
+                "kernlab debug again; if it persists, without ~/.gdbinit",
             )
         return status
 
@@ -163,8 +169,7 @@ class Session:
         elif word.startswith("failed"):
             raise WeFailed(
                 "GDB could not attach to the guest", word.removeprefix("failed ").strip(),
-                "kernlab debug again, without your own gdbinit: HOME=/nonexistent"
-                if Path.home().joinpath(".gdbinit").exists() else "kernlab doctor",
+                "kernlab debug again; if it persists, without ~/.gdbinit",
             )  # fmt: skip
 
     def _too_long(self, gdb: Child, attaching: bool) -> None:
@@ -193,23 +198,31 @@ def _keys_are_for_gdb() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@dataclass
+class _Kept:
+    """The GDB that has the terminal, once it runs."""
+
+    gdb: Child | None = None
+
+
 @contextmanager
-def _terminal_kept(tui: bool) -> Iterator[None]:
+def _terminal_kept(tui: bool) -> Iterator[_Kept]:
     """Give the terminal back as it was, also from a GDB that was killed."""
+    kept = _Kept()
     if not sys.stdin.isatty():
-        yield
+        yield kept
         return
     fd = sys.stdin.fileno()
     before = termios.tcgetattr(fd)
     try:
-        yield
+        yield kept
     finally:
         with suppress(termios.error):
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
-        if tui and os.isatty(1):
-            # Back from the alternate screen, with a cursor; a no-op when GDB did it itself.
+        if kept.gdb is not None and (kept.gdb.returncode or 0) < 0 and os.isatty(1):
+            # What readline and curses switch on, and would have switched off again.
             with suppress(OSError):
-                os.write(1, b"\x1b[?1049l\x1b[?25h")
+                os.write(1, b"\x1b[?2004l" + (b"\x1b[?1049l\x1b[?25h" if tui else b"") + b"\r\n")
 
 
 def commands_of(lines: Sequence[str]) -> tuple[str, ...]:

@@ -133,17 +133,16 @@ class Fib:
         Other rules (``ip rule``) and type of service are not looked at.
         """
         target = ipaddress.IPv4Address(address)
-        routes = self.routes()
+        known = [(ipaddress.IPv4Network(r["to"], strict=False), r) for r in self.routes()]
         for number in ORDER:
             fitting = [
-                route
-                for route in routes
-                if route["table"] == TABLES[number] and target in ipaddress.ip_network(route["to"])
+                (-prefix.prefixlen, route.get("metric", 0), route)
+                for prefix, route in known
+                if route["table"] == TABLES[number] and target in prefix
             ]
-            fitting.sort(key=lambda r: (-ipaddress.ip_network(r["to"]).prefixlen,
-                                        r.get("metric", 0)))  # fmt: skip
-            if fitting and fitting[0].get("type") != "throw":
-                return fitting[0]
+            best = min(fitting, key=lambda item: item[:2], default=None)
+            if best is not None and best[2].get("type") != "throw":
+                return best[2]
         return None
 
     def _tables(self) -> Iterator[View]:

@@ -115,3 +115,34 @@ def test_a_list_that_never_ends_ends() -> None:
 @pytest.mark.parametrize("packet", [{}, {"src": "x"}, {**SEGMENT, "sport": None}])
 def test_a_packet_without_a_tuple_has_no_sock(packet: dict[str, Any]) -> None:
     assert tables({}, {0x8000: ANYWHERE}).find({**packet}, 0) is None
+
+
+def test_every_socket_is_listed_once_and_whatever_its_hash() -> None:
+    first, second = sock("1.2.3.4", 1, "10.0.0.1", 80, following=0x20000 + 40), sock(
+        "1.2.3.4", 2, "10.0.0.1", 80, net=OTHER_NET
+    )
+    listening = sock("0.0.0.0", 0, "0.0.0.0", 80, state=10)
+    known = tables({0x10000: first, 0x20000: second}, {0x30000: listening})
+    assert list(known.established()) == [0x10000, 0x20000]
+    assert list(known.listeners()) == [0x30000]
+
+
+def test_empty_buckets_have_no_sockets() -> None:
+    assert list(tables({}, {}).established()) == []
+    assert list(tables({}, {}).listeners()) == []
+
+
+def test_a_bucket_torn_by_a_race_ends() -> None:
+    turning = sock("1.2.3.4", 1, "10.0.0.1", 80, following=0x10000 + 40)
+    assert set(tables({0x10000: turning}, {}).established()) == {0x10000}
+
+
+def test_namespaces_are_followed_from_the_first() -> None:
+    layout = Layout({"structs": {"net": {"size": 64, "members": {"list.next": [8, 8]}}}})
+    memory = BytesMemory({
+        0x100: struct.pack("<QQ", NET + 8, OTHER_NET + 8),
+        NET: struct.pack("<QQ", 0, OTHER_NET + 8), OTHER_NET: struct.pack("<QQ", 0, 0x100),
+    })  # fmt: skip
+    found = SocketTables(memory, layout, {"net_namespace_list": 0x100})
+    assert found.namespaces() == [NET, OTHER_NET]
+    assert SocketTables(memory, layout, {"init_net": NET}).namespaces() == [NET]
