@@ -1,0 +1,359 @@
+"""kernlab debug, driven in a terminal; its commands held against what the guest itself says."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import psutil
+import pytest
+
+from kernlab.config.paths import home
+from kernlab.decode.names import TCP_STATES
+from kernlab.image.model import Image
+from kernlab.kernel.model import Kernel
+
+PROMPT = r"\(gdb\) $"
+_STYLE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+class Terminal:
+    """A terminal with ``kernlab debug`` in it."""
+
+    def __init__(self, *words: str, env: dict[str, str] | None = None) -> None:
+        self.child = pexpect.spawn(
+            sys.executable, ["-m", "kernlab", "debug", *words], timeout=60, encoding="utf-8",
+            dimensions=(200, 160), env={**os.environ, **(env or {})},
+        )  # fmt: skip
+
+    def ready(self) -> str:
+        """Wait for the first prompt; what was said until then."""
+        self.child.expect("help kernlab")
+        before = self.child.before or ""
+        self.child.expect(PROMPT)
+        return _STYLE.sub("", before + (self.child.before or ""))
+
+    def ask(self, command: str) -> str:
+        """What a command answers."""
+        self.child.sendline(command)
+        self.child.expect(PROMPT)
+        return _STYLE.sub("", self.child.before or "").split("\r\n", 1)[-1].replace("\r\n", "\n")
+
+    def leave(self, command: str = "quit") -> int:
+        self.child.sendline(command)
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        return int(self.child.exitstatus)
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.child.pid).children(recursive=True)
+
+
+@pytest.fixture
+def debug(kernel: Kernel, image: Image) -> Iterator[Callable[..., Terminal]]:
+    """Opens terminals; whatever a test leaves open is closed."""
+    opened: list[Terminal] = []
+
+    def open_one(*words: str, **kw: Any) -> Terminal:
+        opened.append(Terminal(*words, **kw))
+        return opened[-1]
+
+    yield open_one
+    for terminal in opened:
+        terminal.child.close(force=True)
+
+
+@contextmanager
+def nothing_left(children: list[psutil.Process]) -> Iterator[None]:
+    """Each of these processes ends while, or soon after, the block runs."""
+    assert {child.name() for child in children} >= {"gdb"}
+    assert any("qemu" in child.name() for child in children)
+    yield
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_stopped_at_the_function_and_what_is_at_hand_is_shown(
+    debug: Callable[..., Terminal],
+) -> None:
+    """GDB's own reading of the same memory is the oracle."""
+    gdb = debug("tcp_v4_rcv")
+    assert "Breakpoint 1, tcp_v4_rcv (skb=0x" in gdb.ready()
+    at = int(re.search(r"= (0x\w+)", gdb.ask("p/x (unsigned long)skb"))[1], 16)  # type: ignore[index]
+    header = gdb.ask("p *(struct tcphdr *)(skb->head + skb->transport_header)")
+    shown = gdb.ask("kl-skb")
+    assert shown.startswith(f"skb 0x{at:x}  (skb of tcp_v4_rcv)")
+    fields = dict(re.findall(r"(\w+) = (\w+)", header))
+    # The workload starts when the breakpoint stands: the first segment is its first SYN.
+    assert fields["flags"] == "S"
+    assert f"tcp S  seq {fields['seq']}  ack 0  win {fields['window']}  len 0  (in)" in shown
+    assert f":{fields['source']} -> 127.0.0.1:{fields['dest']}" in shown
+    raw = gdb.ask("p/x ((struct tcphdr *)(skb->head + skb->transport_header))->dest")
+    swapped = int(raw.split("= 0x")[1], 16)
+    assert int.from_bytes(swapped.to_bytes(2, "little"), "big") == int(fields["dest"])
+    assert "LISTEN" in gdb.ask("kl-sock")
+    assert "ipv4 local dev lo" in gdb.ask("kl-route")
+    # A caller's frame still has the same packet; one without an skb says so.
+    assert f"skb 0x{at:x}" in gdb.ask("kl-skb skb")
+    assert gdb.ask("kl-skb nothing") == 'kl-skb: No symbol "nothing" in current context.\n'
+    assert "there is no skb at" in gdb.ask("kl-skb 8")
+    assert gdb.leave() == 0
+
+
+def names(lines: str, pattern: str) -> list[str]:
+    return re.findall(pattern, lines, re.MULTILINE)
+
+
+def test_the_stack_is_gdbs_where_gdb_gets_through(debug: Callable[..., Terminal]) -> None:
+    """Two unwinders by two tables (DWARF and ORC) say the same functions and lines."""
+    gdb = debug("tcp_v4_rcv")
+    gdb.ready()
+    gdb.ask("set width 0")
+    gdb.ask("set print frame-arguments none")
+    theirs = names(gdb.ask("bt"), r"^#\d+ +(?:0x\w+ in )?(\w+) \(.*?\) at \S*?([^/]+:\d+)$")
+    shown = gdb.ask("kl-stack")
+    ours = names(shown, r"^#\d+ +\(?(\w+)\)? +\S*?([^/]+:\d+)$")
+    assert len(ours) > 25
+    shared = min(len(ours), len(theirs))
+    assert shared > 25
+    assert ours[:shared] == theirs[:shared]
+    marks = [line.strip() for line in shown.splitlines() if line.strip().startswith("--")]
+    assert marks == ["-- softirq", "-- system call"]
+    assert len(gdb.ask("kl-stack 3").splitlines()) == 3
+    assert gdb.leave() == 0
+
+
+# Two namespaces, a held connection in one; then everything the guest knows goes to the share,
+# and sync() is where the debugger waits.
+WORLD = """
+ip netns add other; ip netns exec other ip link set lo up
+ip netns exec other busybox httpd -p 127.0.0.1:81 -h /etc
+busybox httpd -p 80 -h /etc
+(while :; do sleep 9; done) | busybox nc 127.0.0.1 80 &
+until grep -q " 01 " /proc/net/tcp; do :; done
+wget -q -O /dev/null http://127.0.0.1/hosts
+ip route add 192.0.2.0/24 via 10.0.2.9 metric 7
+ip route add blackhole 198.51.100.0/25
+cat /proc/net/tcp > /mnt/share/tcp
+ip netns exec other cat /proc/net/tcp > /mnt/share/tcp.other
+ip -4 route show table all > /mnt/share/routes
+ip -4 route get 192.0.2.77 > /mnt/share/get
+busybox sync
+"""
+
+
+def proc_net_tcp(text: str) -> set[tuple[str, str, str]]:
+    """State and both ends of each row; a row of a TIME_WAIT socket counts as one."""
+    found = set()
+    for line in text.splitlines()[1:]:
+        _, local, remote, state = line.split()[:4]
+        ends = []
+        for end in (local, remote):
+            address, port = end.split(":")
+            number = int(port, 16)
+            octets = bytes.fromhex(address)[::-1]
+            ends.append(".".join(map(str, octets)) + f":{number or '*'}")
+        found.add((TCP_STATES[int(state, 16)], *ends))
+    return found
+
+
+def test_sockets_and_routes_are_those_that_the_guest_lists(
+    debug: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    gdb = debug("ksys_sync", "--workload", WORLD, "--out", str(out))
+    assert "Breakpoint 1, ksys_sync" in gdb.ready()
+    listed: dict[str, set[tuple[str, str, str]]] = {}
+    for line in gdb.ask("kl-sockets").splitlines()[1:]:
+        state, _, _, local, peer, _, netns = line.split()
+        listed.setdefault(netns, set()).add((state, local, peer))
+    assert listed.pop("init") == proc_net_tcp((out / "share/tcp").read_text())
+    (other,) = listed.values()
+    assert other == proc_net_tcp((out / "share/tcp.other").read_text())
+    assert {row[0] for row in other} == {"LISTEN"}
+    said = gdb.ask("kl-sockets state == LISTEN and port == 81").splitlines()
+    assert len(said) == 2
+    assert gdb.ask("kl-sockets port == 4711") == "no socket passes the filter\n"
+    assert "^" in gdb.ask("kl-sockets port ==")
+
+    theirs = set()
+    for line in (out / "share/routes").read_text().splitlines():
+        words = re.sub(r"proto \w+ ?|linkdown ?", "", line).split()
+        if "table" not in words:
+            words += ["table", "main"]
+        theirs.add(frozenset(words))
+    ours = {frozenset(line.split()) for line in gdb.ask("kl-route all").splitlines()
+            if "netns" not in line}  # fmt: skip
+    assert ours == theirs
+    got = gdb.ask("kl-route 192.0.2.77")
+    assert re.search(r"via (\S+) dev (\S+)", got)[0] in (out / "share/get").read_text()  # type: ignore[index]
+    assert gdb.ask("kl-route 198.51.100.1").startswith("blackhole 198.51.100.0/25")
+    assert gdb.leave() == 0
+
+
+def test_the_kernels_own_commands_are_loaded(debug: Callable[..., Terminal]) -> None:
+    gdb = debug("--ex", "lx-version", "--ex", "p $lx_current().comm")
+    said = gdb.ready() + gdb.ask("lx-ps")
+    assert "Linux version 5." in said
+    assert "swapper/0" in said
+    assert "kthreadd" in said
+    assert "could not be loaded" not in said
+    assert "Traceback" not in said
+    shown = gdb.ask("help kernlab")
+    for name in re.findall(r"^(kl-\w+)", shown, re.MULTILINE):
+        assert name in gdb.ask(f"help {name}")
+    assert gdb.leave() == 0
+
+
+def test_ctrl_c_stops_the_guest_and_not_kernlab(debug: Callable[..., Terminal]) -> None:
+    gdb = debug("--workload", "bulk")
+    gdb.ready()
+    for _ in range(3):
+        gdb.child.sendline("continue")
+        gdb.child.expect("Continuing")
+        gdb.child.sendintr()
+        gdb.child.expect("SIGINT")
+        gdb.child.expect(PROMPT)
+    gdb.child.send("\x1c")  # Ctrl-\ is GDB's to take, too
+    assert "LISTEN" in gdb.ask("kl-sockets state == LISTEN")
+    with nothing_left(gdb.children()):
+        assert gdb.leave() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_whatever_ends_kernlab_ends_all(debug: Callable[..., Terminal], number: int) -> None:
+    gdb = debug("tcp_v4_rcv")
+    gdb.ready()
+    with nothing_left(gdb.children()):
+        os.kill(gdb.child.pid, number)
+        gdb.child.expect(pexpect.EOF)
+    gdb.child.close()
+    assert (gdb.child.exitstatus, gdb.child.signalstatus) == (
+        (130, None) if number == signal.SIGTERM else (None, number)
+    )
+    assert "Traceback" not in (gdb.child.before or "")
+
+
+@pytest.mark.parametrize("how", ["quit", "killed"])
+def test_the_tui_and_the_terminal_given_back(
+    kernel: Kernel, image: Image, tmp_path: Path, how: str
+) -> None:
+    run = f"{sys.executable} -m kernlab debug tcp_v4_rcv --tui; echo status=$?"
+    script = f"stty -a > {tmp_path}/before; {run}; stty -a > {tmp_path}/after"
+    child = pexpect.spawn("sh", ["-c", script], timeout=60, encoding="utf-8",
+                          dimensions=(40, 120), env={**os.environ, "TERM": "xterm"})  # fmt: skip
+    child.expect("help kernlab")
+    child.expect(r"\(gdb\)")
+    child.sendline("kl-skb")
+    child.expect("skb of tcp_v4_rcv")
+    if how == "quit":
+        child.sendline("quit")
+        child.expect("status=0")
+    else:
+        gdb = [p for p in psutil.Process(child.pid).children(True) if p.name() == "gdb"]
+        gdb[0].kill()
+        child.expect("GDB died of signal 9")
+        child.expect("status=4")
+    child.expect(pexpect.EOF)
+    assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
+
+
+GDBINIT = """
+set prompt (mine) \\
+
+set confirm on
+set pagination off
+define hook-stop
+echo my hook\\n
+end
+python
+import gdb
+class Skb:
+    def __init__(self, value): pass
+    def to_string(self): return "somebody else's"
+gdb.pretty_printers.append(lambda value: Skb(value) if value.type.name == "__be16" else None)
+end
+"""
+
+
+def test_beside_the_users_own_gdbinit(
+    kernel: Kernel, image: Image, debug: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    """As pwndbg and gef do: a prompt, hooks, printers of their own."""
+    (tmp_path / ".gdbinit").write_text(GDBINIT)
+    gdb = debug("tcp_v4_rcv", env={"HOME": str(tmp_path), "KERNLAB_HOME": str(home())})
+    gdb.child.expect("my hook")
+    gdb.child.expect("help kernlab")
+    gdb.child.expect(r"\(mine\) $")
+    gdb.child.sendline("kl-skb")
+    gdb.child.expect("tcp S  seq")
+    gdb.child.sendline("show pagination")
+    gdb.child.expect("is off")
+    gdb.child.sendline("p (__be16)0x5000")
+    gdb.child.expect(r"80 \(0x0050\)")
+    gdb.child.sendline("quit")
+    gdb.child.expect(pexpect.EOF)
+
+
+def test_without_a_terminal_it_is_a_script(kernlab: Kernlab) -> None:
+    said = kernlab("debug", "tcp_v4_rcv", "--ex", "kl-skb", "--ex", "kl-stack 2", "--ex", "quit 7")
+    assert said.returncode == 7, said.stderr.decode()
+    out = said.stdout.decode()
+    assert out.index("skb of tcp_v4_rcv") < out.index("#1  ip_protocol_deliver_rcu")
+
+
+def test_a_function_that_is_not_reached_ends_the_wait(kernlab: Kernlab) -> None:
+    said = kernlab("debug", "tcp_v6_rcv", "--timeout", "2", "--ex", "kl-sockets state == LISTEN")
+    assert said.returncode == 0
+    assert b"tcp_v6_rcv was not reached" in said.stdout
+    assert b"127.0.0.1:8080" in said.stdout
+
+
+def test_an_inlined_function_stops_in_its_callers(kernlab: Kernlab) -> None:
+    said = kernlab("debug", "tcp_transmit_skb", "--ex", "kl-sock")
+    assert said.returncode == 0
+    assert b"inlined into" in said.stderr
+    assert b"SYN_SENT" in said.stdout
+
+
+def test_a_guest_that_breaks_is_told_as_such(kernlab: Kernlab) -> None:
+    said = kernlab("debug", "sysrq_handle_crash", "--workload", "echo c > /proc/sysrq-trigger",
+                   "--ex", "delete", "--ex", "continue")  # fmt: skip
+    assert said.returncode == 4, said.stderr.decode()
+    assert b"panic" in said.stderr
+    assert b"Traceback" not in said.stderr + said.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tcp_v4_recv"], "near names: tcp_v4_rcv"),
+        (["net/ipv4/tcp.c:12"], "GDB itself stops at lines"),
+        (["--workload", "htp"], "did you mean http?"),
+        (["--timeout", "0"], "more than 0"),
+        (["--tui"], "needs a terminal"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_boot(
+    kernlab: Kernlab, words: list[str], said: str
+) -> None:
+    answer = kernlab("debug", *words)
+    assert answer.returncode == 2
+    assert said in answer.stderr.decode()
+    assert b"boot the guest" not in answer.stderr
+
+
+def test_a_workload_that_fails_is_said(kernlab: Kernlab) -> None:
+    said = kernlab("debug", "__x64_sys_exit_group", "--workload", "echo oh dear >&2; exit 3",
+                   "--ex", "delete", "--ex", "tbreak do_idle", "--ex", "continue", "--ex",
+                   "continue")  # fmt: skip
+    assert b"Traceback" not in said.stderr
