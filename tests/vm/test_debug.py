@@ -368,7 +368,8 @@ def test_what_cannot_be_is_refused_before_the_boot(
 
 
 def test_a_workload_that_fails_is_said(kernlab: Kernlab) -> None:
-    said = kernlab("debug", "tcp_v4_rcv", "--timeout", "5", "--workload", "echo oh dear >&2; exit 3")
+    work = "echo oh dear >&2; exit 3"
+    said = kernlab("debug", "tcp_v4_rcv", "--timeout", "5", "--workload", work)
     assert said.returncode == 0
     assert b"was not reached" in said.stdout
     assert b"the workload had ended with status 3: oh dear" in said.stderr
