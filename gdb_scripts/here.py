@@ -134,16 +134,17 @@ def site_of(lab: Lab, skb: int) -> Dict[str, Any]:
 
 
 def _at_entry(frame: Any) -> bool:
-    """Whether a frame stands no further in its function than "break" would stop."""
+    """Whether a frame stands no further in its function than "break" would stop: at its
+    first instruction, or past the prologue, where the line table's second row begins."""
     try:
         block = frame.block()
         while block.function is None:
             block = block.superblock
-        places = gdb.decode_line("-function %s" % block.function.name)[1] or ()
-    except (gdb.error, RuntimeError):
+        first = gdb.find_pc_line(block.start)
+    except (gdb.error, RuntimeError, AttributeError):
         return False
-    first = [place.pc for place in places if block.start <= place.pc < block.end]
-    return bool(frame.pc() <= max(first, default=block.start))
+    pc: int = frame.pc()
+    return pc == block.start or (first.last is not None and pc <= first.last + 1)
 
 
 def own_sock(lab: Lab) -> Optional[Tuple[Found, str]]:

@@ -111,6 +111,27 @@ def test_stopped_at_the_function_and_what_is_at_hand_is_shown(
     assert gdb.leave() == 0
 
 
+def test_on_the_way_out_the_segment_is_tcps_note_until_the_header_is_built(
+    debug: Callable[..., Terminal],
+) -> None:
+    gdb = debug("__tcp_transmit_skb", "--workload", "connect-closed")
+    gdb.ready()
+    shown = gdb.ask("kl-skb")
+    seq = re.search(r"\d+", gdb.ask("p ((struct tcp_skb_cb *)&skb->cb[0])->seq").split("=")[1])
+    assert seq is not None
+    assert f"tcp S  seq {seq[0]}  len 0  (out)" in shown
+    assert f"TCP_SKB_CB  seq {seq[0]}  end_seq {int(seq[0]) + 1 & 0xFFFFFFFF}  ack_seq 0" in shown
+    assert "SYN_SENT" in gdb.ask("kl-tcp")
+    gdb.ask("tbreak ip_output")
+    gdb.ask("delete 1")
+    gdb.ask("continue")
+    assert f"tcp S  seq {seq[0]}  ack 0" in gdb.ask("kl-skb")
+    for _ in range(3):
+        gdb.ask("up")
+    assert "TCP_SKB_CB" not in gdb.ask("kl-skb")  # IP has it now
+    assert gdb.leave() == 0
+
+
 def names(lines: str, pattern: str) -> list[str]:
     return re.findall(pattern, lines, re.MULTILINE)
 
