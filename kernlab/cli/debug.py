@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 @app.command("debug")
 def debug(
     functions: list[str] = typer.Argument(
-        None, metavar="[FUNC...]", help="Stop at these kernel functions; none: stop at once."
+        None, metavar="FUNC", help="Stop at these kernel functions; none: stop at once."
     ),
     ex: list[str] = typer.Option(
         [], "--ex", metavar="CMD", help="GDB command to run after the stop (repeatable)."
@@ -43,8 +43,9 @@ def debug(
 ) -> int:
     """GDB in this terminal, on the booted lab, stopped at FUNC with a workload running.
 
-    Inside, "help kernlab" lists the helper commands (kl-skb, kl-sock, kl-stack, ...). Leaving
-    GDB ends the guest; "quit N" makes N the exit status.
+    Inside, "help kernlab" lists the helper commands: kl-skb, kl-sock, kl-stack and others.
+
+    Leaving GDB ends the guest; "quit N" makes N the exit status.
     """
     from kernlab.cli.output import reporter
     from kernlab.debugger import interactive, places
