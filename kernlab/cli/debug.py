@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from kernlab.cli import common
+from kernlab.cli import common, complete
 
 if TYPE_CHECKING:
     from kernlab.trace.workloads import Running
@@ -19,7 +19,10 @@ app = typer.Typer(add_completion=False)
 @app.command("debug")
 def debug(
     functions: list[str] = typer.Argument(
-        None, metavar="FUNC", help="Stop at these kernel functions; none: stop at once."
+        None,
+        metavar="[FUNC]...",
+        help="Stop at these functions or lines (tcp_ipv4.c:1961); none: stop at once.",
+        autocompletion=complete.functions,
     ),
     ex: list[str] = typer.Option(
         [], "--ex", metavar="CMD", help="GDB command to run after the stop (repeatable)."
@@ -29,6 +32,7 @@ def debug(
         "http",
         "--workload",
         metavar="W",
+        autocompletion=complete.workloads,
         help="http, http-in, connect-closed, bulk, none, or a guest command.",
     ),
     timeout: float = typer.Option(
@@ -88,9 +92,7 @@ def debug(
         content = interactive.settings(
             wish, symbols, built.release, marks(), machine.sockets, run.path / "lx"
         )
-        session = interactive.Session(
-            wish, built.vmlinux, run.path / "debug.json", machine.sockets
-        )
+        session = interactive.Session(wish, built.vmlinux, run.path / "debug.json", machine.sockets)
         if not stops:
             work()
         try:

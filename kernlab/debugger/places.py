@@ -1,4 +1,4 @@
-"""The functions a user wants to stop at → what GDB's ``break`` is told. Refuses before a boot."""
+"""Where a user wants to stop → what GDB's ``break`` is told. Refuses before a boot."""
 
 from __future__ import annotations
 
@@ -6,42 +6,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernlab.errors import BadInput
+from kernlab.symbols import places
 from kernlab.symbols.kernel import KernelSymbols
+
+_COMMAND = "kernlab debug"
 
 
 @dataclass(frozen=True)
 class Stop:
-    """One function; ``location`` is in GDB's words. ``inlined``: the functions that hold its
-    copies, where it has no entry of its own."""
+    """One place; ``location`` is in GDB's words. ``inlined``: the functions that hold a
+    function's copies, where it has no entry of its own."""
 
     name: str
     location: str
     inlined: tuple[str, ...] = ()
 
 
-def resolve(names: Sequence[str], symbols: KernelSymbols) -> list[Stop]:
-    """Each function once. Raises ``BadInput`` with near names for one this kernel lacks."""
-    return [_resolve(name, symbols) for name in dict.fromkeys(names)]
+def resolve(texts: Sequence[str], symbols: KernelSymbols) -> list[Stop]:
+    """Each place once. Raises ``BadInput`` with near names for one this kernel lacks."""
+    return [_resolve(text, symbols) for text in dict.fromkeys(texts)]
 
 
-def _resolve(name: str, symbols: KernelSymbols) -> Stop:
-    entries = symbols.map.entries(name)
-    if entries:
-        if "." in name:  # a clone by its own name: GDB knows it by the function's
-            return Stop(name, f"*0x{entries[0][1]:x}")
-        return Stop(name, f"-function {name}")
-    callers = symbols.dwarf.inlined_into(name) if name.isidentifier() else []
-    if callers:
-        return Stop(name, f"-function {name}", tuple(callers))
-    if ":" in name:
+def _resolve(text: str, symbols: KernelSymbols) -> Stop:
+    asked = places.parse(text, _COMMAND)
+    if asked.kind == "glob":
         raise BadInput(
-            f"'{name}' is no function",
-            "kernlab debug stops at functions; GDB itself stops at lines",
-            f"kernlab debug --ex 'break {name}' --ex continue",
+            f"'{text}': kernlab debug stops at functions and lines, not at globs",
+            "GDB would stop at each call of each of them",
+            f"kernlab trace '{text}', or rbreak inside GDB",
         )
-    close = symbols.map.near(name)
-    raise BadInput(
-        f"this kernel has no function '{name}'",
-        f"near names: {', '.join(close)}" if close else "",
-        f"kernlab debug {close[0] if close else 'tcp_v4_rcv'}",
-    )
+    if asked.kind == "line":
+        places.resolve(asked, symbols, 1, _COMMAND)
+        return Stop(text, text)
+    entries = symbols.map.entries(text)
+    if not entries:
+        callers = symbols.dwarf.inlined_into(text) if text.isidentifier() else []
+        if not callers:
+            raise places.unknown(text, symbols, _COMMAND)
+        return Stop(text, f"-function {text}", tuple(callers))
+    if "." in text:  # a clone by its own name: GDB knows it by the function's
+        return Stop(text, f"*0x{entries[0][1]:x}")
+    return Stop(text, f"-function {text}")

@@ -41,8 +41,8 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def parse(text: str) -> Asked:
-    """Raises ``BadInput`` for a text that is no place."""
+def parse(text: str, command: str = "kernlab trace") -> Asked:
+    """Raises ``BadInput`` for a text that is no place; ``command`` is what to type next."""
     match = _LINE.match(text)
     if match is not None:
         return Asked(text, "line", match["file"], int(match["line"]))
@@ -53,19 +53,21 @@ def parse(text: str) -> Asked:
     raise BadInput(
         f"'{text}' is not a place",
         "a function (tcp_v4_rcv), a glob ('tcp_v4_*') or a line (tcp_ipv4.c:1961)",
-        "kernlab trace tcp_v4_rcv",
+        f"{command} tcp_v4_rcv",
     )
 
 
-def resolve(asked: Asked, symbols: KernelSymbols, limit: int) -> Found:
+def resolve(
+    asked: Asked, symbols: KernelSymbols, limit: int, command: str = "kernlab trace"
+) -> Found:
     """The places in this kernel. Raises ``BadInput``: unknown, inlined, or more than ``limit``."""
     if asked.kind == "line":
-        return _line(asked, symbols)
+        return _line(asked, symbols, command)
     if asked.kind == "glob":
         return _glob(asked, symbols, limit)
     name = asked.text
     if not symbols.map.entries(name):
-        raise _unknown(name, symbols)
+        raise unknown(name, symbols, command)
     places = symbols.functions([name])
     if not places:
         raise BadInput(
@@ -97,17 +99,17 @@ def _glob(asked: Asked, symbols: KernelSymbols, limit: int) -> Found:
     return Found(tuple(places), tuple(notes))
 
 
-def _line(asked: Asked, symbols: KernelSymbols) -> Found:
+def _line(asked: Asked, symbols: KernelSymbols, command: str) -> Found:
     places = symbols.dwarf.lines(asked.text)
     files = sorted({place.file for place in places})
     if len(files) > 1:
         raise BadInput(
             f"{asked.file} is the name of {len(files)} files: {', '.join(files[:8])}",
             "the line is in more than one of them",
-            f"kernlab trace {files[0]}:{asked.line}",
+            f"{command} {files[0]}:{asked.line}",
         )
     if not places:
-        raise _no_line(asked, symbols.files.source)
+        raise _no_line(asked, symbols.files.source, command)
     notes = []
     if places[0].line != asked.line:
         notes.append(f"line {asked.line} has no code of its own: stopping at {places[0].line}")
@@ -117,34 +119,35 @@ def _line(asked: Asked, symbols: KernelSymbols) -> Found:
     return Found(tuple(places), tuple(notes))
 
 
-def _no_line(asked: Asked, source: Path) -> BadInput:
+def _no_line(asked: Asked, source: Path, command: str) -> BadInput:
     name = Path(asked.file).name
     known = sorted(p for p in (*source.glob("net/**/*.[ch]"), *source.glob("include/net/*.h")))
     if any(str(path).endswith(f"/{asked.file}") for path in known):
         return BadInput(
             f"{asked.text}: no code of this kernel comes from there or after",
             "the file is not compiled into it, or is shorter",
-            f"kernlab trace {asked.file}:1",
+            f"{command} {asked.file}:1",
         )
     close = near(name, {path.name for path in known})
     return BadInput(
         f"{asked.text}: this kernel has no code from a file '{asked.file}'",
         f"near names: {', '.join(close)}" if close else "",
-        f"kernlab trace {close[0]}:{asked.line}" if close else "kernlab trace tcp_v4_rcv",
+        f"{command} {close[0]}:{asked.line}" if close else f"{command} tcp_v4_rcv",
     )
 
 
-def _unknown(name: str, symbols: KernelSymbols) -> BadInput:
+def unknown(name: str, symbols: KernelSymbols, command: str) -> BadInput:
+    """The error for a function that has no entry in this kernel: inlined, or not there."""
     callers = symbols.dwarf.inlined_into(name) if name.isidentifier() else []
     if callers:
         return BadInput(
             f"{name} is inlined everywhere in this kernel, so it has no entry of its own",
             f"its callers: {', '.join(callers[:8])}",
-            f"kernlab trace {callers[0]}",
+            f"{command} {callers[0]}",
         )
     close = symbols.map.near(name)
     return BadInput(
         f"this kernel has no function '{name}'",
         f"near names: {', '.join(close)}" if close else "",
-        f"kernlab trace {close[0]}" if close else "kernlab trace tcp_v4_rcv",
+        f"{command} {close[0] if close else 'tcp_v4_rcv'}",
     )

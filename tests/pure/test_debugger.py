@@ -11,6 +11,7 @@ import pytest
 from kernlab.debugger.interactive import Wish, arguments, commands_of
 from kernlab.debugger.places import Stop, resolve
 from kernlab.errors import BadInput
+from kernlab.symbols.dwarf import Line
 from kernlab.symbols.system_map import SystemMap
 
 MAP = """ffffffff81000000 T tcp_v4_rcv
@@ -23,12 +24,16 @@ ffffffff81000400 D tcp_prot
 
 @pytest.fixture
 def symbols(tmp_path: Path) -> Any:
-    """A System.map's names; no DWARF is asked but of what is inlined."""
+    """A System.map's names; what DWARF would say is written here."""
     path = tmp_path / "System.map"
     path.write_text(MAP)
     inlined = {"tcp_transmit_skb": ["tcp_connect", "tcp_write_xmit"]}
     return SimpleNamespace(
-        map=SystemMap(path), dwarf=SimpleNamespace(inlined_into=lambda n: inlined.get(n, []))
+        map=SystemMap(path),
+        dwarf=SimpleNamespace(
+            inlined_into=lambda n: inlined.get(n, []),
+            lines=lambda text: [Line("tcp_ack", "tcp_ack", 1, "net/ipv4/tcp_input.c", 7, ())],
+        ),
     )
 
 
@@ -43,6 +48,10 @@ def test_each_function_once_by_name_and_a_clone_by_address(symbols: Any) -> None
     ]
 
 
+def test_a_line_is_gdbs_own_word(symbols: Any) -> None:
+    assert resolve(["tcp_input.c:7"], symbols) == [Stop("tcp_input.c:7", "tcp_input.c:7")]
+
+
 def test_an_inlined_function_is_stopped_at_in_its_callers(symbols: Any) -> None:
     (stop,) = resolve(["tcp_transmit_skb"], symbols)
     assert stop.inlined == ("tcp_connect", "tcp_write_xmit")
@@ -53,7 +62,7 @@ def test_an_inlined_function_is_stopped_at_in_its_callers(symbols: Any) -> None:
     [
         ("tcp_v4_recv", "near names: tcp_v4_rcv"),
         ("tcp_prot", ""),
-        ("net/ipv4/tcp.c:12", "GDB itself stops at lines"),
+        ("tcp_v4_*", "stop at each call"),
         ("$(reboot)", ""),
         ("", ""),
     ],

@@ -137,5 +137,3 @@ def _unpack(tarball: Path, release: str, sha256: str, final: Path, report: Repor
             )
         kept.mark(tree, "kernel_org", tarball.name, sha256)
     report(Finished(stage, version))
-
-

@@ -41,9 +41,7 @@ def unpack(tarball: Path, into: Path, report: Reporter) -> None:
     Raises ``BadInput`` when it is truncated or damaged.
     """
     stage = f"unpack {tarball.name}"
-    status, said = _tar(
-        ["-f", str(tarball), "--strip-components=1"], DEVNULL, into, stage, report
-    )
+    status, said = _tar(["-f", str(tarball), "--strip-components=1"], DEVNULL, into, stage, report)
     if status != 0:
         raise BadInput(
             f"{tarball} is damaged or truncated", said, f"rm {tarball} and fetch it anew"
