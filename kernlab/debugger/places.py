@@ -33,7 +33,7 @@ def _resolve(text: str, symbols: KernelSymbols) -> Stop:
         raise BadInput(
             f"'{text}': kernlab debug stops at functions and lines, not at globs",
             "GDB would stop at each call of each of them",
-            f"kernlab trace '{text}', or rbreak inside GDB",
+            "kernlab debug tcp_v4_rcv, and rbreak inside GDB",
         )
     if asked.kind == "line":
         places.resolve(asked, symbols, 1, _COMMAND)
