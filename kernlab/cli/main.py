@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -16,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from kernlab import __version__
-from kernlab.errors import KernlabError
+from kernlab.errors import HostLacks, KernlabError
 
 # What a wrong command line raises: click's class, of which newer typers bring their own copy.
 ClickException: Any = typer.BadParameter.__mro__[2]
@@ -136,9 +137,39 @@ def main() -> None:
         sys.exit(0)
     except SystemExit:
         raise
+    except OSError as error:
+        known = _of_the_host(error)
+        if known is None:
+            _bug(error)
+        else:
+            _show(known)
+        sys.exit(failed or (3 if known else 4))
     except BaseException as error:
         _bug(error)
         sys.exit(failed or 4)
+
+
+# What the host did not give, wherever it was asked for: no bug of ours.
+_HOST = {
+    errno.ENOSPC: "kernlab clean, or set KERNLAB_HOME to a larger disk",
+    errno.EDQUOT: "kernlab clean, or set KERNLAB_HOME to a larger disk",
+    errno.EROFS: "set KERNLAB_HOME to a directory you can write to",
+    errno.EACCES: "set KERNLAB_HOME to a directory you can write to",
+    errno.EPERM: "set KERNLAB_HOME to a directory you can write to",
+    errno.ENOMEM: "free memory, or a smaller --memory",
+    errno.EMFILE: "a larger limit: ulimit -n 4096",
+    errno.ENFILE: "close other programs",
+    errno.EAGAIN: "a larger limit: ulimit -u",
+}
+
+
+def _of_the_host(error: OSError) -> KernlabError | None:
+    """The error in words where the host is to blame: its disk, rights, memory or limits."""
+    step = _HOST.get(error.errno or 0)
+    if step is None:
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    return HostLacks(f"{place}{error.strerror}", "the host did not give what was asked", step)
 
 
 def _show(error: KernlabError) -> None:

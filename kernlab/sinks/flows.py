@@ -11,7 +11,7 @@ Endpoint = tuple[str, int]
 
 @dataclass
 class Flow:
-    """One connection. ``client`` sent the first SYN, or the first segment seen."""
+    """One connection. ``client`` sent the first SYN, as far as the first segment seen tells."""
 
     number: int
     client: Endpoint
@@ -46,7 +46,7 @@ class Flows:
         flow = self._open.get(key)
         opening = "S" in flags and "A" not in flags
         if flow is None or (opening and self._is_new(flow, sender, packet)):
-            back = "S" in flags and "A" in flags
+            back = _answers(flags, packet, sender[1], receiver[1])
             client, server = (receiver, sender) if back else (sender, receiver)
             flow = Flow(len(self.all) + 1, client, server)
             self.all.append(flow)
@@ -70,3 +70,19 @@ class Flows:
             flow.base.setdefault(sender, first)
         if isinstance(ack, int) and "A" in flags:
             flow.base.setdefault(receiver, (ack - 1) & 0xFFFFFFFF)
+
+
+def _answers(flags: str, packet: Mapping[str, Any], sport: int, dport: int) -> bool:
+    """Whether a connection's first segment seen comes from its server.
+
+    A SYN says who opens, a SYN ACK and a RST ACK with sequence number 0 answer a SYN (RFC
+    9293, 3.10.7.1 and 3.10.7.3). In the middle of a connection the smaller port is taken
+    for the server's, as tools do that have no more to go by.
+    """
+    if packet.get("proto") != "tcp":
+        return False
+    if "S" in flags:
+        return "A" in flags
+    if "R" in flags and "A" in flags and packet.get("seq") == 0:
+        return True
+    return sport < dport

@@ -65,7 +65,7 @@ class TraceView:
         flow, from_client = taken if taken else (None, True)
         if flow is not None and sum(flow.segments.values()) == 1:
             self._connection(flow)
-        line = Text(no_wrap=True, overflow="ellipsis")
+        line = Text()
         line.append(f"{event.get('seq', 0):>4} ", "dim")
         line.append(f"{self._time(event):>8}  ", "dim")
         if flow is not None:
@@ -85,7 +85,7 @@ class TraceView:
             line.append(f"  {safe(event.get('probe', ''))}", "blue")
         if self._wide:
             self._extras(line, event, packet)
-        self._console.print(line, soft_wrap=False)
+        self._console.print(line, no_wrap=True, overflow="ellipsis")
         self._draw_values(event)
         self._draw_stack(event)
 
@@ -110,7 +110,7 @@ class TraceView:
         return f"+{(now - self._first_ns) / 1e6:.0f} ms"
 
     def _connection(self, flow: Flow) -> None:
-        line = Text(no_wrap=True, overflow="ellipsis")
+        line = Text()
         line.append(self._sign("┌─ ", "-- "), "dim")
         line.append(f"connection {flow.number}  ", "bold")
         line.append(f"{flow.client[0]}:{flow.client[1]}")
@@ -119,7 +119,7 @@ class TraceView:
         line.append("   client", "dim")
         line.append(self._sign(" → ", " > "), "dim")
         line.append("server", "dim")
-        self._console.print(line)
+        self._console.print(line, no_wrap=True, overflow="ellipsis")
 
     def _packet(self, line: Text, packet: Mapping[str, Any], flow: Flow, from_client: bool) -> None:
         arrow = self._sign("→" if from_client else "←", ">" if from_client else "<")
@@ -199,14 +199,17 @@ class TraceView:
 
     def _full(self, stack: list[Mapping[str, Any]]) -> None:
         for number, frame in enumerate(stack):
-            line = Text(_INDENT, no_wrap=True, overflow="ellipsis")
+            line = Text(_INDENT)
             line.append(f"#{number:<3}", "dim")
             line.append(safe(frame.get("func", "?")), "bold" if number == 0 else "")
             if frame.get("inlined"):
                 line.append(" (inlined)", "dim")
-            if frame.get("file"):
-                line.append(f"  {safe(frame['file'])}:{frame.get('line', '?')}", "dim")
-            self._console.print(line)
+            where = f"{safe(frame['file'])}:{frame.get('line', '?')}" if frame.get("file") else ""
+            if where and len(line) + 2 + len(where) > self._console.width:
+                self._console.print(line, no_wrap=True, overflow="ellipsis")
+                line = Text(f"{_INDENT}    ")
+            line.append(f"  {where}" if where else "", "dim")
+            self._console.print(line, no_wrap=True, overflow="ellipsis")
 
     def summary(self, facts: Mapping[str, str]) -> None:
         """What was seen, connection by connection, and the facts given."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from kernlab.errors import BadInput
 from kernlab.sinks import pcapng
+from kernlab.sinks.flows import Flows
 from kernlab.sinks.fold import fold
 from kernlab.sinks.groups import Groups
 from kernlab.sinks.terminal import TraceView, safe
@@ -206,3 +208,30 @@ def test_what_was_returned_shown_and_found_at_a_line_is_drawn() -> None:
     assert "= -111" in text
     assert "sk->sk_err = 104" in text
     assert "th=0xff" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "number", "back", "client"),
+    [
+        ("S", 7, True, ("127.0.0.1", 80)),  # whoever sends the SYN, whatever the port
+        ("SA", 7, True, ("127.0.0.1", 40312)),
+        ("RA", 0, True, ("127.0.0.1", 40312)),  # a closed port's answer
+        ("PA", 9, True, ("127.0.0.1", 40312)),  # the smaller port is the server's
+        ("PA", 9, False, ("127.0.0.1", 40312)),
+    ],
+)
+def test_the_first_segment_seen_tells_who_the_client_is(
+    flags: str, number: int, back: bool, client: tuple[str, int]
+) -> None:
+    taken = Flows().take(segment(1, flags, number, 5, back=back)["packet"])
+    assert taken is not None
+    assert taken[0].client == client
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_full_stack_breaks_no_line(width: int) -> None:
+    long = [{"func": "run_on_irqstack_cond", "inlined": True, "line": 77,
+             "file": "arch/x86/include/asm/irq_stack.h"}]  # fmt: skip
+    text = drawn(width, "full", events=[{**EVENTS[0], "stack": [*STACK, *long]}])
+    assert all(len(line) <= width for line in text.split("\n\n")[0].splitlines())
+    assert re.search(r"run_on_irqstack_cond \(inlined\)\s+arch/x86/\S+:77", text)

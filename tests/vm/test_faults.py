@@ -1,0 +1,220 @@
+"""What a bad day does to a machine: each fault provoked, told in words, and the next run works."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import psutil
+
+from kernlab.config.paths import home
+from kernlab.image.model import Image
+from kernlab.kernel.model import Kernel
+from kernlab.vm.machine import Machine
+
+Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Booted = Callable[..., AbstractContextManager[Machine]]
+KERNLAB = [sys.executable, "-m", "kernlab"]
+
+# In a mount namespace of its own: $1 options of a tmpfs, $2 where, the rest a command; what
+# of the real home is needed is seen through links.
+SMALL = r"""
+size=$1; at=$2; real=$3; shift 3
+mount -t tmpfs -o "size=$size" tmpfs "$at"
+for kind in kernels images sources guest downloads; do
+    [ "$kind" = "$LEAVE" ] || ln -s "$real/$kind" "$at/$kind"
+done
+[ -z "$READ_ONLY" ] || mount -o remount,ro "$at"
+export KERNLAB_HOME="$at"
+exec "$@"
+"""
+
+
+def on_a_small_disk(size: str, place: Path, *words: str, leave: str = "",
+                    read_only: bool = False) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """kernlab with a home of ``size``; ``leave``: the kind of artifact that is not there yet."""
+    place.mkdir()
+    argv = ["unshare", "--map-root-user", "--mount", "sh", "-euc", SMALL, "small", size,
+            str(place), str(home()), *KERNLAB, *words]  # fmt: skip
+    env = {**os.environ, "LEAVE": leave, "READ_ONLY": "1" if read_only else "", "NO_COLOR": "1"}
+    return subprocess.run(argv, capture_output=True, text=True, timeout=200, env=env)
+
+
+def told(said: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
+    assert said.returncode == status, said.stderr
+    assert "Traceback" not in said.stderr
+    assert "has a bug" not in said.stderr
+    assert "next: " in said.stderr
+    for word in words:
+        assert word in said.stderr, said.stderr
+
+
+def test_a_full_disk_at_fetch(tmp_path: Path) -> None:
+    tree = tmp_path / "linux-5.10.1"
+    tree.mkdir()
+    (tree / "Makefile").write_text("VERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 1\nEXTRAVERSION =\n")
+    (tree / "Kconfig").write_text("")
+    (tree / "large").write_bytes(os.urandom(4 << 20))
+    with tarfile.open(tmp_path / "linux-5.10.1.tar.gz", "w:gz") as tar:
+        tar.add(tree, "linux-5.10.1")
+    said = on_a_small_disk("1m", tmp_path / "home", "fetch", str(tmp_path / "linux-5.10.1.tar.gz"),
+                           leave="sources")  # fmt: skip
+    told(said, 3, "a source tree needs")
+
+
+def test_a_full_disk_at_build(kernel: Kernel, tmp_path: Path) -> None:
+    said = on_a_small_disk("64m", tmp_path / "home", "build", leave="kernels")
+    told(said, 3, "a build needs")
+
+
+def test_a_full_disk_at_image(kernel: Kernel, tmp_path: Path) -> None:
+    said = on_a_small_disk("1m", tmp_path / "home", "image", leave="images")
+    told(said, 3, "No space left on device")
+
+
+def test_a_full_disk_at_run(kernel: Kernel, image: Image, tmp_path: Path) -> None:
+    said = on_a_small_disk("200k", tmp_path / "home", "trace", "tcp_v4_rcv", "--workload", "bulk")
+    told(said, 3, "No space left on device")
+
+
+def test_a_home_that_cannot_be_written(kernel: Kernel, image: Image, tmp_path: Path) -> None:
+    said = on_a_small_disk("1m", tmp_path / "home", "run", "--", "true", read_only=True)
+    told(said, 125, "cannot create", "KERNLAB_HOME")
+
+
+def test_no_memory_for_the_guest(kernel: Kernel, image: Image) -> None:
+    argv = ["prlimit", f"--as={3 << 29}", *KERNLAB, "run", "--memory", "65536", "--", "true"]
+    said = subprocess.run(argv, capture_output=True, text=True, timeout=100,
+                          env={**os.environ, "NO_COLOR": "1"})  # fmt: skip
+    told(said, 125, "cannot set up guest memory")
+
+
+def test_a_run_directory_that_goes_away(kernel: Kernel, image: Image, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    child = subprocess.Popen(
+        [*KERNLAB, "run", "--out", str(out), "--", "sh", "-c", "echo ready; read x; ls /mnt/share"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    subprocess.run(["rm", "-rf", str(out)], check=True)
+    _, said = child.communicate("go\n", timeout=60)
+    # QEMU still holds the directory: the command ran to its end, and its status is kept.
+    assert child.returncode == 0, said
+    assert "Traceback" not in said
+    assert "has a bug" not in said
+
+
+def test_a_console_that_floods(kernlab: Kernlab) -> None:
+    """A hundred thousand bytes on the console: commands go another way and stay whole."""
+    script = "yes 'flood of the console' | head -c 100000 > /dev/console; echo done"
+    said = kernlab("run", "--", "sh", "-c", script)
+    assert (said.returncode, said.stdout) == (0, b"done\n")
+
+
+def test_a_gdb_that_dies_is_told(kernel: Kernel, image: Image, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    argv = [*KERNLAB, "trace", "tcp_v4_rcv", "--workload", "bulk", "--json", "--count", "100000",
+            "--out", str(out)]  # fmt: skip
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "NO_COLOR": "1"})  # fmt: skip
+    assert child.stdout is not None
+    for line in child.stdout:
+        if '"seq":10,' in line:
+            break
+    gdbs = [p for p in psutil.Process(child.pid).children(recursive=True) if p.name() == "gdb"]
+    assert gdbs
+    for gdb in gdbs:
+        gdb.send_signal(signal.SIGKILL)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 4, said
+    assert "GDB" in said
+    assert "next: " in said
+    assert "Traceback" not in said
+    # What was seen is kept, and the next run works.
+    assert len((out / "events.jsonl").read_text().splitlines()) >= 10
+    again = subprocess.run([*KERNLAB, "trace", "tcp_v4_rcv", "--count", "1", "--json"],
+                           capture_output=True, timeout=100)  # fmt: skip
+    assert again.returncode == 0
+
+
+def test_a_hundred_megabytes_each_way(kernlab: Kernlab) -> None:
+    data = os.urandom(1 << 20) * 100
+    said = kernlab("run", "--", "cat", input=data)
+    assert said.returncode == 0
+    assert len(said.stdout) == len(data)
+    assert hashlib.sha256(said.stdout).digest() == hashlib.sha256(data).digest()
+
+
+def test_eight_machines_at_once(kernel: Kernel, image: Image) -> None:
+    argv = [*KERNLAB, "run", "--", "cat", "/proc/sys/kernel/random/boot_id"]
+    machines = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for _ in range(8)]  # fmt: skip
+    said = [machine.communicate(timeout=300) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0] * 8, said
+    assert len({out for out, _ in said}) == 8
+
+
+def test_the_guest_sees_nothing_outside_its_share(booted: Booted, tmp_path: Path) -> None:
+    with booted() as machine:
+        share = tmp_path / "run" / "share"
+        secret = tmp_path / "secret"
+        secret.write_text("of the host")
+        (share / "file").symlink_to(secret)
+        (share / "up").symlink_to("../../secret")
+        (share / "all").symlink_to("/")
+
+        def reads(script: str) -> bytes:
+            said = machine.channel.run(20, ["sh", "-c", script])
+            return said.stdout + said.stderr
+
+        for path in ("file", "up", "../../secret", "all/etc/hostname", "../run/console.log"):
+            assert b"of the host" not in reads(f"cat /mnt/share/{path}"), path
+        assert reads("cat /mnt/share/all/etc/hostname") != Path("/etc/hostname").read_bytes()
+        # The export itself, asked for a directory above it.
+        again = "mkdir /tmp/up; mount -t 9p -o trans=virtio,version=9p2000.L,aname={} share /tmp/up"
+        for name in ("..", "/", "/../.."):
+            reads(again.format(name) + "; ls /tmp/up; umount /tmp/up; rmdir /tmp/up")
+            seen = reads(again.format(name) + "; ls -a /tmp/up; umount /tmp/up; rmdir /tmp/up")
+            assert b"secret" not in seen, seen
+            assert b"console.log" not in seen, seen
+
+
+def test_twenty_kills_at_any_moment(kernel: Kernel, image: Image, tmp_path: Path) -> None:
+    """The moments are spread over a run's life by what it has written to its directory."""
+    for number in range(20):
+        out = tmp_path / f"killed-{number}"
+        argv = [*KERNLAB, "trace", "tcp_v4_rcv", "--workload", "bulk", "--count", "100000",
+                "--out", str(out)]  # fmt: skip
+        child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 0.15 * number + 60
+        console = out / "console.log"
+        while time.monotonic() < deadline and child.poll() is None:
+            if console.exists() and console.stat().st_size >= 700 * number:
+                break
+        child.kill()
+        child.wait()
+        limit = time.monotonic() + 20
+        while (alive := naming(str(out))) and time.monotonic() < limit:
+            psutil.wait_procs(alive, timeout=0.5)
+        assert [p.cmdline() for p in naming(str(out))] == [], number
+
+
+def naming(mark: str) -> list[psutil.Process]:
+    """Processes that name a directory on their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if mark in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
