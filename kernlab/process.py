@@ -78,10 +78,15 @@ def which(name: str) -> str | None:
 
 
 def need(name: str, why: str, package: str) -> str:
-    """The path of a program, or ``HostLacks`` naming Debian's ``package`` for it."""
+    """The path of a program, or ``HostLacks``: the doctor knows what each host's package
+    manager calls Debian's ``package``."""
     found = which(name)
     if found is None:
-        raise HostLacks(f"{name} is not installed", why, f"apt-get install {package}")
+        raise HostLacks(
+            f"{name} is not installed",
+            f"{why}; Debian's package is {package}",
+            "kernlab doctor --install",
+        )
     return found
 
 

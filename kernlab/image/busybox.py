@@ -172,10 +172,12 @@ def _busybox(taken: set[str]) -> Iterable[cpio.Entry]:
     """
     path = Path(need("busybox", "has the image's small tools", "busybox-static"))
     if elf.needed(path).interpreter is not None:
+        from kernlab.config.packages import closing_command
+
         raise HostLacks(
             f"{path} is not static",
             "the image's init runs before any library is sure",
-            "apt-get install busybox-static",
+            closing_command(["busybox-static"]),
         )
     yield cpio.regular("usr/bin/busybox", path.read_bytes(), 0o755)
     for name in run(10, [str(path), "--list"]).text.split():

@@ -118,8 +118,9 @@ def test_a_packet_without_a_tuple_has_no_sock(packet: dict[str, Any]) -> None:
 
 
 def test_every_socket_is_listed_once_and_whatever_its_hash() -> None:
-    first, second = sock("1.2.3.4", 1, "10.0.0.1", 80, following=0x20000 + 40), sock(
-        "1.2.3.4", 2, "10.0.0.1", 80, net=OTHER_NET
+    first, second = (
+        sock("1.2.3.4", 1, "10.0.0.1", 80, following=0x20000 + 40),
+        sock("1.2.3.4", 2, "10.0.0.1", 80, net=OTHER_NET),
     )
     listening = sock("0.0.0.0", 0, "0.0.0.0", 80, state=10)
     known = tables({0x10000: first, 0x20000: second}, {0x30000: listening})

@@ -224,6 +224,7 @@ def test_the_private_sources_name_the_old_suite_at_the_hosts_mirror() -> None:
 def test_the_release_in_a_package_version(package: str, release: str) -> None:
     assert Package("p", package, "", 0).release == release
 
+
 @pytest.mark.parametrize(
     ("release", "name"),
     [("5.10.0", "linux-5.10.tar.xz"), ("5.10.100", "linux-5.10.100.tar.xz")],

@@ -74,9 +74,7 @@ def keys() -> Iterator[Keys]:
 def a_tarball(place: Path, release: str, says: str | None = None) -> bytes:
     tree = place / f"linux-{release}"
     tree.mkdir(parents=True)
-    numbers = zip(
-        ("VERSION", "PATCHLEVEL", "SUBLEVEL"), (says or release).split("."), strict=True
-    )
+    numbers = zip(("VERSION", "PATCHLEVEL", "SUBLEVEL"), (says or release).split("."), strict=True)
     (tree / "Makefile").write_text("".join(f"{name} = {n}\n" for name, n in numbers))
     (tree / "Kconfig").write_text("config NET\n\tbool\n")
     (tree / "noise").write_bytes(os.urandom(400_000))
@@ -364,5 +362,3 @@ def test_the_shipped_key_is_the_one_that_the_table_names(tmp_path: Path) -> None
         check=True, capture_output=True, text=True, timeout=60,
     ).stdout.splitlines()  # fmt: skip
     assert [line.split(":")[9] for line in lines if line.startswith("fpr:")] == [signer]
-
-

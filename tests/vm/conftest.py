@@ -1,4 +1,7 @@
-"""Real kernels in real machines. The kernel comes from the user's home, built on first use."""
+"""Real kernels in real machines. The kernel comes from the user's home, built on first use.
+
+KERNLAB_TEST_KERNEL names another one than the default: 6.1, a release, a tree.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ from kernlab.record.rundir import RunDir
 from kernlab.vm.machine import Machine
 
 KERNLAB = [sys.executable, "-m", "kernlab"]
+VERSION = os.environ.get("KERNLAB_TEST_KERNEL")
 
 
 @pytest.fixture(scope="session")
 def kernel() -> Kernel:
-    return pipeline.kernel_for(BuildRequest(), quiet)
+    return pipeline.kernel_for(BuildRequest(version=VERSION), quiet)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +59,8 @@ def kernlab(kernel: Kernel, image: Image) -> Callable[..., subprocess.CompletedP
     """Runs the command line, with everything it needs built beforehand."""
 
     def call(*words: str, input: bytes = b"", **kw: Any) -> subprocess.CompletedProcess[bytes]:
+        if VERSION is not None and words[0] in ("trace", "run"):
+            words = (words[0], "--kernel", VERSION, *words[1:])
         return subprocess.run([*KERNLAB, *words], input=input, capture_output=True, timeout=300,
                               env={**os.environ, "NO_COLOR": "1"}, **kw)  # fmt: skip
 

@@ -31,9 +31,11 @@ class Terminal:
     """A terminal with ``kernlab debug`` in it."""
 
     def __init__(self, *words: str, env: dict[str, str] | None = None) -> None:
+        version = os.environ.get("KERNLAB_TEST_KERNEL")  # as in conftest.py
+        chosen = ["--kernel", version] if version else []
         self.child = pexpect.spawn(
-            sys.executable, ["-m", "kernlab", "debug", *words], timeout=60, encoding="utf-8",
-            dimensions=(200, 160), env={**os.environ, **(env or {})},
+            sys.executable, ["-m", "kernlab", "debug", *chosen, *words], timeout=60,
+            encoding="utf-8", dimensions=(200, 160), env={**os.environ, **(env or {})},
         )  # fmt: skip
 
     def ready(self) -> str:
@@ -394,3 +396,15 @@ def test_a_workload_that_fails_is_said(kernlab: Kernlab) -> None:
     assert said.returncode == 0
     assert b"was not reached" in said.stdout
     assert b"the workload had ended with status 3: oh dear" in said.stderr
+
+
+def test_a_line_is_a_place_to_stop_at(debug: Callable[..., Terminal], kernel: Kernel) -> None:
+    text = (kernel.source / "net/ipv4/tcp_ipv4.c").read_text().splitlines()
+    line = next(n for n, row in enumerate(text, 1) if "th = (const struct tcphdr *)skb->data" in row
+                and n > text.index("int tcp_v4_rcv(struct sk_buff *skb)"))  # fmt: skip
+    terminal = debug(f"tcp_ipv4.c:{line}")
+    assert "tcp_v4_rcv" in terminal.ready()
+    stopped = re.search(r"tcp_ipv4\.c:(\d+)", terminal.ask("frame"))
+    assert stopped is not None
+    assert 0 <= int(stopped[1]) - line <= 3
+    assert terminal.leave() == 0
