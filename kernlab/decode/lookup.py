@@ -160,10 +160,12 @@ class SocketTables:
             return None, None
         return read_struct(self._memory, self._layout, "inet_hashinfo", table), view.get("hash_mix")
 
-    def _secret(self, name: str) -> Optional[int]:
+    def _secret(self, name: str) -> int:
+        """A hash's secret. Without it no bucket can be found, and no answer be given: a
+        connection that is not looked for must not pass for one that is not there."""
         address = self._values.get(name)
         if address is None:
-            return None
+            raise Unreadable(name)
         return int.from_bytes(self._memory.read(address, 4), "little")
 
     def _established(
@@ -173,14 +175,9 @@ class SocketTables:
         ports = dport << 16 | int.from_bytes(struct.pack(">H", sport), "little")
         six = len(source) == 16
         secret = self._secret("inet6_ehash_secret" if six else "inet_ehash_secret")
-        if secret is None:
-            return None
         remote = words_of(source)
         if six:
-            of_addresses = self._secret("ipv6_hash_secret")
-            if of_addresses is None:
-                return None
-            remote = [jhash(remote, of_addresses)]
+            remote = [jhash(remote, self._secret("ipv6_hash_secret"))]
         hashed = jhash([words_of(target)[-1], remote[0], ports], (secret + mix) & _U32)
         table, mask = hashinfo.get("ehash"), hashinfo.get("ehash_mask")
         size = self._layout.sizes.get("inet_ehash_bucket")

@@ -33,11 +33,24 @@ EXPRESSIONS: Mapping[str, Sequence[str]] = {
     # per-CPU offsets, not addresses: in pcpu_hot since e57ef2ed97c1 (v6.2)
     "current_task": ("&pcpu_hot.current_task", "&current_task"),
     "per_cpu_offset": ("&__per_cpu_offset",),
-    # net/ipv4/inet_hashtables.c, net/ipv6/inet6_hashtables.c: statics of a function or a file
+    # net/ipv4/inet_hashtables.c, net/ipv6/inet6_hashtables.c: statics of a function or a file,
+    # in struct net_hotdata since v6.9 (include/net/hotdata.h)
     "tcp_hashinfo": ("&tcp_hashinfo",),
-    "inet_ehash_secret": ("&inet_ehashfn::inet_ehash_secret", "&inet_ehash_secret"),
-    "inet6_ehash_secret": ("&inet6_ehashfn::inet6_ehash_secret", "&inet6_ehash_secret"),
-    "ipv6_hash_secret": ("&inet6_ehashfn::ipv6_hash_secret", "&ipv6_hash_secret"),
+    "inet_ehash_secret": (
+        "&inet_ehashfn::inet_ehash_secret",
+        "&inet_ehash_secret",
+        "&net_hotdata.tcp_protocol.secret",
+    ),
+    "inet6_ehash_secret": (
+        "&inet6_ehashfn::inet6_ehash_secret",
+        "&inet6_ehash_secret",
+        "&net_hotdata.tcpv6_protocol.secret",
+    ),
+    "ipv6_hash_secret": (
+        "&inet6_ehashfn::ipv6_hash_secret",
+        "&ipv6_hash_secret",
+        "&net_hotdata.tcpv6_offload.secret",
+    ),
     # net/core/net_namespace.c
     "init_net": ("&init_net",),
     "net_namespace_list": ("&net_namespace_list",),

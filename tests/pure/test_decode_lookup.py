@@ -57,8 +57,8 @@ def sock(saddr: str, sport: int, daddr: str, dport: int, net: int = NET, state: 
     return bytes(data)
 
 
-def tables(socks: dict[int, bytes], listeners: dict[int, bytes]) -> SocketTables:
-    """One bucket of each kind: every hash ends there."""
+def tables(socks: dict[int, bytes], listeners: dict[int, bytes], without: str = "") -> SocketTables:
+    """One bucket of each kind: every hash ends there. ``without``: a symbol not to know."""
     ehash = struct.pack("<Q", next(iter(socks), -40 + 1) + 40)
     lhash = struct.pack("<QQ", 0, next(iter(listeners), -120) + 120)
     info = struct.pack("<QIIQI", EHASH, 0, 0, LHASH, 0) + bytes(12)
@@ -66,7 +66,8 @@ def tables(socks: dict[int, bytes], listeners: dict[int, bytes]) -> SocketTables
         NET: struct.pack("<I", MIX), OTHER_NET: struct.pack("<I", MIX), HASHINFO: info,
         EHASH: ehash, LHASH: lhash, 0x100: struct.pack("<I", SECRET), **socks, **listeners,
     })  # fmt: skip
-    return SocketTables(memory, LAYOUT, {"tcp_hashinfo": HASHINFO, "inet_ehash_secret": 0x100})
+    values = {"tcp_hashinfo": HASHINFO, "inet_ehash_secret": 0x100}
+    return SocketTables(memory, LAYOUT, {k: v for k, v in values.items() if k not in without})
 
 
 SEGMENT = {"src": "10.0.0.1", "sport": 40000, "dst": "10.0.0.2", "dport": 80}
@@ -100,6 +101,13 @@ def test_a_listener_at_the_address_or_at_any() -> None:
     assert tables({}, {0x8000: ANYWHERE}).find(SEGMENT, NET) == 0x8000
     assert tables({}, {0x8000: ANYWHERE}).find({**SEGMENT, "dport": 81}, NET) is None
     assert tables({}, {0x8000: ANYWHERE}).find(SEGMENT, OTHER_NET) is None
+
+
+def test_a_connection_that_cannot_be_looked_for_is_no_listeners() -> None:
+    """Without the hash's secret the established table says nothing, so nothing is said."""
+    there = sock("10.0.0.1", 40000, "10.0.0.2", 80)
+    known = tables({0x6000: there}, {0x8000: LISTENS}, without="inet_ehash_secret")
+    assert known.find(SEGMENT, NET) is None
 
 
 def test_two_listeners_on_one_port_are_not_chosen_between() -> None:

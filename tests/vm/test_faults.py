@@ -29,6 +29,7 @@ KERNLAB = [sys.executable, "-m", "kernlab"]
 # of the real home is needed is seen through links.
 SMALL = r"""
 size=$1; at=$2; real=$3; shift 3
+mount --make-rprivate / 2>/dev/null || true  # a chroot's root is no mount point
 mount -t tmpfs -o "size=$size" tmpfs "$at"
 for kind in kernels images sources guest downloads; do
     [ "$kind" = "$LEAVE" ] || ln -s "$real/$kind" "$at/$kind"
@@ -45,8 +46,9 @@ def on_a_small_disk(size: str, place: Path, *words: str, leave: str = "",
     place.mkdir()
     # Root needs no user namespace, and in a chroot the kernel would refuse it one.
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
-    argv = ["unshare", *as_root, "--mount", "sh", "-euc", SMALL, "small", size,
-            str(place), str(home()), *KERNLAB, *words]  # fmt: skip
+    argv = ["unshare", *as_root, "--mount", "--propagation", "unchanged",
+            "sh", "-euc", SMALL, "small", size, str(place), str(home()),
+            *KERNLAB, *words]  # fmt: skip
     env = {**os.environ, "LEAVE": leave, "READ_ONLY": "1" if read_only else "", "NO_COLOR": "1"}
     return subprocess.run(argv, capture_output=True, text=True, timeout=200, env=env)
 
