@@ -29,7 +29,10 @@ class Remote:
     def ask(self, text: str) -> str:
         """Send a packet and return the answer. Raises ``MachineFailed`` at the limit."""
         self.send(text)
-        return self.answer()
+        said = self.answer()
+        while said.startswith("T02") and text != "?":  # QEMU tells that our coming stopped it
+            said = self.answer()
+        return said
 
     def send(self, text: str) -> None:
         data = text.encode()

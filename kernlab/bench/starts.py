@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -9,6 +11,7 @@ import time
 from pathlib import Path
 
 from kernlab.bench.model import Comparison, contender
+from kernlab.errors import WeFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.pipeline import MachineOptions, machine_for
@@ -62,21 +65,18 @@ def _beside_python(name: str) -> str | None:
 def _virtme(vng: str, kernel: Kernel) -> float:
     """As its users type it; it looks for modules beside a kernel, and there are none."""
     with tempfile.TemporaryDirectory(prefix="kernlab-") as scratch:
-        argv = [vng, "--run", str(kernel.bzimage), "--cpus", "2", "--memory", "512M",
-                "--disable-kvm", "--cwd", scratch, "--", "uname", "-r"]  # fmt: skip
+        # It calls programs of its own by name; in a virtual environment they lie beside it.
+        path = f"PATH={Path(vng).parent}:{os.environ.get('PATH', '')}"
+        # Without udev on the host its quiet way has no port to print to: hence --verbose.
+        argv = ["env", path, vng, "--verbose", "--run", str(kernel.bzimage), "--disable-kvm",
+                "--cpus", "2", "--memory", "512M", "--cwd", scratch,
+                "--", "uname", "-r"]  # fmt: skip
         started = time.monotonic()
-        said = run(_LIMIT, ["script", "-qec", " ".join(argv), "/dev/null"], check=False)
+        said = run(_LIMIT, ["script", "-qec", shlex.join(argv), "/dev/null"], check=False)
         spent = time.monotonic() - started
     if kernel.release not in said.text:
-        raise_failed(said.text)
+        raise WeFailed("virtme-ng did not run the kernel", said.text[-800:], "kernlab bench")
     return spent
-
-
-def raise_failed(text: str) -> None:
-    """virtme-ng printed no release: say what it printed instead."""
-    from kernlab.errors import WeFailed
-
-    raise WeFailed("virtme-ng did not run the kernel", text[-800:], "kernlab bench")
 
 
 def _kernlab(words: list[str]) -> float:

@@ -194,7 +194,11 @@ def test_ctrl_c_keeps_what_was_gathered(kernel: Kernel, image: Image, tmp_path: 
     out = tmp_path / "run"
     argv = [sys.executable, "-m", "kernlab", "trace", "tcp_v4_rcv", "--workload", "bulk", "--json",
             "--count", "100000", "--out", str(out)]  # fmt: skip
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell's background job, as a test run may be one, ignores what a terminal's would not.
+    child = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert child.stdout is not None
     for line in child.stdout:
         if '"seq":50,' in line:
