@@ -27,7 +27,7 @@ class Image:
 
     @property
     def initramfs(self) -> Path:
-        return self.path / "initramfs.cpio.gz"
+        return self.path / "initramfs.cpio"
 
 
 class ProgramRow(Model):
