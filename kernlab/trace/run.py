@@ -184,6 +184,8 @@ class _Session:
                 self._machine.child.wait(3.0)
             if self._machine.child.poll() is not None:
                 raise self._machine.lost() from error
+            # GDB is gone and the guest stands at a hit for ever: nothing in it will answer.
+            self._machine.child.close()
             raise
 
     def _full(self) -> bool:

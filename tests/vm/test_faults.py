@@ -146,6 +146,7 @@ def test_a_gdb_that_dies_is_told(kernel: Kernel, image: Image, tmp_path: Path) -
     assert "Traceback" not in said
     # What was seen is kept, and the next run works.
     assert len((out / "events.jsonl").read_text().splitlines()) >= 10
+    assert (out / "capture.pcapng").stat().st_size > 1000
     again = subprocess.run([*KERNLAB, "trace", "tcp_v4_rcv", "--count", "1", "--json"],
                            capture_output=True, timeout=100)  # fmt: skip
     assert again.returncode == 0
