@@ -17,8 +17,10 @@ _NAME = ".capture.pcap"
 _LIMIT = 15.0
 _LAST = b"kernlab: end of capture"
 # -U with --immediate-mode: each packet is in the file as soon as it was seen.
-_ARGV = ("tcpdump", "-i", "any", "-n", "-U", "--immediate-mode", "-s", "0", "-B", "8192",
-         "-Z", "root", "-w", f"/mnt/share/{_NAME}")  # fmt: skip
+# Through the shell's redirection: a file that tcpdump opens itself it also gives to another
+# owner, which a host's ordinary user cannot do on the share.
+_ARGV = ("sh", "-c", "exec tcpdump -i any -n -U --immediate-mode -s 0 -B 8192 -Z root -w - "
+         f"> /mnt/share/{_NAME}")  # fmt: skip
 
 
 @contextmanager
