@@ -161,6 +161,8 @@ class _Session:
                     return "count"
                 if self._ended():
                     self._take(_TURN)
+                    if not self._full():
+                        self._check_machine()
                     return "count"
                 if self._machine.child.poll() is not None:
                     raise self._machine.lost()
@@ -175,15 +177,20 @@ class _Session:
         except KeyboardInterrupt:
             return "interrupted"
 
+    def _check_machine(self) -> None:
+        """Raise ``MachineFailed`` when GDB saw its end before we did: QEMU closes the stub
+        a moment before it is gone."""
+        with suppress(WeFailed):
+            self._machine.child.wait(3.0)
+        if self._machine.child.poll() is not None:
+            raise self._machine.lost()
+
     def _ended(self) -> bool:
         """Whether the engine says that it is over; a machine that went away explains its errors."""
         try:
             return self._engine.ended()
-        except WeFailed as error:
-            with suppress(WeFailed):
-                self._machine.child.wait(3.0)
-            if self._machine.child.poll() is not None:
-                raise self._machine.lost() from error
+        except WeFailed:
+            self._check_machine()
             # GDB is gone and the guest stands at a hit for ever: nothing in it will answer.
             self._machine.child.close()
             raise
