@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from leftovers import naming
 
 from kernlab.config.paths import home
 from kernlab.image.model import Image
@@ -223,15 +224,3 @@ def test_a_kill_at_any_moment_leaves_nothing(
     while (alive := naming(str(out))) and time.monotonic() < limit:
         psutil.wait_procs(alive, timeout=0.5)
     assert [p.cmdline() for p in naming(str(out))] == []
-
-
-def naming(mark: str) -> list[psutil.Process]:
-    """Processes that name a directory on their command line."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if mark in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found

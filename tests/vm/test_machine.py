@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from leftovers import naming
 
 from kernlab.errors import MachineFailed
 from kernlab.image import cpio
@@ -148,18 +149,6 @@ def test_a_qemu_that_dies_is_told(booted: Booted) -> None:
         die()
 
 
-def leftovers(mark: str) -> list[psutil.Process]:
-    """Processes that name the run's directory on their command line."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if mark in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
 # What has been seen on stdout or stderr when the kill comes.
 MOMENTS = ["debug info ...", "debug info: done", "boot the guest ...", "boot the guest: done",
            '"seq":1,', '"seq":2,', '"seq":5,', '"seq":20,', '"seq":100,', '"seq":300,']  # fmt: skip
@@ -183,9 +172,9 @@ def test_sigkill_leaves_nothing_behind(
     child.kill()
     child.wait()
     deadline = time.monotonic() + 20
-    while (alive := leftovers(str(out))) and time.monotonic() < deadline:
+    while (alive := naming(str(out))) and time.monotonic() < deadline:
         psutil.wait_procs(alive, timeout=0.5)
-    assert [p.cmdline() for p in leftovers(str(out))] == []
+    assert [p.cmdline() for p in naming(str(out))] == []
 
 
 def test_ctrl_c_keeps_what_was_gathered(kernel: Kernel, image: Image, tmp_path: Path) -> None:
@@ -209,7 +198,7 @@ def test_ctrl_c_keeps_what_was_gathered(kernel: Kernel, image: Image, tmp_path: 
     assert "interrupted" in said
     assert len((out / "events.jsonl").read_text().splitlines()) >= 50
     assert (out / "capture.pcapng").stat().st_size > 1000
-    assert leftovers(str(out)) == []
+    assert naming(str(out)) == []
 
 
 def test_ps_and_stop(kernlab: Kernlab, tmp_path: Path) -> None:
@@ -228,4 +217,4 @@ def test_ps_and_stop(kernlab: Kernlab, tmp_path: Path) -> None:
     assert kernlab("stop", mine[0]["run"]).returncode == 0
     child.communicate(timeout=30)
     assert child.returncode != 0
-    assert leftovers(mine[0]["path"]) == []
+    assert naming(mine[0]["path"]) == []
