@@ -9,7 +9,7 @@ import gdb
 from gdb_scripts.commands import Command, lab, safe
 from gdb_scripts.here import site_of, the_skb
 from gdb_scripts.inferior import Registers
-from kernlab.decode.layout import View, read_struct
+from kernlab.decode.layout import read_struct
 from kernlab.decode.orc import walk
 from kernlab.decode.skb import decode_skb
 from kernlab.decode.sock import decode_sock
@@ -52,8 +52,8 @@ takes a header as valid on your own word:
             lines.append("  no header is known to be valid here; 'kl-skb transport' looks anyway")
         else:
             lines += ["  " + line for line in packet_lines(packet)]
-        if site.get("tcp_cb"):
-            lines += _tcp_cb(found.address)
+        if skb and "cb" in skb:
+            lines.append("  TCP_SKB_CB  " + _pairs(skb["cb"], ("seq", "end_seq", "ack_seq")))
         if owner is not None:
             lines.append("  socket %s %s  (kl-sock %s)" % (
                 owner["addr"], owner.get("state", ""), owner["addr"]))  # fmt: skip
@@ -103,18 +103,6 @@ def packet_lines(packet: Dict[str, Any]) -> List[str]:
         shown = ["%s %s" % (name, value) for name, value in packet["options"].items()]
         lines.append("options  " + ", ".join(shown))
     return [line.rstrip() for line in lines]
-
-
-def _tcp_cb(address: int) -> List[str]:
-    layout = lab().kernel.layout
-    view = read_struct(lab().kernel.memory, layout, "sk_buff", address, ("cb",))
-    block = view.bytes("cb") if view is not None else None
-    if block is None:
-        return []
-    cb = View(layout, "tcp_skb_cb", block, 0)
-    values = {name: cb.get(name) for name in ("seq", "end_seq", "ack_seq")}
-    known = {name: value for name, value in values.items() if value is not None}
-    return ["  TCP_SKB_CB  " + _pairs(known, ("seq", "end_seq", "ack_seq"))] if known else []
 
 
 class Line(NamedTuple):

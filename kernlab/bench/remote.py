@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kernlab.errors import MachineFailed
 
-_SP, _DI, _IP = 7, 5, 16  # places in QEMU's x86-64 register block, 8 bytes each
+_SP, _DI = 7, 5  # places in QEMU's x86-64 register block, 8 bytes each
 _SKB, _HEADER, _STACK = 256, 128, 1024  # bytes
 
 

@@ -115,10 +115,9 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
             report(Started("configure the kernel"))
             configure(make, wishes, source.path)
             report(Finished("configure the kernel", f"{len(wishes)} options"))
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before = children_cpu()
             objects = _compile(make, report, _expected(final.parent))
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            cpu = children_cpu() - before
             with arriving(final) as temporary:
                 _collect(work, temporary, log)
                 kernel = Kernel(
@@ -133,6 +132,12 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
             shutil.rmtree(work, ignore_errors=True)
     report(Said(f"kernel {kernel.version} is built: {key}"))
     return kernel
+
+
+def children_cpu() -> float:
+    """CPU seconds, user and system, of all child processes that have ended (getrusage(2))."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Make:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from kernlab.config.paths import home_dir
 from kernlab.kernel import fragments
-from kernlab.kernel.build import Make, configure
+from kernlab.kernel.build import Make, children_cpu, configure
 from kernlab.kernel.model import SourceTree
 from kernlab.progress import Finished, Reporter, Started
 
@@ -75,13 +74,8 @@ def _measure(name: str, source: SourceTree, report: Reporter,
             nonlocal objects
             objects += _COMPILED.match(line) is not None
 
-        before = _cpu()
+        before = children_cpu()
         make.run(["bzImage", "scripts_gdb"], count)
-        cost = Cost(name, round(_cpu() - before, 1), objects)
+        cost = Cost(name, round(children_cpu() - before, 1), objects)
     report(Finished(name, f"{cost.cpu_seconds:.0f} CPU s, {cost.objects} objects"))
     return cost
-
-
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
