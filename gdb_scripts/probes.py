@@ -40,7 +40,6 @@ class Tracer:
         # A filter on what is returned has to wait for the return.
         self._late = self.where is not None and "ret" in self.where.fields()
         self.count: Optional[int] = plan.get("count")
-        self.shows: List[str] = plan.get("show") or []
         self.with_returns = bool(plan.get("returns"))
         self.sent = 0
         self.hits = 0
@@ -139,7 +138,7 @@ class Tracer:
     def symbols(self, what: Dict[str, Any]) -> Dict[str, Any]:
         """GDB's symbols for a place's names; only where an expression or a line needs them."""
         line = bool(what.get("line_probe"))
-        if not line and not self.shows:
+        if not line and not what.get("show"):
             return {}
         known = self._symbols.get(what["address"])
         if known is None:
@@ -170,8 +169,8 @@ class Tracer:
         named = values.shown()
         if named:
             event[values.key] = named
-        if self.shows:
-            shown = show(self.shows, values, self.symbols(what))
+        if what.get("show"):
+            shown = show(what["show"], values, self.symbols(what))
             if shown:
                 event["show"] = shown
         return event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Mapping, Optional, Protocol
+from typing import Any, Dict, Iterable, Mapping, Optional, Protocol, Tuple
 
 import gdb
 
@@ -85,18 +85,22 @@ class LineValues:
                 fill(name, self._values[name])
 
 
-def show(texts: Iterable[str], values: Values, symbols: Mapping[str, Any]) -> Dict[str, Any]:
-    """The expressions that have a value at this hit. One whose names are not all there is
-    absent: a name filled by an earlier hit must not answer for this one."""
+def show(
+    wanted: Iterable[Tuple[str, str]], values: Values, symbols: Mapping[str, Any]
+) -> Dict[str, Any]:
+    """Of pairs (name, C expression) those that have a value at this hit.
+
+    One whose names are not all there is absent: a name filled by an earlier hit must not
+    answer for this one."""
     found: Dict[str, Any] = {}
-    for text in texts:
+    for key, text in wanted:
         names = used(text, symbols)
         if any(values.number(name) is None for name in names):
             continue
         values.fill(names)
         value = evaluate(text, symbols)
         if value is not None:
-            found[text] = value
+            found[key] = value
     return found
 
 

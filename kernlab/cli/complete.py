@@ -87,3 +87,10 @@ def kinds(incomplete: str) -> list[str]:
     from kernlab.cli.clean import KINDS
 
     return [name for name in [*KINDS, "all"] if name.startswith(incomplete)]
+
+
+def labs(incomplete: str) -> list[str]:
+    """Labs by id."""
+    from kernlab.lab.model import ids
+
+    return [name for name in ids() if name.lower().startswith(incomplete.lower())]

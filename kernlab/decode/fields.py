@@ -26,8 +26,9 @@ TYPES: Dict[str, str] = {
     **_many("packet.", FLAGS, "flags"),
     **_many(
         "packet.", NUMBER,
-        "sport dport seq ack win len ttl ip_id tos urg fragment icmp_type icmp_code",
+        "sport dport seq ack rseq rack win len ttl ip_id tos urg fragment icmp_type icmp_code",
     ),
+    **_many("packet.", OPEN, "options"),
     **_many("packet.options.", NUMBER, "mss wscale"),
     **_many("packet.options.", OPEN, "sack_ok sack ts md5 tfo"),
     **_many("skb.", NUMBER, "len data_len"),
@@ -62,6 +63,8 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "flags": (("packet.flags",),),
     "seq": (("packet.seq",),),
     "ack": (("packet.ack",),),
+    "rseq": (("packet.rseq",),),
+    "rack": (("packet.rack",),),
     "win": (("packet.win",),),
     "len": (("packet.len",),),
     "family": (("packet.family",), ("sock.family",)),
@@ -74,7 +77,10 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "dev": (("skb.dev",),),
     "direction": (("packet.direction",),),
 }
-_OPEN_PREFIXES = ("args.", "locals.", "packet.options.kind-")
+_OPEN_PREFIXES = ("args.", "locals.", "show.", "packet.options.kind-")
+# Events of the same call that came before this one, by their probe (kernlab.reasons.match):
+# before.tcp_set_state.sock.state is a field of theirs.
+_EARLIER = "before."
 
 
 def type_of(name: str) -> Optional[str]:
@@ -85,6 +91,9 @@ def type_of(name: str) -> Optional[str]:
         return TYPES[SHORT[name][0][0]]
     if name.startswith(_OPEN_PREFIXES):
         return OPEN
+    if name.startswith(_EARLIER):
+        probe, _, rest = name[len(_EARLIER) :].partition(".")
+        return type_of(rest) if rest else OPEN if probe else None
     return None
 
 

@@ -1,4 +1,4 @@
-"""Guest programs from rootfs/guest/*.c, static, cached by their content."""
+"""Guest programs from rootfs/guest, static, cached by their content."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _ERROR = re.compile(r"^.*\berror: .*$", re.MULTILINE)
 
 
 def names() -> list[str]:
-    """The programs there are."""
-    return sorted(path.stem for path in shipped("rootfs", "guest").glob("*.c"))
+    """The programs there are; those of labs as ``labs/NAME``."""
+    top = shipped("rootfs", "guest")
+    return sorted(str(path.relative_to(top).with_suffix("")) for path in top.rglob("*.c"))
 
 
 def program(name: str, report: Reporter) -> Path:
@@ -36,13 +37,14 @@ def program(name: str, report: Reporter) -> Path:
     if which("gcc") is None:
         require(NEEDS)
     final = home_dir("images") / f"guest-{_key(source)}"
-    if not (final / name).is_file():
+    built = final / source.stem
+    if not built.is_file():
         require(NEEDS)
         report(Started(f"compile {name}"))
         with arriving(final) as temporary:
-            _compile(source, temporary / name)
+            _compile(source, temporary / source.stem)
         report(Finished(f"compile {name}"))
-    return final / name
+    return built
 
 
 def _key(source: Path) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kernlab.sinks.flows import Flow, Flows
+from kernlab.record.flows import Flow, Flows
 from kernlab.sinks.fold import Part, fold
 
 StackStyle = Literal["fold", "full", "none"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kernlab.errors import MachineFailed, WeFailed
-from kernlab.sinks.pcapng import convert
+from kernlab.record.pcapng import convert
 from kernlab.vm.channel import GuestProcess
 from kernlab.vm.machine import Machine
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kernlab.decode import expr
 from kernlab.errors import BadInput
@@ -23,13 +23,22 @@ _WRITES = re.compile(r"(?<![=!<>])=(?!=)|\+\+|--|<<=|>>=")
 _CALLS = re.compile(r"\b(?!sizeof\b)[A-Za-z_]\w*\s*\(")
 
 
+class Show(NamedTuple):
+    """A C expression to read at one place, and the name of its value."""
+
+    place: str
+    name: str
+    text: str
+
+
 @dataclass(frozen=True)
 class TraceRequest:
     """What was asked for. ``functions`` are places (``kernlab.symbols.places``); of each
     group in ``presets`` the first that the kernel has is meant. ``count``: events to stop
     after; ``timeout`` in seconds; ``stack``: frames kept, 0 for none; ``show``: C
-    expressions; ``returns``: whether to wait for each function's result; ``limit``: how
-    many functions a glob may stand for."""
+    expressions for every probe; ``shows``: more of them for one place each, with the name
+    that an event keeps its value under; ``returns``: whether to wait for each function's
+    result; ``limit``: how many functions a glob may stand for."""
 
     functions: tuple[str, ...]
     where: str = ""
@@ -39,6 +48,7 @@ class TraceRequest:
     workload: str = "http"
     presets: tuple[tuple[str, ...], ...] = ()
     show: tuple[str, ...] = ()
+    shows: tuple[Show, ...] = ()
     returns: bool = False
     limit: int = 64
 
@@ -52,6 +62,7 @@ class Probe:
     site: sites.SiteRow
     skb: str | None
     sock: str | None
+    show: tuple[tuple[str, str], ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """For the engine's inner side."""
@@ -61,6 +72,7 @@ class Probe:
             "address": place.address, "skb": self.skb, "sock": self.sock,
             "site": {"header": self.site.header, "direction": self.site.direction,
                      "tcp_cb": self.site.tcp_cb, "lookup": self.site.lookup},
+            "show": [list(pair) for pair in self.show],
         }  # fmt: skip
         if isinstance(place, Line):
             return {**data, "line_probe": True}
@@ -86,7 +98,7 @@ class Plan:
     def needs_debug_info(self) -> bool:
         """Whether GDB has to know the kernel's types and variables while it runs."""
         lines = any(isinstance(probe.place, Line) for probe in self.probes)
-        return lines or bool(self.request.show)
+        return lines or any(probe.show for probe in self.probes)
 
     @property
     def names(self) -> str:
@@ -119,7 +131,7 @@ def check(request: TraceRequest) -> None:
         raise BadInput("no function to trace", "", "kernlab trace tcp_v4_rcv")
     for text in request.functions:
         places.parse(text)
-    for text in request.show:
+    for text in [*request.show, *(show.text for show in request.shows)]:
         if _WRITES.search(text) or _CALLS.search(text):
             raise BadInput(
                 f"--show '{text}': this would change the guest",
@@ -148,7 +160,9 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
         notes += found.notes
         for place in found.places:
             name = text if asked.kind == "line" else place.func
-            probes.setdefault(place.address, _probe(name, place, table))
+            show = [(one, one) for one in request.show]
+            show += [(one.name, one.text) for one in request.shows if one.place == name]
+            probes.setdefault(place.address, _probe(name, place, table, tuple(show)))
     unlisted = sorted({
         p.place.func for p in probes.values() if p.skb is not None and p.site is sites.UNLISTED
     })  # fmt: skip
@@ -185,13 +199,14 @@ def _chosen(request: TraceRequest, symbols: KernelSymbols, notes: list[str]) -> 
     return chosen
 
 
-def _probe(name: str, place: Function | Line, table: Mapping[str, sites.SiteRow]) -> Probe:
+def _probe(name: str, place: Function | Line, table: Mapping[str, sites.SiteRow],
+           show: tuple[tuple[str, str], ...]) -> Probe:  # fmt: skip
     row = table.get(place.func, sites.UNLISTED)
     entry = isinstance(place, Function)
     skb = _named(place.args, ("sk_buff",), entry)
     if not entry and row.lookup:
         row = row.model_copy(update={"lookup": False})  # a lookup is about to come at the entry
-    return Probe(name, place, row, skb, _named(place.args, _SOCKS, entry))
+    return Probe(name, place, row, skb, _named(place.args, _SOCKS, entry), show)
 
 
 def _check_shows(plan: Plan, symbols: KernelSymbols) -> None:

@@ -14,9 +14,9 @@ from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Finished, Reporter, Said, Started
+from kernlab.record.pcapng import read
 from kernlab.record.rundir import RunDir
 from kernlab.record.store import EventWriter
-from kernlab.sinks.pcapng import read
 from kernlab.trace import workloads
 from kernlab.trace.capture import capturing
 from kernlab.trace.engines.gdb import GdbEngine

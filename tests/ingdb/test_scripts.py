@@ -177,7 +177,7 @@ what = {"args": [{"name": "o", "register": "rdi", "kind": "pointer", "size": 8},
 names = arguments(here)
 values = EntryValues(what, Registers(frame), names)
 answer = {"args": values.shown(), "it": int(gdb.parse_and_eval("(long)&it")),
-          "show": show(["o->in.a * 2", "n", "*o", "absent->x"], values, names)}
+          "show": show([(t, t) for t in ["o->in.a * 2", "n", "*o", "absent->x"]], values, names)}
 names = visible(here, "first")
 answer["locals"] = LineValues(names, frame).shown()
 """, "break *first", "run")  # fmt: skip

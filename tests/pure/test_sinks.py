@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from kernlab.errors import BadInput
-from kernlab.sinks import pcapng
-from kernlab.sinks.flows import Flows
+from kernlab.record import pcapng
+from kernlab.record.flows import Flows
 from kernlab.sinks.fold import fold
 from kernlab.sinks.groups import Groups
 from kernlab.sinks.terminal import TraceView, safe

@@ -11,7 +11,7 @@ from typing import Any
 
 from kernlab.decode.names import flags_text
 from kernlab.decode.packet import packet
-from kernlab.sinks.pcapng import RAW, Captured, write
+from kernlab.record.pcapng import RAW, Captured, write
 
 OPTIONS = [
     b"\x02\x04\x05\xb4", b"\x04\x02", b"\x03\x03\x07", b"\x08\x0a" + struct.pack(">II", 11, 22),

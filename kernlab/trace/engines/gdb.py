@@ -6,9 +6,12 @@ turns the lines it sends into events. The inner half is gdb_scripts.probes.
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import queue
 import socket
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +29,11 @@ from kernlab.trace.plan import Plan
 
 _ATTACH = 30.0
 _STOP = 20.0
+_IDLE = 0.1  # seconds without an event after which the reader has no half line left
+
+
+# What GDB sent, a line each, with the time it came (ns since 1970); None: it has ended.
+_Lines = queue.SimpleQueue[tuple[int, bytes] | None]
 
 
 class GdbEngine:
@@ -38,7 +46,9 @@ class GdbEngine:
         self._symbols = symbols
         self._sockets = sockets
         self._running = False
-        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._has_debug_info = False
+        self._connection: socket.socket | None = None
+        self._lines: _Lines = queue.SimpleQueue()
         self._gdb = Gdb(log)
         self._symbolizer = symbols.symbolizer()
         self._listener = socket.socket(socket.AF_UNIX)
@@ -52,10 +62,24 @@ class GdbEngine:
         self._gdb.command("-gdb-set architecture i386:x86-64", _ATTACH)
         self._gdb.console("python import sys; sys.dont_write_bytecode = True", _ATTACH)
         self._gdb.console(f"python sys.path[:0] = {path!r}", _ATTACH)
-        if self._plan.needs_debug_info:
+        self._gdb.console("python from gdb_scripts import probes", _ATTACH)
+        self._load()
+
+    def reload(self, plan: Plan) -> None:
+        """Another plan, after ``finish``: the same GDB, with all that it knows by now."""
+        self._plan = plan
+        self._seq = 0
+        self.filtered_here = 0
+        self._listener.close()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._lines = queue.SimpleQueue()
+        self._load()
+
+    def _load(self) -> None:
+        if self._plan.needs_debug_info and not self._has_debug_info:
             self._gdb.command(f"-file-exec-and-symbols {self._symbols.files.vmlinux}", _ATTACH)
             self._gdb.console("set may-call-functions off", _ATTACH)
-        self._gdb.console("python from gdb_scripts import probes", _ATTACH)
+            self._has_debug_info = True
         events = self._sockets / "events.sock"
         events.unlink(missing_ok=True)  # an engine before this one may have used it
         self._listener.bind(str(events))
@@ -74,7 +98,6 @@ class GdbEngine:
             "count": None if on_host else request.count,
             "events": str(events),
             "trampoline": holes,
-            "show": list(request.show),
             "returns": request.returns,
             "probes": [probe.as_data() for probe in self._plan.probes],
         }
@@ -86,7 +109,10 @@ class GdbEngine:
         plan = str(self._sockets / "plan.json")
         self._gdb.console(f"python probes.arm({plan!r})", _ATTACH)
         connection, _ = self._listener.accept()
-        threading.Thread(target=self._read, args=(connection,), name="events", daemon=True).start()
+        self._connection = connection
+        threading.Thread(
+            target=self._read, args=(connection, self._lines), name="events", daemon=True
+        ).start()
         self._drain_records()
         self._continue()
 
@@ -99,11 +125,12 @@ class GdbEngine:
             while True:
                 self._gdb.records.get_nowait()
 
-    def _read(self, connection: socket.socket) -> None:
+    @staticmethod
+    def _read(connection: socket.socket, lines: _Lines) -> None:
         with connection, connection.makefile("rb", buffering=1 << 16) as file:
             for line in file:
-                self._lines.put(line)
-        self._lines.put(None)
+                lines.put((time.time_ns(), line))
+        lines.put(None)
 
     # -- while it runs ------------------------------------------------------
 
@@ -117,18 +144,38 @@ class GdbEngine:
                 return
             if line is None:
                 return
-            event = self._event(json.loads(line))
+            event = self._event(line[0], json.loads(line[1]))
             if event is not None:
                 yield event
 
-    def _event(self, data: dict[str, Any]) -> dict[str, Any] | None:
+    def drain(self) -> Iterator[dict[str, Any]]:
+        """All events of hits that are over: GDB sends before it lets the guest go on."""
+        while True:
+            none = True
+            for event in self.events(_IDLE):
+                none = False
+                yield event
+            if none and not self._unread():
+                return
+
+    def _unread(self) -> int:
+        """Bytes that GDB has sent and the reader has not taken yet."""
+        size = array.array("i", [0])
+        try:
+            if self._connection is not None:
+                fcntl.ioctl(self._connection, termios.FIONREAD, size)
+        except (OSError, ValueError):
+            return 0  # closed: nothing more will come
+        return size[0]
+
+    def _event(self, at: int, data: dict[str, Any]) -> dict[str, Any] | None:
         pcs = data.pop("pcs")
         stack = self._symbolizer.stack([(pc, exact) for pc, exact in pcs])
         event: dict[str, Any] = {"v": VERSION, "seq": self._seq + 1, "engine": self.name}
         for key in ("probe", "cpu", "task", "guest_ns"):
             if key in data:
                 event[key] = data.pop(key)
-        event["host_ns"] = time.time_ns()
+        event["host_ns"] = at
         event.update(data)
         if self._plan.request.stack:
             event["stack"] = stack[: self._plan.request.stack]

@@ -1,0 +1,1 @@
+"""Labs: lessons with a trigger, probes and a verdict that a program checks."""

@@ -1,0 +1,155 @@
+"""configs/labs: one lab a file, named by its id (L03.yaml).
+
+The program is a C file in rootfs/guest/labs (or, in a user's own lab, any path to one); it
+prints the story's steps and what its calls gave (rootfs/guest/labs/lab.h).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import model_validator
+
+from kernlab.config.paths import config_file, config_files
+from kernlab.config.text import Text
+from kernlab.config.yaml import Model, load, near
+from kernlab.errors import BadInput
+from kernlab.verdict.model import Check
+
+Topic = Literal["handshake", "close", "abort", "timers", "queues", "segments", "timewait",
+                "netfilter", "course"]  # fmt: skip
+Family = Literal["ipv4", "ipv6"]
+_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+
+
+class ProbeRow(Model):
+    """Where to stop: a function, or the first of a list that the kernel has; ``show``: C
+    expressions to read there, each with a name (``show.NAME`` in expressions)."""
+
+    at: str | list[str]
+    show: dict[str, str] = {}
+
+
+class Choice(Model):
+    """One answer of a question; it is the right one when its predicate holds."""
+
+    says: Text
+    when: Check
+
+
+class Question(Model):
+    """What to predict before running. ``why`` is told afterwards."""
+
+    ask: Text
+    choices: list[Choice]
+    why: Text
+
+
+class Part(Model):
+    """What a leg of a lab is made of.
+
+    ``args`` are the program's; ``sysctl`` and ``setup`` (shell commands) are done in the
+    lab's own network namespace, in this order, before anything is counted.
+    """
+
+    program: str | None = None
+    args: list[str] = []
+    sysctl: dict[str, int | str] = {}
+    setup: list[str] = []
+    verdict: list[Check]
+
+
+class Then(Part):
+    """A variant: the same lab with something changed. What it gives replaces the lab's own
+    args; its sysctl and setup are added."""
+
+    id: str
+    title: Text
+    teaches: Text
+
+
+class Lab(Part):
+    """A lesson. ``steps``: the story's words by the names that the program prints;
+    ``differs``: where other kernels behave differently, in words."""
+
+    title: Text
+    topic: Topic
+    level: Literal[1, 2, 3]
+    idea: Text
+    watch: Text
+    source: list[str]
+    rfc: list[str] = []
+    families: list[Family] = ["ipv4"]
+    topology: Literal["loopback", "tun", "veth"] = "loopback"
+    timeout: int = 60
+    steps: dict[str, Text]
+    probes: list[ProbeRow] = []
+    predict: list[Question] = []
+    differs: Text | None = None
+    then: list[Then] = []
+
+    @model_validator(mode="after")
+    def _whole(self) -> Lab:
+        if self.program is None:
+            raise ValueError("program: which guest program the lab runs")
+        names = [part.id for part in self.then]
+        for name in names:
+            if name == "main" or not _ID.match(name) or names.count(name) > 1:
+                raise ValueError(f"then: '{name}' is no id, or is there twice")
+        return self
+
+    def legs(self) -> list[tuple[str, Part]]:
+        """The main part and the variants, each as it is run."""
+        found: list[tuple[str, Part]] = [("main", self)]
+        for then in self.then:
+            found.append(
+                (
+                    then.id,
+                    Part(
+                        program=then.program or self.program,
+                        args=then.args or self.args,
+                        sysctl={**self.sysctl, **then.sysctl},
+                        setup=[*self.setup, *then.setup],
+                        verdict=then.verdict,
+                    ),
+                )
+            )
+        return found
+
+
+def ids() -> list[str]:
+    """Every lab there is, the user's own included, in the order of the catalogue."""
+    return sorted({path.stem for path in config_files("labs", "*.yaml")}, key=_order)
+
+
+def _order(name: str) -> tuple[str, int, str]:
+    match = re.match(r"^([A-Za-z]+)(\d+)$", name)
+    return (match[1], int(match[2]), "") if match else ("~", 0, name)
+
+
+def path_of(name: str) -> Path:
+    """A lab's file, by its id (any case) or a path. Raises ``BadInput`` with near names."""
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return Path(name).expanduser()
+    known = ids()
+    for one in known:
+        if one.lower() == name.lower():
+            return config_file("labs", f"{one}.yaml")
+    close = near(name.upper(), known) or near(name, known)
+    raise BadInput(
+        f"there is no lab '{name}'",
+        f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
+        "kernlab lab list",
+    )
+
+
+def find(name: str) -> tuple[str, Lab]:
+    """A lab and its id. Raises ``BadInput`` naming file and line, or near names."""
+    path = path_of(name)
+    if not _ID.match(path.stem):
+        raise BadInput(
+            f"{path}: its name is the lab's id", "letters, digits, - and _", "rename the file"
+        )
+    return path.stem, load(path, Lab)

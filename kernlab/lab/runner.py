@@ -1,0 +1,158 @@
+"""Runs labs one after the other on one booted machine."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kernlab.errors import MachineFailed
+from kernlab.guest.build import program
+from kernlab.image.model import Image
+from kernlab.kernel.model import Kernel
+from kernlab.lab.leg import LabRequest, LegResult, Run, Tell
+from kernlab.lab.model import Lab
+from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
+from kernlab.progress import Reporter
+from kernlab.reasons.model import table as reasons_table
+from kernlab.record.leg import LegDir
+from kernlab.record.rundir import RunDir
+from kernlab.rst import plan as detective
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.trace.engines.gdb import GdbEngine
+from kernlab.trace.plan import Plan, Show, TraceRequest, make
+from kernlab.vm.machine import Machine
+
+
+@dataclass
+class LabResult:
+    """How a lab ended."""
+
+    request: LabRequest
+    legs: list[LegResult] = field(default_factory=list)
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.legs) and all(leg.holds for leg in self.legs)
+
+
+def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
+             options: MachineOptions, run: RunDir, report: Reporter, tell: Tell,
+             gdb: bool = True) -> list[LabResult]:  # fmt: skip
+    """Run labs one after the other. A machine that breaks is replaced, and the lab that
+    broke it has failed; the rest runs on."""
+    results: list[LabResult] = []
+    left = list(requests)
+    symbols = symbols_for(kernel) if gdb else None
+    programs = {part.program for one in requests for _, part in one.lab.legs() if part.program}
+    for name in ("labrun", *sorted(programs)):
+        _place(name, run.share, report)
+    plans = {one.name: _plan(one.lab, symbols) for one in requests} if symbols else {}
+    broken = 0
+    while left:
+        try:
+            with ExitStack() as stack:
+                machine = stack.enter_context(machine_for(run, kernel, image, options, report))
+                probing = None
+                if symbols is not None:
+                    first = plans[left[0].name]
+                    engine = GdbEngine(first, symbols, run.gdb_log, machine.sockets)
+                    probing = _Probing(stack.enter_context(engine), machine)
+                    engine.prepare()
+                wait_ready(machine, report)
+                while left:
+                    request = left.pop(0)
+                    lab = _Lab(request, machine, run, probing, plans.get(request.name), tell)
+                    results.append(lab.result)
+                    lab.run()
+        except MachineFailed as error:
+            if not results or results[-1].request.name in {one.name for one in left}:
+                raise  # it never came up: no lab's fault
+            results[-1].legs.append(
+                LegResult("machine", LegDir(run.path), error=f"{error.what}\n{error.why}")
+            )
+            broken += 1
+            if broken > 3:
+                raise
+    return results
+
+
+def _place(name: str, share: Path, report: Reporter) -> None:
+    built = program(name if name == "labrun" else f"labs/{name}", report)
+    target = share / name
+    shutil.copy2(built, target)
+
+
+def _plan(lab: Lab, symbols: KernelSymbols) -> Plan:
+    """The lab's probes and the detective's."""
+    reasons = reasons_table()
+    groups = [
+        (row.at,) if isinstance(row.at, str) else tuple(row.at)
+        for row in lab.probes
+        if not _is_line(row.at)
+    ]
+    shows = [
+        Show(at, name, text)
+        for row in lab.probes
+        for at in ([row.at] if isinstance(row.at, str) else row.at)
+        for name, text in row.show.items()
+    ]
+    lines = tuple(row.at for row in lab.probes if isinstance(row.at, str) and _is_line(row.at))
+    request = TraceRequest(
+        functions=lines,
+        presets=(*groups, *detective.probes(reasons)),
+        shows=(*shows, *detective.shows(reasons)),
+    )
+    return make(request, symbols)
+
+
+def _is_line(at: str | list[str]) -> bool:
+    return isinstance(at, str) and ":" in at
+
+
+class _Probing:
+    """One GDB for all labs of a machine: loading the kernel's debug info takes longest."""
+
+    def __init__(self, engine: GdbEngine, machine: Machine) -> None:
+        self._engine = engine
+        self._machine = machine
+        self._used = False
+
+    @contextmanager
+    def armed(self, plan: Plan) -> Iterator[GdbEngine]:
+        """The engine with this plan's probes set while the block runs."""
+        if self._used:
+            self._engine.reload(plan)
+        self._used = True
+        self._engine.arm(self._machine.gdb_socket)
+        yield self._engine
+        self._engine.finish()
+
+
+class _Lab:
+    def __init__(self, request: LabRequest, machine: Machine, run: RunDir,
+                 probing: _Probing | None, plan: Plan | None, tell: Tell) -> None:  # fmt: skip
+        self.result = LabResult(request)
+        self._request = request
+        self._machine = machine
+        self._run = run
+        self._probing = probing
+        self._plan = plan
+        self._tell = tell
+
+    def run(self) -> None:
+        started = time.monotonic()
+        with ExitStack() as stack:
+            engine = None
+            if self._plan is not None and self._probing is not None:
+                engine = stack.enter_context(self._probing.armed(self._plan))
+            for name, part in self._request.lab.legs():
+                leg = Run(self._request, name, part, self._machine, self._run, engine, self._tell)
+                self.result.legs.append(leg.result)
+                leg.run()
+        self.result.seconds = time.monotonic() - started

@@ -1,0 +1,212 @@
+"""Events → causes: which rule of configs/reasons explains a RST.
+
+What came before a RST in the same call matters: ``__tcp_close()`` sets the state to CLOSE
+before it sends, so the state it decided on is in an earlier event. Two events are of one
+call when their stacks part inside one activation of a function: from the outermost frame
+inwards they are equal up to a frame that is the same function at two places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kernlab.config.text import Language, say
+from kernlab.decode import expr
+from kernlab.decode.fields import values
+from kernlab.reasons.model import Earlier, Reason, Reasons
+
+Event = Mapping[str, Any]
+_FIELD = re.compile(r"\{([\w.]+)\}")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A RST and its cause: ``cause`` is an id of configs/reasons or ``unknown``.
+
+    ``event`` is the sender's; ``before``: the events of the same call by their probe;
+    ``decides``: the index in the event's stack of the frame that decided; ``also``: other
+    causes whose rules match, which a table without contradiction never has.
+    """
+
+    cause: str
+    event: Event
+    before: dict[str, Event]
+    reason: Reason | None = None
+    decides: int | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def socket_before(self) -> Mapping[str, Any] | None:
+        """The socket as the call found it; the event's own where nothing changed it."""
+        for event in self.before.values():
+            if event.get("sock") and _same("sock", event, self.event):
+                return event["sock"]  # type: ignore[no-any-return]
+        return self.event.get("sock")
+
+    def condition(self) -> str:
+        """What was true, with the values read; a value that was not read shows as ?."""
+        if self.reason is None:
+            return ""
+        seen = {**self.event, "before": self.before}
+
+        def value(match: re.Match[str]) -> str:
+            name = match.group(1)
+            found = values(seen, f"show.{name}") or values(seen, name)
+            return str(found[0]) if found else "?"
+
+        return _FIELD.sub(value, self.reason.condition)
+
+    def as_data(self, language: Language = "en") -> dict[str, Any]:
+        """For the record: the ``rst`` of the event, and a line of rst.json."""
+        data: dict[str, Any] = {"cause": self.cause, "probe": self.event["probe"]}
+        if self.reason is not None:
+            data |= {
+                "name": say(self.reason.name, language),
+                "kind": self.reason.kind,
+                "says": say(self.reason.says, language),
+                "condition": self.condition(),
+                "counters": list(self.reason.counters),
+                "errno": {
+                    "local": say(self.reason.errno.local, language),
+                    "peer": say(self.reason.errno.peer, language),
+                },
+                "remedy": say(self.reason.remedy, language),
+                "labs": list(self.reason.labs),
+            }
+        else:
+            active = "active" in str(self.event["probe"])
+            data["kind"] = "active" if active else "passive"
+        if self.decides is not None:
+            data["decides"] = self.decides
+        before = self.socket_before
+        if before is not None and "state" in before:
+            data["state_before"] = before["state"]
+        if self.also:
+            data["also"] = list(self.also)
+        return data
+
+
+class Matcher:
+    """Takes events in their order; gives a finding for each RST."""
+
+    def __init__(self, reasons: Reasons) -> None:
+        self._reasons = reasons
+        self._senders = {probe for reason in reasons.values() for probe in reason.probes}
+        self._earlier: dict[str, Earlier] = {
+            item.probe: item for reason in reasons.values() for item in reason.earlier
+        }
+        self._seen: list[Event] = []
+
+    @property
+    def probes(self) -> list[str]:
+        """Every probe the reasons need: senders first."""
+        return [*sorted(self._senders), *sorted(set(self._earlier) - self._senders)]
+
+    def take(self, event: Event) -> Finding | None:
+        """An event; a finding when it is a RST's."""
+        probe = event["probe"]
+        if probe in self._earlier:
+            self._seen.append(event)
+            del self._seen[:-256]
+        return self._find(event) if probe in self._senders else None
+
+    def _find(self, event: Event) -> Finding:
+        before: dict[str, Event] = {}
+        for seen in reversed(self._seen):
+            item = self._earlier[seen["probe"]]
+            if seen["probe"] not in before and one_call(seen, event) and \
+                    _same(item.same, seen, event):  # fmt: skip
+                before[seen["probe"]] = seen
+        whole = {**event, "before": before}
+        hits = {key: reason for key, reason in self._reasons.items() if matches(reason, whole)}
+        special = {over for reason in hits.values() for over in reason.instead_of}
+        found = [key for key in hits if key not in special]
+        if not found:
+            return Finding(UNKNOWN, event, before)
+        cause = found[0]
+        reason = hits[cause]
+        frame = _frame(event.get("stack") or (), reason)
+        return Finding(cause, event, before, reason, frame, tuple(found[1:]))
+
+
+def findings(events: Iterable[Event], reasons: Reasons) -> Iterator[Finding]:
+    """A finding for each RST among events."""
+    matcher = Matcher(reasons)
+    for event in events:
+        found = matcher.take(event)
+        if found is not None:
+            yield found
+
+
+def matches(reason: Reason, event: Event) -> bool:
+    """Whether a rule's probe, frames and condition fit. A field that is absent fits nothing."""
+    if event["probe"] not in reason.probes:
+        return False
+    names = [frame["func"] for frame in event.get("stack") or ()]
+    if not _in_order(reason.frames, names) or any(name in names for name in reason.not_frames):
+        return False
+    return reason.when is None or expr.parse(reason.when).evaluate(event) is True
+
+
+def _in_order(wanted: Sequence[str | list[str]], names: Sequence[str]) -> bool:
+    at = 0
+    for want in wanted:
+        choices = [want] if isinstance(want, str) else want
+        while at < len(names) and names[at] not in choices:
+            at += 1
+        if at == len(names):
+            return False
+        at += 1
+    return True
+
+
+def _frame(stack: Sequence[Mapping[str, Any]], reason: Reason) -> int | None:
+    if reason.decides is None:
+        return None
+    for index, frame in enumerate(stack):
+        if frame["func"] == reason.decides:
+            return index
+    return None
+
+
+def one_call(first: Event, second: Event) -> bool:
+    """Whether two events are of one activation of the function where their stacks part."""
+    if first.get("cpu") != second.get("cpu") or _pid(first) != _pid(second):
+        return False
+    one, other = list(first.get("stack") or ()), list(second.get("stack") or ())
+    while one and other:
+        a, b = one.pop(), other.pop()
+        if a["func"] != b["func"]:
+            return False
+        if a.get("line") != b.get("line"):
+            return True
+    return False
+
+
+def _pid(event: Event) -> Any:
+    return (event.get("task") or {}).get("pid")
+
+
+def _same(kind: str, first: Event, second: Event) -> bool:
+    if kind == "tuple":
+        ends = _tuple(first)
+        return ends is not None and ends == _tuple(second)
+    one, other = (event.get(kind) or {} for event in (first, second))
+    return "addr" in one and one["addr"] == other.get("addr")
+
+
+def _tuple(event: Event) -> frozenset[tuple[str, int]] | None:
+    """The two ends of what an event is about: its packet's, or its sock's."""
+    for key in ("packet", "sock"):
+        about = event.get(key) or {}
+        try:
+            return frozenset(
+                [(about["src"], about["sport"]), (about["dst"], about["dport"])]
+            )  # fmt: skip
+        except KeyError:
+            continue
+    return None

@@ -1,0 +1,72 @@
+"""A capture's TCP segments as an expression sees them: like events, with a packet alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kernlab.decode.packet import packet as decode
+from kernlab.record.flows import Flows
+from kernlab.record.pcapng import inner, read
+
+_ETHERTYPES = (0x0800, 0x86DD)
+
+
+def segments(path: Path) -> list[dict[str, Any]]:
+    """The TCP segments of a capture in its order, each as ``{"number", "at", "flow",
+    "client", "packet"}``.
+
+    ``number`` is the frame's in the file, from 1; ``at`` in ns since 1970; ``flow`` counts
+    connections from 1; ``client``: whether the connection's opener sent it. The packet has,
+    beside the fields of an event's, ``rseq`` and ``rack``: sequence numbers counted from
+    each side's initial one, as far as it was seen. Raises ``BadInput`` for a file that is
+    no capture.
+    """
+    flows = Flows()
+    found = []
+    for number, frame in enumerate(read(path), 1):
+        inside = inner(frame)
+        if inside is None or inside.ethertype not in _ETHERTYPES:
+            continue
+        fields = decode(inside.data)
+        if fields is None or fields.get("proto") != "tcp" or "flags" not in fields:
+            continue
+        taken = flows.take(fields)
+        if taken is None:
+            continue
+        flow, client = taken
+        _relate(fields, flow.relative)
+        found.append(
+            {"number": number, "at": frame.at, "flow": flow.number, "client": client,
+             "packet": fields}
+        )  # fmt: skip
+    return found
+
+
+def _relate(fields: dict[str, Any], relative: Any) -> None:
+    seq = relative((fields["src"], fields["sport"]), fields["seq"])
+    if seq is not None:
+        fields["rseq"] = seq
+    if "A" in fields["flags"]:
+        ack = relative((fields["dst"], fields["dport"]), fields["ack"])
+        if ack is not None:
+            fields["rack"] = ack
+
+
+def text(segment: dict[str, Any]) -> str:
+    """A segment on one line, as tcpdump writes it: flags, numbers, window, length."""
+    packet = segment["packet"]
+    flags = str(packet["flags"])
+    shown = "".join(letter for letter in "SFRPUEC" if letter in flags)
+    shown += "." if "A" in flags else ""
+    parts = [f"{packet['sport']} > {packet['dport']} [{shown}]"]
+    length = packet.get("len", 0)
+    seq = packet.get("rseq", packet["seq"])
+    if "S" in flags or length or "F" in flags or "R" in flags:
+        parts.append(f"seq {seq}:{seq + length}" if length else f"seq {seq}")
+    if "A" in flags:
+        parts.append(f"ack {packet.get('rack', packet['ack'])}")
+    parts.append(f"win {packet['win']}")
+    if length:
+        parts.append(f"len {length}")
+    return " ".join(parts)

@@ -1,0 +1,1 @@
+"""The detective, live side: which probes it needs, and findings while a trace runs."""

@@ -1,0 +1,24 @@
+"""What the detective has recorded: the RST senders, and what happens before them."""
+
+from __future__ import annotations
+
+from kernlab.reasons.match import Matcher
+from kernlab.reasons.model import Reasons
+from kernlab.trace.plan import Show
+
+
+def probes(reasons: Reasons) -> tuple[tuple[str, ...], ...]:
+    """Groups as a preset has them: a function that a kernel lacks is left out."""
+    return tuple((name,) for name in Matcher(reasons).probes)
+
+
+def shows(reasons: Reasons) -> tuple[Show, ...]:
+    """What the reasons read at their probes. An expression that has no meaning on a kernel
+    has no value there, and conditions on it do not hold."""
+    found = {
+        (probe, name): Show(probe, name, text)
+        for reason in reasons.values()
+        for probe in reason.probes
+        for name, text in reason.reads.items()
+    }
+    return tuple(found.values())

@@ -1,0 +1,164 @@
+"""Judge a leg: each predicate, what was expected, what was seen, and whether it holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kernlab.config.text import Language, say
+from kernlab.decode import expr
+from kernlab.record.counters import named
+from kernlab.record.leg import Leg
+from kernlab.record.segments import text as segment_text
+from kernlab.verdict.model import Check, amount_holds, atoms
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a verdict. ``holds`` is None for what cannot be told without a debugger."""
+
+    kind: str
+    expected: str
+    seen: str
+    holds: bool | None
+    says: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(checks: Iterable[Check], leg: Leg, language: Language = "en") -> list[Line]:
+    """A line for each predicate and each of its parts."""
+    found = []
+    for check in checks:
+        for part in atoms(check):
+            line = _judge(part, leg)
+            words = say(check.says, language) if check.says is not None else ""
+            found.append(Line(line.kind, line.expected, line.seen, line.holds, words))
+    return found
+
+
+def holds(lines: Iterable[Line]) -> bool:
+    """Whether no line fails."""
+    return all(line.holds is not False for line in lines)
+
+
+def _judge(check: Check, leg: Leg) -> Line:
+    if check.negated is not None:
+        line = _judge(check.negated, leg)
+        turned = None if line.holds is None else not line.holds
+        return Line(line.kind, f"not: {line.expected}", line.seen, turned)
+    if check.needs_events and leg.events is None:
+        return Line(check.kind, _expected(check), "not looked at: no debugger", None)
+    return _JUDGES[check.kind](check, leg)
+
+
+def _expected(check: Check) -> str:
+    value = getattr(check, check.kind)
+    if isinstance(value, list):
+        return " → ".join(str(part) for part in value) or "none"
+    return str(value)
+
+
+def _counters(check: Check, leg: Leg) -> Line:
+    assert check.counters is not None
+    ((name, wanted),) = check.counters.items()
+    seen = named(leg.counters, name)
+    expected = f"{name} {wanted if isinstance(wanted, str) else f'+{wanted}'}"
+    if seen is None:
+        return Line("counters", expected, "this kernel has no such counter", False)
+    return Line("counters", expected, f"+{seen}", amount_holds(wanted, seen))
+
+
+def _got(check: Check, leg: Leg) -> Line:
+    assert check.got is not None
+    ((name, wanted),) = check.got.items()
+    seen = leg.got.get(name)
+    choices = wanted if isinstance(wanted, list) else [wanted]
+    expected = f"{name} = {' or '.join(str(choice) for choice in choices)}"
+    if seen is None:
+        return Line("got", expected, "the guest program said nothing of it", False)
+    return Line("got", expected, seen, any(_is(choice, seen) for choice in choices))
+
+
+def _is(wanted: int | str, seen: str) -> bool:
+    if str(wanted) == seen:
+        return True
+    number = seen.lstrip("-").isdigit()
+    try:
+        return number and amount_holds(wanted, int(seen))
+    except AssertionError:
+        return False
+
+
+def _one(check: Check, leg: Leg) -> Line:
+    kind = check.kind
+    text = str(getattr(check, kind))
+    rows, shown = _rows(kind, leg)
+    hits = _matching(text, rows)
+    if kind.startswith("no_"):
+        return Line(kind, f"none: {text}", _examples(hits, shown) or "none", not hits)
+    wanted = check.count if check.count is not None else ">= 1"
+    expected = text if check.count is None else f"{text}  × {check.count}"
+    seen = f"{len(hits)} × {_examples(hits, shown)}" if len(hits) > 1 else _examples(hits, shown)
+    return Line(kind, expected, seen or "none", amount_holds(wanted, len(hits)))
+
+
+def _several(check: Check, leg: Leg) -> Line:
+    kind = check.kind
+    texts: Sequence[str] = getattr(check, kind)
+    rows, shown = _rows(kind, leg)
+    at = 0
+    for number, text in enumerate(texts, 1):
+        test = expr.parse(text)
+        while at < len(rows) and test.evaluate(rows[at]) is not True:
+            at += 1
+        if at == len(rows):
+            seen = " → ".join(shown(row) for row in rows[:12]) or "none"
+            return Line(kind, " → ".join(texts), f"number {number} did not come: {seen}", False)
+        at += 1
+    return Line(kind, " → ".join(texts), "in this order", True)
+
+
+def _cause(check: Check, leg: Leg) -> Line:
+    wanted = list(check.cause or ())
+    seen = [str(row.get("cause")) for row in leg.rst or ()]
+    return Line("cause", " → ".join(wanted) or "no RST", " → ".join(seen) or "no RST",
+                wanted == seen)  # fmt: skip
+
+
+def _log(check: Check, leg: Leg) -> Line:
+    assert check.log is not None
+    found = re.search(check.log, leg.kmsg)
+    lines = leg.kmsg.strip().splitlines()
+    seen = found.group() if found else (lines[-1] if lines else "nothing was logged")
+    return Line("log", f"the kernel logs {check.log!r}", seen, found is not None)
+
+
+_JUDGES = {
+    "counters": _counters, "got": _got, "segment": _one, "no_segment": _one, "event": _one,
+    "no_event": _one, "segments": _several, "events": _several, "cause": _cause, "log": _log,
+}  # fmt: skip
+
+
+def _rows(kind: str, leg: Leg) -> tuple[list[dict[str, Any]], Any]:
+    if "segment" in kind:
+        return leg.segments, segment_text
+    return leg.events or [], _event_text
+
+
+def _event_text(event: Mapping[str, Any]) -> str:
+    state = (event.get("sock") or {}).get("state")
+    return f"{event['probe']}({state})" if state else str(event["probe"])
+
+
+def _matching(text: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    test = expr.parse(text)
+    return [row for row in rows if test.evaluate(row) is True]
+
+
+def _examples(rows: Sequence[Mapping[str, Any]], shown: Any) -> str:
+    more = ", …" if len(rows) > 2 else ""
+    return ", ".join(shown(row) for row in rows[:2]) + more

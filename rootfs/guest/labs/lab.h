@@ -1,0 +1,305 @@
+/* What every lab's program shares: it tells a story, does socket calls, and says how they
+ * ended. Two kinds of lines on stdout, read by kernlab/lab/runner.py:
+ *
+ *   @step NAME           the story has come to this point; its words are in the lab's YAML
+ *   @got NAME VALUE      what a call gave: a number, an errno's name, or "ok"
+ *
+ * Nothing waits without a limit, and nothing sleeps where it can wait for a state. Every
+ * program takes -6 (IPv6) and gives its other arguments to the lab: see lab_start().
+ */
+#ifndef KERNLAB_LAB_H
+#define KERNLAB_LAB_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LIMIT_MS 10000	/* the longest wait for anything that should come at once */
+
+static int family = AF_INET;
+
+__attribute__((noreturn, format(printf, 1, 2))) static inline void fail(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	vfprintf(stderr, format, list);
+	fprintf(stderr, "\n");
+	va_end(list);
+	exit(1);
+}
+
+static inline void step(const char *name)
+{
+	printf("@step %s\n", name);
+}
+
+static inline void got(const char *name, const char *value)
+{
+	printf("@got %s %s\n", name, value);
+}
+
+static inline void got_number(const char *name, long value)
+{
+	printf("@got %s %ld\n", name, value);
+}
+
+/* Whether the option is among the program's arguments. */
+static int lab_argc;
+static char **lab_argv;
+static inline int asked(const char *option)
+{
+	for (int i = 1; i < lab_argc; i++)
+		if (!strcmp(lab_argv[i], option))
+			return 1;
+	return 0;
+}
+
+static inline void lab_start(int argc, char **argv)
+{
+	lab_argc = argc;
+	lab_argv = argv;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGPIPE, SIG_IGN);
+	if (asked("-6"))
+		family = AF_INET6;
+}
+
+/* The calling process runs on this vCPU from now on. */
+static inline void on_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof set, &set))
+		fail("no vCPU %d", cpu);
+}
+
+static inline double seconds(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
+}
+
+/* Let guest time pass: where a lab is about time (a timer, an idle connection), never to
+ * wait for something that can be seen. */
+static inline void pass_ms(int ms)
+{
+	struct timespec left = { ms / 1000, ms % 1000 * 1000000L };
+
+	while (nanosleep(&left, &left) && errno == EINTR)
+		;
+}
+
+/* -- addresses ---------------------------------------------------------------------- */
+
+static inline socklen_t address_of(struct sockaddr_storage *to, const char *v4, const char *v6,
+				   int port)
+{
+	memset(to, 0, sizeof *to);
+	if (family == AF_INET6) {
+		struct sockaddr_in6 *six = (struct sockaddr_in6 *)to;
+		six->sin6_family = AF_INET6;
+		six->sin6_port = htons((uint16_t)port);
+		inet_pton(AF_INET6, v6, &six->sin6_addr);
+		return sizeof *six;
+	}
+	struct sockaddr_in *four = (struct sockaddr_in *)to;
+	four->sin_family = AF_INET;
+	four->sin_port = htons((uint16_t)port);
+	inet_pton(AF_INET, v4, &four->sin_addr);
+	return sizeof *four;
+}
+
+static inline socklen_t anywhere(struct sockaddr_storage *to, int port)
+{
+	return address_of(to, "0.0.0.0", "::", port);
+}
+
+static inline socklen_t loopback(struct sockaddr_storage *to, int port)
+{
+	return address_of(to, "127.0.0.1", "::1", port);
+}
+
+/* -- socket calls; those that must not fail end the program --------------------------- */
+
+static inline void set_option(int fd, int level, int name, int value)
+{
+	if (setsockopt(fd, level, name, &value, sizeof value))
+		fail("setsockopt %d %d: %s", level, name, strerror(errno));
+}
+
+static inline void set_linger(int fd, int on, int secs)
+{
+	struct linger value = { on, secs };
+
+	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value))
+		fail("SO_LINGER: %s", strerror(errno));
+}
+
+/* A socket whose calls give up after LIMIT_MS. */
+static inline int tcp_socket(void)
+{
+	struct timeval limit = { LIMIT_MS / 1000, 0 };
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		fail("socket: %s", strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	return fd;
+}
+
+static inline void bind_to(int fd, int port)
+{
+	struct sockaddr_storage at;
+	socklen_t length = anywhere(&at, port);
+
+	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (bind(fd, (struct sockaddr *)&at, length))
+		fail("bind to port %d: %s", port, strerror(errno));
+}
+
+static inline int listener(int port, int backlog)
+{
+	int fd = tcp_socket();
+
+	bind_to(fd, port);
+	if (listen(fd, backlog))
+		fail("listen: %s", strerror(errno));
+	return fd;
+}
+
+/* connect() to loopback; 0 or an errno. */
+static inline int connect_to(int fd, int port)
+{
+	struct sockaddr_storage to;
+	socklen_t length = loopback(&to, port);
+
+	return connect(fd, (struct sockaddr *)&to, length) ? errno : 0;
+}
+
+static inline int dial(int port)
+{
+	int fd = tcp_socket(), error = connect_to(fd, port);
+
+	if (error)
+		fail("connect to port %d: %s", port, strerror(error));
+	return fd;
+}
+
+static inline int take(int listening)
+{
+	int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		fail("accept: %s", strerror(errno));
+	struct timeval limit = { LIMIT_MS / 1000, 0 };
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	return fd;
+}
+
+/* -- how a call ended, as a word ------------------------------------------------------ */
+
+static inline const char *errno_word(int error)
+{
+	const char *name = error ? strerrorname_np(error) : "ok";
+
+	return name ? name : "unknown";
+}
+
+static inline const char *word(long result)
+{
+	static char text[8][24];
+	static int turn;
+	char *at = text[turn++ & 7];
+
+	if (result < 0)
+		return errno_word(errno);
+	snprintf(at, sizeof text[0], "%ld", result);
+	return at;
+}
+
+/* recv(): bytes, 0 at the end, or the errno's name. */
+static inline const char *reads(int fd)
+{
+	char data[65536];
+
+	return word(recv(fd, data, sizeof data, 0));
+}
+
+static inline const char *writes(int fd, const char *data)
+{
+	return word(send(fd, data, strlen(data), MSG_NOSIGNAL));
+}
+
+/* SO_ERROR: the error that waits at the socket, which reading it takes away. */
+static inline const char *pending(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof error;
+
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+	return errno_word(error);
+}
+
+/* -- waiting ------------------------------------------------------------------------ */
+
+static inline struct tcp_info info_of(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t length = sizeof info;
+
+	getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+	return info;
+}
+
+static inline const char *state_of(int fd)
+{
+	static const char *const names[] = { "?", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1",
+		"FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
+	unsigned state = info_of(fd).tcpi_state;
+
+	return state < sizeof names / sizeof *names ? names[state] : "?";
+}
+
+/* Wait until the socket is in this state; ends the program after LIMIT_MS. */
+static inline void wait_state(int fd, int state)
+{
+	double limit = seconds() + LIMIT_MS / 1000.0;
+
+	while (info_of(fd).tcpi_state != state) {
+		if (seconds() > limit)
+			fail("the socket is in %s, not in state %d", state_of(fd), state);
+		pass_ms(1);
+	}
+}
+
+/* Wait until there is something to read, an end or an error. */
+static inline void wait_readable(int fd)
+{
+	struct pollfd one = { .fd = fd, .events = POLLIN };
+
+	if (poll(&one, 1, LIMIT_MS) <= 0)
+		fail("nothing to read after %d ms", LIMIT_MS);
+}
+#endif
