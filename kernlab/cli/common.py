@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -28,6 +29,9 @@ ADD: list[str] = typer.Option(
 )
 CPUS: int = typer.Option(2, "--cpus", min=1, max=8, help="vCPUs of the guest.")
 MEMORY: int = typer.Option(512, "--memory", min=128, metavar="MIB", help="Memory of the guest.")
+SHARE: list[Path] = typer.Option(
+    [], "--share", metavar="FILE", help="Copy a file into the guest's /mnt/share, its mode kept."
+)
 JSON: bool = typer.Option(False, "--json", help="Machine-readable output alone on stdout.")
 
 
@@ -44,8 +48,25 @@ def artifacts(kernel: str | None, image: str, add: list[str],
 
 def new_run(at: str | None = None) -> RunDir:
     """A run directory for this command line."""
-    from pathlib import Path
-
     from kernlab.record.rundir import RunDir
 
     return RunDir.create({"argv": ["kernlab", *sys.argv[1:]]}, Path(at) if at else None)
+
+
+def bring(files: list[Path], run: RunDir) -> None:
+    """Copy what ``--share`` named. Raises ``BadInput`` before anything boots."""
+    import shutil
+
+    from kernlab.errors import BadInput
+
+    for path in files:
+        try:
+            if path.is_dir():
+                shutil.copytree(path, run.share / path.name, symlinks=True)
+            else:
+                shutil.copy2(path, run.share / path.name)
+        except OSError as error:
+            run.remove()
+            raise BadInput(
+                f"--share {path}: cannot be copied", str(error.strerror), f"ls -l {path}"
+            ) from error

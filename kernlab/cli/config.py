@@ -113,6 +113,8 @@ def models() -> dict[str, type[BaseModel]]:
     from kernlab.doctor.known import KnownTable
     from kernlab.image.model import BusyboxTable
     from kernlab.kernel.catalogue import Catalogue
+    from kernlab.lab.model import Lab
+    from kernlab.reasons.model import Reason
     from kernlab.sinks.fold import FrameTable
     from kernlab.symbols.sites import SiteTable
     from kernlab.trace.presets import Preset
@@ -122,6 +124,8 @@ def models() -> dict[str, type[BaseModel]]:
         "kernels": Catalogue,
         "workloads": WorkloadTable,
         "presets": Preset,  # each file of the directory
+        "labs": Lab,
+        "reasons": Reason,
         "sites": SiteTable,
         "frames": FrameTable,
         "image-busybox": BusyboxTable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -9,17 +10,72 @@ import typer
 from kernlab.cli import common, complete
 
 if TYPE_CHECKING:
+    from kernlab.config.text import Language
+    from kernlab.decode.expr import Expr
+    from kernlab.lab.grade import Grade
     from kernlab.lab.leg import LabRequest
+    from kernlab.lab.model import Lab
     from kernlab.lab.runner import LabResult
+    from kernlab.record.rundir import RunDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 LANG: str = typer.Option("en", "--lang", metavar="LANG", help="en or zh (zh-CN).")
+ID: str = typer.Argument(..., metavar="ID", autocompletion=complete.labs)
 
 
 @app.callback()
 def group() -> None:
     """Labs: every way TCP sends a RST, and more, each with a verdict that is checked."""
+
+
+@app.command("list")
+def list_labs(lang: str = LANG, json: bool = common.JSON) -> None:
+    """The labs there are, by topic and level."""
+    from kernlab.cli.output import print_json, stdout
+    from kernlab.config.text import say
+    from kernlab.lab.model import find, ids
+    from kernlab.sinks.lessons import catalogue
+
+    language = _language(lang)
+    labs = {name: find(name)[1] for name in ids()}
+    if not json:
+        catalogue(stdout(), labs, language)
+        return
+    for name, lab in labs.items():
+        print_json(
+            {"id": name, "topic": lab.topic, "level": lab.level, "title": say(lab.title, language),
+             "families": lab.families, "variants": [then.id for then in lab.then]}
+        )  # fmt: skip
+
+
+@app.command("show")
+def show(lab: str = ID, lang: str = LANG) -> None:
+    """The lesson: the idea, where it is in the kernel and the RFC, what to predict."""
+    from kernlab.cli.output import stdout
+    from kernlab.lab.model import find
+    from kernlab.sinks.lessons import lesson
+
+    path, found = find(lab)
+    lesson(stdout(), path.stem, found, _language(lang))
+
+
+@app.command("validate")
+def validate(
+    files: list[Path] = typer.Argument(..., metavar="FILE...", help="Lab files."),
+) -> None:
+    """Check lab files: every error with its line, and what it may have been meant as."""
+    from kernlab.errors import BadInput
+    from kernlab.lab.check import problems
+
+    found = [text for path in files for text in problems(path)]
+    if found:
+        raise BadInput(
+            f"{len(found)} problems" if len(found) > 1 else found[0],
+            "\n".join(found) if len(found) > 1 else "",
+            "kernlab lab validate FILE after an edit",
+        )
+    typer.echo(f"{len(files)} lab files are in order")
 
 
 @app.command("run")
@@ -30,6 +86,10 @@ def run(
     every: bool = typer.Option(False, "--all", help="All labs, one after the other."),
     no_gdb: bool = typer.Option(
         False, "--no-gdb", help="Without a debugger: counters, capture and results alone."
+    ),
+    quiz: bool = typer.Option(False, "--quiz", help="Predict first, then see, with a score."),
+    answer: list[int] = typer.Option(
+        [], "--answer", metavar="N", help="With --quiz: a choice's number, instead of being asked."
     ),
     lang: str = LANG,
     out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
@@ -42,34 +102,157 @@ def run(
 
     Ends with 0 only if every verdict holds.
     """
-    from kernlab.cli.output import reporter, stdout
-    from kernlab.lab import runner
-    from kernlab.pipeline import MachineOptions
+    from kernlab.cli.output import stdout
     from kernlab.sinks.labs import LabView
 
     requests = chosen(labs or [], every)
-    view = LabView(stdout(), _language(lang), quiet=json or len(requests) > 3)
+    language = _language(lang)
+    answers = _ask(requests, answer, language) if quiz else {}
+    view = LabView(stdout(), language, quiet=json or len(requests) > 3)
+    results, directory = _run(
+        requests, kernel, cpus, memory, out, gdb=not no_gdb, answers=answers,
+        tell=(lambda told: None) if json else view.told,
+    )  # fmt: skip
+    rows = [_row(result) for result in results]
+    directory.result(labs={row["lab"]: row["holds"] for row in rows})
+    for row in rows if json else ():
+        _print(row)
+    if not json:
+        view.summary(rows, str(directory.path))
+    for name in answers:
+        _score(directory.path / name, json, language)
+    return 0 if all(result.holds for result in results) else 1
+
+
+def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int, out: str | None,
+         gdb: bool, tell: Any, answers: dict[str, list[int | None]] | None = None,
+         ) -> tuple[list[LabResult], RunDir]:  # fmt: skip
+    from kernlab.cli.output import reporter
+    from kernlab.lab import grade, runner
+    from kernlab.pipeline import MachineOptions
+
     with reporter() as report:
         built, guest = common.artifacts(kernel, "busybox", [], report)
         directory = common.new_run(out)
+        for name, given in (answers or {}).items():
+            grade.keep_answers(directory.path / name, given)
+        options = MachineOptions(cpus, memory)
         results = runner.run_labs(
-            requests, built, guest, MachineOptions(cpus, memory), directory, report,
-            lambda told: view.told(told), gdb=not no_gdb,
+            requests, built, guest, options, directory, report, tell, gdb=gdb
         )  # fmt: skip
-    return _finish(results, view, directory, json)
+    return results, directory
 
 
-def _finish(results: list[LabResult], view: Any, directory: Any, json: bool) -> int:
+@app.command("grade")
+def grade_run(
+    run: str = typer.Argument("latest", metavar="RUN", help="A lab's run directory, or latest."),
+    lab: Path | None = typer.Option(
+        None, "--lab", metavar="FILE", help="Judge by this lab file instead of the one kept."
+    ),
+    lang: str = LANG,
+    json: bool = common.JSON,
+) -> int:
+    """Judge a run again from its directory alone: verdict and score."""
+    from kernlab.cli.output import stdout
+    from kernlab.config.yaml import load
+    from kernlab.lab.grade import grade, labs_of
+    from kernlab.lab.model import Lab
+    from kernlab.record.rundir import find, runs
+    from kernlab.sinks.labs import LabView
+
+    if run == "latest":
+        having = [one.id for one in runs() if any(one.path.glob("*/lab.yaml"))]
+        run = having[-1] if having else run
+    other = load(lab, Lab) if lab is not None else None
+    grades = [grade(path, other) for path in labs_of(find(run).path)]
+    view = LabView(stdout(), _language(lang))
+    for one in grades:
+        if json:
+            _print({"lab": one.name, "holds": one.holds, "errors": dict(one.errors),
+                    "legs": {name: [line.as_data() for line in lines]
+                             for name, lines in one.legs.items()},
+                    **_quiz_data(one)})  # fmt: skip
+        else:
+            view.grade(one)
+    return 0 if all(one.holds for one in grades) else 1
+
+
+@app.command("compare")
+def compare(
+    lab: str = ID,
+    kernel: list[str] = typer.Option(
+        ..., "--kernel", metavar="VERSION", autocompletion=complete.kernels, help="Two or more."
+    ),
+    no_gdb: bool = typer.Option(False, "--no-gdb", help="Without a debugger."),
+    lang: str = LANG,
+    json: bool = common.JSON,
+    cpus: int = common.CPUS,
+    memory: int = common.MEMORY,
+) -> int:
+    """Run a lab on several kernels and show where they part."""
+    from kernlab.cli.output import stdout
+    from kernlab.errors import BadInput
+    from kernlab.lab.grade import compare as compared
+    from kernlab.lab.grade import grade
+    from kernlab.sinks.labs import LabView
+
+    if len(kernel) < 2:
+        raise BadInput("one kernel is no comparison", "", f"--kernel {kernel[0]} --kernel 6.12")
+    requests = chosen([lab], False)
+    view = LabView(stdout(), _language(lang))
+    grades: dict[str, list[Grade]] = {}
+    for version in kernel:
+        _, directory = _run(
+            requests, version, cpus, memory, None, gdb=not no_gdb, tell=lambda told: None
+        )
+        release = str(directory.read().get("resolved", {}).get("release", version))
+        grades[release] = [grade(directory.path / one.name) for one in requests]
+    for number, one in enumerate(requests):
+        same = [rows[number] for rows in grades.values()]
+        rows = compared(same)
+        if json:
+            for row in rows:
+                _print({"lab": one.name, "leg": row.leg, "expected": row.expected,
+                        "parts": row.parts,
+                        "seen": dict(zip(grades, row.seen, strict=True)),
+                        "holds": dict(zip(grades, row.holds, strict=True))})  # fmt: skip
+        else:
+            view.compared(one.name, one.lab, list(grades), rows)
+    return 0
+
+
+def detect(lab: str, where: Expr | None, json: bool, full: bool, kernel: str | None, cpus: int,
+           memory: int, out: str | None) -> int:  # fmt: skip
+    """``kernlab rst --lab``: the RSTs of a lab's main leg, explained."""
+    from kernlab.cli.output import print_json, stdout
+    from kernlab.sinks.rst import RstView
+
+    requests = chosen([lab], False)
+    results, directory = _run(
+        requests, kernel, cpus, memory, out, gdb=True, tell=lambda told: None
+    )
+    view = RstView(stdout(), full)
+    shown = sent = 0
+    for result in results:
+        for leg in result.legs:
+            for event in leg.explained:
+                sent += 1
+                if where is not None and where.evaluate(event) is not True:
+                    continue
+                shown += 1
+                if json:
+                    print_json({"lab": result.request.name, "leg": leg.name, **event})
+                else:
+                    view.event(event)
+    if not json:
+        view.summary({"RSTs": f"{shown} of {sent}", "run": str(directory.path)})
+    return 0
+
+
+def _print(value: Any) -> None:
     from kernlab.cli.output import print_json
 
-    rows = [_row(result) for result in results]
-    directory.result(labs={row["lab"]: row["holds"] for row in rows})
-    if json:
-        for row in rows:
-            print_json(row)
-    else:
-        view.summary(rows, str(directory.path))
-    return 0 if all(result.holds for result in results) else 1
+    print_json(value)
 
 
 def _row(result: LabResult) -> dict[str, Any]:
@@ -90,12 +273,68 @@ def _row(result: LabResult) -> dict[str, Any]:
     }
 
 
-def _language(text: str) -> Any:
+def _ask(requests: list[LabRequest], given: list[int],
+         language: Language) -> dict[str, list[int | None]]:  # fmt: skip
+    """Predictions for each lab, before anything runs. Raises ``BadInput``."""
+    from kernlab.cli.output import stdout
+    from kernlab.errors import BadInput
+    from kernlab.sinks.lessons import question
+
+    one = requests[0]
+    if any(other.id != one.id for other in requests):
+        raise BadInput(
+            "--quiz asks about one lab at a time", "", f"kernlab lab run {one.id} --quiz"
+        )
+    if not one.lab.predict:
+        raise BadInput(f"{one.id} asks nothing", "its file has no 'predict'", "kernlab lab list")
+    answers: list[int | None] = []
+    for number, asked in enumerate(one.lab.predict):
+        count = len(asked.choices)
+        if number < len(given):
+            picked = given[number]
+        else:
+            question(stdout(), number + 1, asked, language)
+            text = typer.prompt("  1" + (f"-{count}" if count > 1 else ""), default="", err=True,
+                                show_default=False)  # fmt: skip
+            picked = int(text) if text.isdigit() else 0
+        if picked > count or picked < 0:
+            raise BadInput(f"--answer {picked}: question {number + 1} has {count} choices", "",
+                           f"--answer {count}")  # fmt: skip
+        answers.append(picked - 1 if picked else None)
+    return {request.name: answers for request in requests[:1]}
+
+
+def _score(directory: Path, json: bool, language: Language) -> None:
+    from kernlab.cli.output import stdout
+    from kernlab.lab.grade import grade
+    from kernlab.sinks.labs import LabView
+
+    found = grade(directory)
+    if json:
+        _print({"lab": found.name, **_quiz_data(found)})
+    else:
+        LabView(stdout(), language).score(found)
+
+
+def _quiz_data(found: Grade) -> dict[str, Any]:
+    if not any(one.given is not None for one in found.quiz):
+        return {}
+    return {
+        "score": sum(one.right for one in found.quiz),
+        "questions": len(found.quiz),
+        "answers": [None if one.given is None else one.given + 1 for one in found.quiz],
+        "truth": [None if one.truth is None else one.truth + 1 for one in found.quiz],
+    }
+
+
+def _language(text: str) -> Language:
     from kernlab.errors import BadInput
 
-    if text not in ("en", "zh"):
-        raise BadInput(f"--lang {text}: there is no such language", "en, zh", "--lang zh")
-    return text
+    if text == "en":
+        return "en"
+    if text in ("zh", "zh-CN"):
+        return "zh"
+    raise BadInput(f"--lang {text}: there is no such language", "en, zh", "--lang zh")
 
 
 def chosen(names: list[str], every: bool) -> list[LabRequest]:
@@ -105,11 +344,15 @@ def chosen(names: list[str], every: bool) -> list[LabRequest]:
     from kernlab.lab.model import find, ids
 
     if every:
-        names = ids()
+        names = [name for name in ids() if _course(find(name)[1]) is False]
     if not names:
         raise BadInput("which lab?", "an id, or --all", "kernlab lab list")
     found = []
     for name in names:
-        key, lab = find(name)
-        found += [LabRequest(key, lab, family) for family in lab.families]
+        path, lab = find(name)
+        found += [LabRequest(path.stem, lab, path, family) for family in lab.families]
     return found
+
+
+def _course(lab: Lab) -> bool:
+    return lab.topic == "course"

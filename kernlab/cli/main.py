@@ -26,6 +26,7 @@ ClickException: Any = typer.BadParameter.__mro__[2]
 COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("trace", "Show packets, sockets and call stacks as they pass a function"),
     "debug": ("debug", "GDB on the booted lab, stopped at a function, with helper commands"),
+    "rst": ("rst", "Who sent this RST, and why: the frame, the condition, the remedy"),
     "lab": ("lab", "Lessons: each way TCP sends a RST, with a verdict that is checked"),
     "boot": ("boot", "Boot the guest, its console in this terminal"),
     "run": ("run", "Boot, run a command in the guest, end with its status"),

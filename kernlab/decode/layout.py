@@ -38,6 +38,7 @@ WANTED: Mapping[str, Sequence[str]] = {
         "sk_ack_backlog", "sk_max_ack_backlog", "__sk_common.skc_flags", "sk_backlog.len",
         "sk_dst_cache",
     ),
+    "inet_sock": ("inet_sport",),
     "inet_connection_sock": (
         "icsk_retransmits", "icsk_rto", "icsk_ca_state", "icsk_backoff", "icsk_pending",
         "icsk_listen_portaddr_node",

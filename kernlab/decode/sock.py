@@ -53,7 +53,7 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
     Ports are in host order; src is the local side. ``srtt_us`` in µs (the kernel keeps it
     times eight), ``rto_ms`` in ms, windows in bytes, ``snd_cwnd`` in segments.
     """
-    low, high = cover(layout, ["sock", "inet_connection_sock", "tcp_sock"])
+    low, high = cover(layout, ["sock", "inet_sock", "inet_connection_sock", "tcp_sock"])
     common = read_struct(memory, layout, "sock", address, _COMMON)
     if common is None:
         return None
@@ -81,6 +81,12 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
     except Unreadable:
         return found
     found.update(_full(View(layout, "sock", block, low), state))
+    if not found.get("sport"):
+        # A port that was not bound by hand is given back on the way to CLOSE (net/ipv4/tcp.c,
+        # tcp_set_state()): skc_num is 0 then, what goes out still says inet_sport.
+        sport = View(layout, "inet_sock", block, low).network("inet_sport")
+        if sport:
+            found["sport"] = sport
     if protocol == TCP:
         found.update(_icsk(View(layout, "inet_connection_sock", block, low), layout))
         if state != LISTEN:

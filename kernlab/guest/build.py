@@ -24,6 +24,14 @@ def names() -> list[str]:
     return sorted(str(path.relative_to(top).with_suffix("")) for path in top.rglob("*.c"))
 
 
+def source_of(lab_program: str, beside: Path) -> Path:
+    """The source of a lab's program: a path ending in .c, taken from the directory
+    ``beside``, or the name of one in rootfs/guest/labs."""
+    if lab_program.endswith(".c"):
+        return beside / Path(lab_program).expanduser()
+    return shipped("rootfs", "guest", "labs", f"{lab_program}.c")
+
+
 def program(name: str, report: Reporter) -> Path:
     """The built program ``name``. Raises ``BadInput``, ``HostLacks``, ``WeFailed``."""
     source = shipped("rootfs", "guest", f"{name}.c")
@@ -34,33 +42,49 @@ def program(name: str, report: Reporter) -> Path:
             f"did you mean {close[0]}?" if close else f"there are: {', '.join(names())}",
             "ls rootfs/guest",
         )
+    return compiled(source, report)
+
+
+def compiled(source: Path, report: Reporter) -> Path:
+    """The program made of one C file; it may include lab.h and tunpeer.h.
+
+    Raises ``BadInput`` when there is no such file, ``HostLacks``, ``WeFailed``.
+    """
+    if not source.is_file():
+        raise BadInput(f"there is no guest program {source}", "", f"ls {source.parent}")
     if which("gcc") is None:
         require(NEEDS)
     final = home_dir("images") / f"guest-{_key(source)}"
     built = final / source.stem
     if not built.is_file():
         require(NEEDS)
-        report(Started(f"compile {name}"))
+        report(Started(f"compile {source.stem}"))
         with arriving(final) as temporary:
             _compile(source, temporary / source.stem)
-        report(Finished(f"compile {name}"))
+        report(Finished(f"compile {source.stem}"))
     return built
 
 
 def _key(source: Path) -> str:
     digest = hashlib.sha256(" ".join(_FLAGS).encode())
     digest.update(run(20, ["gcc", "--version"]).stdout)
-    for path in [source, *sorted(source.parent.glob("*.h"))]:
+    for path in [source, *sorted(source.parent.glob("*.h")), *sorted(_include().glob("*.h"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
+def _include() -> Path:
+    """Where the headers for labs' programs are."""
+    return shipped("rootfs", "guest", "labs")
+
+
 def _compile(source: Path, out: Path) -> None:
-    said = run(120, ["gcc", *_FLAGS, "-o", str(out), str(source)], check=False, merge=True)
+    argv = ["gcc", *_FLAGS, "-I", str(_include()), "-o", str(out), str(source)]
+    said = run(120, argv, check=False, merge=True)
     if said.returncode != 0:
         first = _ERROR.search(said.text)
         raise WeFailed(
             f"{source.name} does not compile",
             first.group() if first else said.text[-1000:],
-            f"gcc {' '.join(_FLAGS)} {source}",
+            " ".join(argv),
         )

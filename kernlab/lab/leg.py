@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kernlab.config.paths import arriving_file
@@ -15,6 +16,7 @@ from kernlab.errors import KernlabError, MachineFailed, WeFailed
 from kernlab.lab.model import Family, Lab, Part
 from kernlab.reasons.match import findings
 from kernlab.reasons.model import table as reasons_table
+from kernlab.reasons.report import completed
 from kernlab.record.counters import moved, parse
 from kernlab.record.leg import LegDir, load, write_json
 from kernlab.record.pcapng import convert
@@ -33,10 +35,11 @@ _UNFIT, _TOO_LONG = 120, 124  # labrun's own exit statuses
 
 @dataclass(frozen=True)
 class LabRequest:
-    """One lab to run. ``verdicts`` stand instead of the lab's own (for a copy of its file)."""
+    """One lab to run, from the file ``path``."""
 
     id: str
     lab: Lab
+    path: Path
     family: Family = "ipv4"
 
     @property
@@ -53,7 +56,12 @@ class LegResult:
     directory: LegDir
     lines: list[Line] = field(default_factory=list)
     error: str = ""
-    rst: list[dict[str, Any]] = field(default_factory=list)
+    explained: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def rst(self) -> list[dict[str, Any]]:
+        """The RSTs' causes, in their order."""
+        return [event["rst"] for event in self.explained]
 
     @property
     def holds(self) -> bool:
@@ -101,7 +109,8 @@ class Run:
     def _tell(self, kind: str, **words: Any) -> None:
         self._tell_all(Told(kind, self._request, self._name, **words))
 
-    def run(self) -> None:
+    def run(self, source: Path) -> None:
+        """Run and judge it; ``source``: the kernel's tree, for the lines that decided."""
         self._tell("leg")
         shutil.rmtree(self._raw, ignore_errors=True)
         self._raw.mkdir()
@@ -113,7 +122,7 @@ class Run:
             argv += ["-s", f"{key}={value}"]
         for command in self._part.setup:
             argv += ["-c", command]
-        argv += ["--", f"/mnt/share/{self._part.program}", *self._part.args]
+        argv += ["--", f"/mnt/share/{Path(self._part.program or '').stem}", *self._part.args]
         if self._request.family == "ipv6":
             argv.append("-6")
         with ExitStack() as stack:
@@ -122,7 +131,7 @@ class Run:
                 writer = stack.enter_context(EventWriter(self.result.directory.events))
             status = self._go(argv, writer, lab.timeout + _MARGIN)
         self._keep(status)
-        self._judge(status)
+        self._judge(status, source)
         self._tell("verdict", result=self.result)
 
     def _go(self, argv: list[str], writer: EventWriter | None, limit: float) -> int:
@@ -210,11 +219,12 @@ class Run:
             with arriving_file(keep.kmsg) as temporary:
                 shutil.copyfile(self._raw / "kmsg", temporary)
 
-    def _judge(self, status: int) -> None:
+    def _judge(self, status: int, source: Path) -> None:
         keep = self.result.directory
         leg = load(keep)
         if leg.events is not None:
-            self.result.rst = [one.as_data() for one in findings(leg.events, reasons_table())]
+            found = list(findings(leg.events, reasons_table()))
+            self.result.explained = completed(found, leg.events, leg.segments, source)
             write_json(keep.rst, self.result.rst)
             leg = load(keep)
         if status == _UNFIT:

@@ -145,11 +145,12 @@ def path_of(name: str) -> Path:
     )
 
 
-def find(name: str) -> tuple[str, Lab]:
-    """A lab and its id. Raises ``BadInput`` naming file and line, or near names."""
+def find(name: str) -> tuple[Path, Lab]:
+    """A lab and its file, whose stem is its id. Raises ``BadInput`` naming file and line, or
+    near names."""
     path = path_of(name)
     if not _ID.match(path.stem):
         raise BadInput(
             f"{path}: its name is the lab's id", "letters, digits, - and _", "rename the file"
         )
-    return path.stem, load(path, Lab)
+    return path, load(path, Lab)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernlab.errors import MachineFailed
-from kernlab.guest.build import program
+from kernlab.guest.build import compiled, program, source_of
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.lab.leg import LabRequest, LegResult, Run, Tell
@@ -25,6 +25,8 @@ from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engines.gdb import GdbEngine
 from kernlab.trace.plan import Plan, Show, TraceRequest, make
 from kernlab.vm.machine import Machine
+
+LAB_FILE = "lab.yaml"  # in a lab's directory: what its legs were judged by
 
 
 @dataclass
@@ -49,9 +51,9 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
     results: list[LabResult] = []
     left = list(requests)
     symbols = symbols_for(kernel) if gdb else None
-    programs = {part.program for one in requests for _, part in one.lab.legs() if part.program}
-    for name in ("labrun", *sorted(programs)):
-        _place(name, run.share, report)
+    shutil.copy2(program("labrun", report), run.share / "labrun")
+    for one in requests:
+        _bring(one, run.share, report)
     plans = {one.name: _plan(one.lab, symbols) for one in requests} if symbols else {}
     broken = 0
     while left:
@@ -67,7 +69,8 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
                 wait_ready(machine, report)
                 while left:
                     request = left.pop(0)
-                    lab = _Lab(request, machine, run, probing, plans.get(request.name), tell)
+                    plan = plans.get(request.name)
+                    lab = _Lab(request, machine, run, kernel.source, probing, plan, tell)
                     results.append(lab.result)
                     lab.run()
         except MachineFailed as error:
@@ -82,10 +85,12 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
     return results
 
 
-def _place(name: str, share: Path, report: Reporter) -> None:
-    built = program(name if name == "labrun" else f"labs/{name}", report)
-    target = share / name
-    shutil.copy2(built, target)
+def _bring(request: LabRequest, share: Path, report: Reporter) -> None:
+    """The lab's programs into the share, by their files' stems."""
+    for _, part in request.lab.legs():
+        assert part.program is not None
+        built = compiled(source_of(part.program, request.path.parent), report)
+        shutil.copy2(built, share / Path(part.program).stem)
 
 
 def _plan(lab: Lab, symbols: KernelSymbols) -> Plan:
@@ -135,8 +140,17 @@ class _Probing:
 
 
 class _Lab:
-    def __init__(self, request: LabRequest, machine: Machine, run: RunDir,
-                 probing: _Probing | None, plan: Plan | None, tell: Tell) -> None:  # fmt: skip
+    def __init__(
+        self,
+        request: LabRequest,
+        machine: Machine,
+        run: RunDir,
+        source: Path,
+        probing: _Probing | None,
+        plan: Plan | None,
+        tell: Tell,
+    ) -> None:
+        self._source = source
         self.result = LabResult(request)
         self._request = request
         self._machine = machine
@@ -147,6 +161,9 @@ class _Lab:
 
     def run(self) -> None:
         started = time.monotonic()
+        kept = self._run.path / self._request.name / LAB_FILE
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self._request.path, kept)
         with ExitStack() as stack:
             engine = None
             if self._plan is not None and self._probing is not None:
@@ -154,5 +171,5 @@ class _Lab:
             for name, part in self._request.lab.legs():
                 leg = Run(self._request, name, part, self._machine, self._run, engine, self._tell)
                 self.result.legs.append(leg.result)
-                leg.run()
+                leg.run(self._source)
         self.result.seconds = time.monotonic() - started

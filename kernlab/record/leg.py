@@ -77,21 +77,22 @@ def write_json(path: Path, value: Any) -> None:
 
 def load(directory: LegDir) -> Leg:
     """Read a leg back. A file that is not there leaves its part empty."""
-    results = _json(directory.results) or {}
+    results = read_json(directory.results) or {}
     return Leg(
         got=dict(results.get("got", {})),
         steps=tuple(results.get("steps", ())),
         status=int(results.get("status", 0)),
         said=str(results.get("said", "")),
-        counters=dict(_json(directory.counters) or {}),
+        counters=dict(read_json(directory.counters) or {}),
         segments=segments(directory.capture) if directory.capture.exists() else [],
         events=list(read_events(directory.events)) if directory.events.exists() else None,
-        rst=_json(directory.rst),
+        rst=read_json(directory.rst),
         kmsg=directory.kmsg.read_text("utf-8", "replace") if directory.kmsg.exists() else "",
     )
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; None when it is not there or torn."""
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):

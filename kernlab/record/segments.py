@@ -7,9 +7,34 @@ from typing import Any
 
 from kernlab.decode.packet import packet as decode
 from kernlab.record.flows import Flows
-from kernlab.record.pcapng import inner, read
+from kernlab.record.pcapng import Captured, inner, read
 
 _ETHERTYPES = (0x0800, 0x86DD)
+
+
+class Segments:
+    """Frames one after the other; knows the connections seen so far."""
+
+    def __init__(self) -> None:
+        self._flows = Flows()
+        self._number = 0
+
+    def take(self, frame: Captured) -> dict[str, Any] | None:
+        """The frame's segment, as ``segments`` gives it; None when it holds none."""
+        self._number += 1
+        inside = inner(frame)
+        if inside is None or inside.ethertype not in _ETHERTYPES:
+            return None
+        fields = decode(inside.data)
+        if fields is None or fields.get("proto") != "tcp" or "flags" not in fields:
+            return None
+        taken = self._flows.take(fields)
+        if taken is None:
+            return None
+        flow, client = taken
+        _relate(fields, flow.relative)
+        return {"number": self._number, "at": frame.at, "flow": flow.number, "client": client,
+                "packet": fields}  # fmt: skip
 
 
 def segments(path: Path) -> list[dict[str, Any]]:
@@ -22,25 +47,8 @@ def segments(path: Path) -> list[dict[str, Any]]:
     each side's initial one, as far as it was seen. Raises ``BadInput`` for a file that is
     no capture.
     """
-    flows = Flows()
-    found = []
-    for number, frame in enumerate(read(path), 1):
-        inside = inner(frame)
-        if inside is None or inside.ethertype not in _ETHERTYPES:
-            continue
-        fields = decode(inside.data)
-        if fields is None or fields.get("proto") != "tcp" or "flags" not in fields:
-            continue
-        taken = flows.take(fields)
-        if taken is None:
-            continue
-        flow, client = taken
-        _relate(fields, flow.relative)
-        found.append(
-            {"number": number, "at": frame.at, "flow": flow.number, "client": client,
-             "packet": fields}
-        )  # fmt: skip
-    return found
+    taker = Segments()
+    return [one for one in map(taker.take, read(path)) if one is not None]
 
 
 def _relate(fields: dict[str, Any], relative: Any) -> None:

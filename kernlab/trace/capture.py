@@ -24,8 +24,9 @@ _ARGV = ("sh", "-c", "exec tcpdump -i any -n -U --immediate-mode -s 0 -B 8192 -Z
 
 
 @contextmanager
-def capturing(machine: Machine, share: Path, out: Path) -> Iterator[None]:
+def capturing(machine: Machine, share: Path, out: Path) -> Iterator[Path]:
     """Capture while the block runs; then write ``out`` as pcapng, whatever ended the block.
+    Gives the classic pcap that grows meanwhile.
 
     Raises ``WeFailed`` when tcpdump does not start.
     """
@@ -46,7 +47,7 @@ def capturing(machine: Machine, share: Path, out: Path) -> Iterator[None]:
         )
     raw = share / _NAME
     try:
-        yield
+        yield raw
     finally:
         with suppress(MachineFailed, TimeoutError):
             _stop(machine, process, raw)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from kernlab.errors import MachineFailed, WeFailed
 from kernlab.image.model import Image
@@ -27,6 +28,22 @@ _TURN = 0.1  # seconds to wait for events before looking at the rest of the worl
 _ANSWER = 20.0
 
 OnEvent = Callable[[dict[str, Any]], None]
+
+
+class Refine(Protocol):
+    """Makes of the engine's events what is recorded and shown, possibly later. ``count``:
+    after how many of these the trace ends."""
+
+    count: int | None
+
+    def begin(self, machine: Machine, capture: Path) -> None:
+        """Called before the probes are armed; ``capture`` is tcpdump's growing file."""
+
+    def take(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """An event of the engine; the events that are ready."""
+
+    def idle(self, last: bool = False) -> Iterator[dict[str, Any]]:
+        """Nothing came for a moment, or the trace is over; the events that are ready."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +97,10 @@ class Outcome:
 
 
 def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineOptions,
-          run: RunDir, report: Reporter, on_event: OnEvent) -> tuple[Plan, Outcome]:  # fmt: skip
-    """Trace; events go to ``on_event`` and events.jsonl as they come.
+          run: RunDir, report: Reporter, on_event: OnEvent,
+          refine: Refine | None = None) -> tuple[Plan, Outcome]:  # fmt: skip
+    """Trace; events go to ``on_event`` and events.jsonl as they come, through ``refine``
+    where it is given; then ``count`` counts what it gives.
 
     Raises ``BadInput`` before anything boots, ``MachineFailed`` when the guest breaks. An
     interrupt (Ctrl-C) ends the trace in order: what was gathered is kept.
@@ -115,12 +134,15 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
         engine.prepare()
         wait_ready(machine, report)
         writer = stack.enter_context(EventWriter(run.events))
-        with capturing(machine, run.share, run.capture):
+        with capturing(machine, run.share, run.capture) as raw:
             before = _segments(machine)
+            if refine is not None:
+                refine.begin(machine, raw)
             engine.arm(machine.gdb_socket)
             started = time.monotonic()
-            session = _Session(request, machine, engine, writer, on_event)
-            with workloads.running(row, machine, request.count is not None) as work:
+            session = _Session(request, machine, engine, writer, on_event, refine)
+            count = request.count if refine is None else refine.count
+            with workloads.running(row, machine, count is not None) as work:
                 outcome.reason = session.go(work)
                 outcome.seconds = time.monotonic() - started
                 counted = session.finish()
@@ -143,13 +165,21 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
 
 
 class _Session:
-    def __init__(self, request: TraceRequest, machine: Machine, engine: GdbEngine,
-                 writer: EventWriter, on_event: OnEvent) -> None:  # fmt: skip
+    def __init__(
+        self,
+        request: TraceRequest,
+        machine: Machine,
+        engine: GdbEngine,
+        writer: EventWriter,
+        on_event: OnEvent,
+        refine: Refine | None,
+    ) -> None:
         self._request = request
         self._machine = machine
         self._engine = engine
         self._writer = writer
         self._on_event = on_event
+        self._refine = refine
 
     def go(self, work: workloads.Running) -> str:
         """Take events until there is a reason to stop; the reason."""
@@ -196,21 +226,34 @@ class _Session:
             raise
 
     def _full(self) -> bool:
-        return self._request.count is not None and self._writer.count >= self._request.count
+        count = self._request.count if self._refine is None else self._refine.count
+        return count is not None and self._writer.count >= count
 
-    def _take(self, seconds: float) -> None:
+    def _take(self, seconds: float, last: bool = False) -> None:
         if self._full():
             return
-        for event in self._engine.events(seconds):
-            self._writer.write(event)
-            self._on_event(event)
+        came = False
+        for event in self._engine.drain() if last else self._engine.events(seconds):
+            came = True
+            self._keep([event] if self._refine is None else self._refine.take(event))
             if self._full():
                 return
+        if self._refine is not None and (last or not came):
+            self._keep(self._refine.idle(last))
+
+    def _keep(self, events: Iterable[dict[str, Any]]) -> None:
+        for event in events:
+            if self._full():
+                return
+            if self._refine is not None:
+                event["seq"] = self._writer.count + 1
+            self._writer.write(event)
+            self._on_event(event)
 
     def finish(self) -> dict[str, Any]:
         counted = self._engine.finish()
         # GDB closed its end: what it sent before is read to the last line.
-        self._take(_ANSWER)
+        self._take(_ANSWER, last=True)
         return counted
 
 

@@ -1,0 +1,131 @@
+"""``kernlab rst``: who sent this RST, and why?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from kernlab.cli import common, complete
+
+if TYPE_CHECKING:
+    from kernlab.rst.live import Detective
+    from kernlab.trace.run import Outcome
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("rst", context_settings={"ignore_unknown_options": False})
+def rst(
+    command: list[str] = typer.Argument(
+        None,
+        metavar="[-- CMD...] | explain FILE",
+        help="A command for the guest; or a capture to explain.",
+    ),
+    workload: str | None = typer.Option(
+        None, "--workload", metavar="W", autocompletion=complete.workloads, help="As in trace."
+    ),
+    lab: str | None = typer.Option(
+        None, "--lab", metavar="ID", autocompletion=complete.labs, help="What a lab provokes."
+    ),
+    where: str = typer.Option(
+        "", "--where", metavar="EXPR", help="Only RSTs for which this is true: 'rst.cause == A1'."
+    ),
+    count: int | None = typer.Option(None, "--count", metavar="N", help="Stop after N RSTs."),
+    timeout: float = typer.Option(60.0, "--timeout", metavar="S", help="Stop after S seconds."),
+    full: bool = typer.Option(False, "--full", help="The whole call stack."),
+    share: list[Path] = common.SHARE,
+    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
+    json: bool = common.JSON,
+    kernel: str | None = common.KERNEL,
+    image: str = common.IMAGE,
+    add: list[str] = common.ADD,
+    cpus: int = common.CPUS,
+    memory: int = common.MEMORY,
+) -> int:
+    """Who sent this RST, and why?
+
+    Boots the guest, probes every function that sends a RST while CMD or a workload runs, and
+    says of each: active or passive, the cause, the frame that decided and its source line,
+    the values that were true there, counters, errno on both sides, and the remedy.
+    `kernlab rst explain FILE.pcapng` says what a capture alone can tell.
+    """
+    from kernlab.cli.output import print_json, reporter, stdout
+    from kernlab.pipeline import MachineOptions
+    from kernlab.reasons.model import table
+    from kernlab.rst.live import Detective
+    from kernlab.sinks.rst import RstView
+    from kernlab.trace import run as tracing
+    from kernlab.trace.plan import parse_where
+
+    words = list(command or ())
+    if words[:1] == ["explain"] and len(words) == 2:
+        from kernlab.cli.explain import explain
+
+        return explain(Path(words[1]), parse_where(where), json)
+    _one_of(words, workload, lab)
+    expression = parse_where(where)
+    reasons = table()
+    if lab is not None:
+        from kernlab.cli.lab import detect
+
+        return detect(lab, expression, json, full, kernel, cpus, memory, out)
+    request = _request(reasons, words, workload, timeout)
+    view = RstView(stdout(), full)
+    with reporter() as report:
+        built, guest = common.artifacts(kernel, image, add, report)
+        run = common.new_run(out)
+        common.bring(share, run)
+        detective = Detective(reasons, built.source, expression, count)
+        _, outcome = tracing.trace(
+            request, built, guest, MachineOptions(cpus, memory), run, report,
+            print_json if json else view.event, detective,
+        )  # fmt: skip
+    run.result(reason=outcome.reason, rsts=detective.seen, events=outcome.events)
+    if not json:
+        view.summary(_facts(detective, outcome, str(run.path)))
+    return 130 if outcome.reason == "interrupted" else 0
+
+
+def _one_of(words: list[str], workload: str | None, lab: str | None) -> None:
+    from kernlab.errors import BadInput
+
+    given = [name for name, value in (("-- CMD", words), ("--workload", workload), ("--lab", lab))
+             if value]  # fmt: skip
+    if len(given) > 1:
+        raise BadInput(
+            f"{' and '.join(given)} together", "one thing makes the packets flow", "kernlab rst"
+        )
+
+
+def _request(reasons: Any, words: list[str], workload: str | None, timeout: float) -> Any:
+    import shlex
+
+    from kernlab.errors import BadInput
+    from kernlab.rst import plan
+    from kernlab.trace import workloads
+    from kernlab.trace.plan import TraceRequest
+
+    if timeout <= 0:
+        raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
+    name = f"exec {shlex.join(words)}" if words else workload or "connect-closed"
+    workloads.find(name)
+    return TraceRequest(
+        functions=(), presets=plan.probes(reasons), shows=plan.shows(reasons), workload=name,
+        timeout=timeout,
+    )  # fmt: skip
+
+
+def _facts(detective: Detective, outcome: Outcome, path: str) -> dict[str, str]:
+    facts = {"RSTs": f"{detective.seen} sent"}
+    if detective.filtered:
+        facts["RSTs"] += f", {detective.filtered} did not pass --where"
+    if not detective.seen:
+        facts["why none"] = "nothing sent one; the capture holds what happened"
+    if outcome.workload_status not in (None, 0):
+        said = outcome.workload_said.strip()[-300:]
+        facts["the command"] = f"ended with status {outcome.workload_status}: {said}"
+    facts["capture"] = f"{outcome.captured} frames in {path}/capture.pcapng"
+    facts["run"] = path
+    return facts

@@ -1,0 +1,81 @@
+"""What can be said of a lab's file without running it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from kernlab.config.yaml import load, near
+from kernlab.errors import BadInput
+from kernlab.guest.build import names as programs
+from kernlab.guest.build import source_of
+from kernlab.lab.model import Lab
+from kernlab.reasons.model import table
+from kernlab.verdict.model import Check
+
+_STEP = re.compile(r'\bstep\("([^"]+)"\)')
+
+
+def problems(path: Path) -> list[str]:
+    """Everything that is wrong with a lab's file, a line each: ``file:line: what``."""
+    try:
+        lab = load(path, Lab)
+    except BadInput as error:
+        return error.why.splitlines() or [error.what]
+    text = path.read_text("utf-8")
+    found = [*_programs(path, lab), *_steps(path, lab), *_causes(lab)]
+    return [f"{path}:{_line(text, word)}: {what}" for word, what in found]
+
+
+def _line(text: str, word: str) -> int:
+    """The first line that has this word (1 when none has)."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", line):
+            return number
+    return 1
+
+
+def _programs(path: Path, lab: Lab) -> Iterator[tuple[str, str]]:
+    known = [name.removeprefix("labs/") for name in programs() if name.startswith("labs/")]
+    for name in dict.fromkeys(part.program for _, part in lab.legs() if part.program):
+        if not source_of(name, path.parent).is_file():
+            close = near(name, known)
+            hint = f", did you mean '{close[0]}'?" if close else ""
+            yield name, f"program: there is no guest program '{name}'{hint}"
+
+
+def _steps(path: Path, lab: Lab) -> Iterator[tuple[str, str]]:
+    """The steps that the programs tell and those that the file has words for."""
+    told: set[str] = set()
+    for name in {part.program for _, part in lab.legs() if part.program}:
+        source = source_of(name, path.parent)
+        if source.is_file():
+            told |= set(_STEP.findall(source.read_text("utf-8", "replace")))
+    for name in sorted(told - set(lab.steps)):
+        yield "steps", f"steps: the program tells '{name}', the file has no words for it"
+    for name in sorted(set(lab.steps) - told):
+        close = near(name, told)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        yield name, f"steps: no program tells '{name}'{hint}"
+
+
+def _causes(lab: Lab) -> Iterator[tuple[str, str]]:
+    known = table()
+    for check in _checks(lab):
+        for cause in check.cause or ():
+            if cause not in known:
+                close = near(cause, known)
+                hint = f", did you mean {close[0]}?" if close else ""
+                yield cause, f"cause: there is no '{cause}' in configs/reasons{hint}"
+
+
+def _checks(lab: Lab) -> Iterator[Check]:
+    for _, part in lab.legs():
+        for check in part.verdict:
+            while check.negated is not None:
+                check = check.negated
+            yield check
+    for question in lab.predict:
+        for choice in question.choices:
+            yield choice.when

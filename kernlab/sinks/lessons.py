@@ -1,0 +1,87 @@
+"""Labs to read: the catalogue, a lesson, a question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kernlab.config.text import Language, say
+
+TOPICS: dict[str, dict[Language, str]] = {
+    "handshake": {"en": "The handshake", "zh": "三次握手"},
+    "close": {"en": "Closing", "zh": "关闭连接"},
+    "abort": {"en": "Aborting: active RSTs", "zh": "中止：主动 RST"},
+    "timers": {"en": "Timers", "zh": "定时器"},
+    "queues": {"en": "Queues", "zh": "队列"},
+    "segments": {"en": "Unwanted segments: passive RSTs", "zh": "不速之客：被动 RST"},
+    "timewait": {"en": "TIME_WAIT", "zh": "TIME_WAIT"},
+    "netfilter": {"en": "Netfilter", "zh": "Netfilter"},
+    "course": {"en": "The course: three cases", "zh": "课程：三个案例"},
+}
+_WORDS: dict[str, dict[Language, str]] = {
+    "watch": {"en": "Watch for", "zh": "观察"},
+    "kernel": {"en": "In the kernel", "zh": "内核源码"},
+    "rfc": {"en": "In the RFCs", "zh": "RFC"},
+    "predict": {"en": "Predict before you run it", "zh": "运行之前先预测"},
+    "then": {"en": "Then", "zh": "变体"},
+    "differs": {"en": "Other kernels", "zh": "其他内核"},
+    "run": {"en": "Run it", "zh": "运行"},
+}
+
+
+def word(name: str, language: Language) -> str:
+    """A heading of a lesson."""
+    return _WORDS[name][language]
+
+
+def catalogue(console: Console, labs: Mapping[str, Any], language: Language) -> None:
+    """All labs, a table for each topic, the easier ones first."""
+    for topic, titles in TOPICS.items():
+        rows = [(lab.level, name, lab) for name, lab in labs.items() if lab.topic == topic]
+        if not rows:
+            continue
+        console.print(f"\n[bold]{escape(titles[language])}[/]")
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(ratio=1)
+        for level, name, lab in sorted(rows, key=lambda row: row[0]):
+            six = " [dim]· IPv6[/]" if "ipv6" in lab.families else ""
+            table.add_row(f"  {name}", "★" * level, escape(say(lab.title, language)) + six)
+        console.print(table)
+    console.print(f"\n[dim]kernlab lab show ID · kernlab lab run ID · {len(labs)} labs[/]")
+
+
+def lesson(console: Console, name: str, lab: Any, language: Language) -> None:
+    """One lab to read before it is run."""
+    console.print(f"\n[bold]{name}  {escape(say(lab.title, language))}[/]  {'★' * lab.level}\n")
+    console.print(escape(say(lab.idea, language)))
+    console.print(f"\n[bold]{word('watch', language)}[/]\n  {escape(say(lab.watch, language))}")
+    for heading, lines in (("kernel", lab.source), ("rfc", lab.rfc)):
+        if lines:
+            console.print(f"\n[bold]{word(heading, language)}[/]")
+            for line in lines:
+                console.print(f"  {escape(line)}")
+    if lab.predict:
+        console.print(f"\n[bold]{word('predict', language)}[/]")
+        for number, asked in enumerate(lab.predict, 1):
+            question(console, number, asked, language)
+    if lab.then:
+        console.print(f"\n[bold]{word('then', language)}[/]")
+        for then in lab.then:
+            console.print(f"  {then.id:<16} {escape(say(then.title, language))}")
+    if lab.differs is not None:
+        console.print(f"\n[bold]{word('differs', language)}[/]\n  "
+                      f"{escape(say(lab.differs, language))}")  # fmt: skip
+    console.print(f"\n[dim]kernlab lab run {name} · kernlab lab run {name} --quiz[/]")
+
+
+def question(console: Console, number: int, asked: Any, language: Language) -> None:
+    """A question and its choices, numbered from 1."""
+    console.print(f"  {number}. {escape(say(asked.ask, language))}")
+    for choice, one in enumerate(asked.choices, 1):
+        console.print(f"       {choice}) {escape(say(one.says, language))}")

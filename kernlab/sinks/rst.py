@@ -1,0 +1,141 @@
+"""A RST on the terminal: who sent it, why, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from kernlab.sinks.terminal import safe
+
+_NAMES = 14  # columns of the facts' names
+_KINDS = {"active": "active: a socket's own decision",
+          "passive": "passive: the answer to a segment",
+          "netfilter": "by a netfilter rule"}  # fmt: skip
+
+
+class RstView:
+    """Draws events that kernlab.reasons.report has completed."""
+
+    def __init__(self, console: Console, full: bool = False) -> None:
+        self._console = console
+        self._full = full
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """One RST."""
+        rst = event["rst"]
+        head = Text()
+        head.append(f"\nRST {event.get('seq', '')}  ", "bold red")
+        head.append(safe(rst["cause"]), "bold")
+        head.append(f"  {safe(rst.get('name', 'no rule matches: nothing is guessed'))}", "bold")
+        self._console.print(head, soft_wrap=True)
+        self._fact("", _KINDS.get(rst.get("kind", ""), ""))
+        self._fact("why", rst.get("says", ""))
+        self._fact("because", rst.get("condition", ""))
+        self._segments(event, rst)
+        self._socket(event, rst)
+        self._stack(event, rst)
+        self._source(rst)
+        moved = rst.get("moved")
+        if moved is not None:
+            shared = f" (with {rst['moved_by'] - 1} other RSTs)" if "moved_by" in rst else ""
+            self._fact("counters", ", ".join(f"{k} +{v}" for k, v in moved.items()) + shared)
+        errno = rst.get("errno") or {}
+        self._fact("this side", errno.get("local", ""))
+        self._fact("other side", errno.get("peer", ""))
+        self._fact("remedy", rst.get("remedy", ""))
+        if rst.get("labs"):
+            self._fact("try", ", ".join(f"kernlab lab run {lab}" for lab in rst["labs"]))
+        if rst.get("also"):
+            self._fact("also", "rules that match too: " + ", ".join(rst["also"]))
+        if rst["cause"] == "unknown":
+            self._everything(event)
+
+    def _fact(self, name: str, text: object) -> None:
+        if not text:
+            return
+        width = max(30, self._console.width - _NAMES - 2)
+        lines = Text(safe(text)).wrap(self._console, width)
+        for number, line in enumerate(lines):
+            row = Text(f"  {name if not number else '':<{_NAMES - 2}}", "dim")
+            row.append_text(line)
+            self._console.print(row, soft_wrap=True)
+
+    def _segments(self, event: Mapping[str, Any], rst: Mapping[str, Any]) -> None:
+        packet = event.get("packet")
+        if packet is not None:
+            self._fact("provoked by", _segment(packet))
+        elif rst.get("kind") == "active":
+            self._fact("provoked by", "no segment")
+        sent = rst.get("segment")
+        if sent is not None:
+            self._fact("the RST", f"{_segment(sent)}  frame {rst['frame']} of the capture")
+        else:
+            self._fact("the RST", "not seen in the capture under these addresses")
+
+    def _socket(self, event: Mapping[str, Any], rst: Mapping[str, Any]) -> None:
+        sock = event.get("sock")
+        if sock is None:
+            self._fact("socket", "none")
+            return
+        before, after = rst.get("state_before", "?"), rst.get("state_after", sock.get("state", "?"))
+        text = f"{before} → {after}" if before != after else str(before)
+        if "sport" in sock:
+            text += f"  {sock.get('src')}:{sock['sport']} ⇄ {sock.get('dst')}:{sock.get('dport')}"
+        names = ("snd_una", "snd_nxt", "rcv_nxt", "lingertime", "linger2", "err")
+        text += "".join(f"  {name} {sock[name]}" for name in names if name in sock)
+        self._fact("socket", text)
+        task = event.get("task")
+        if task:
+            self._fact("on", f"cpu {event.get('cpu')}, task {task['comm']}/{task['pid']}")
+
+    def _stack(self, event: Mapping[str, Any], rst: Mapping[str, Any]) -> None:
+        stack = event.get("stack") or []
+        decides = rst.get("decides", -1)
+        last = len(stack) if self._full else max(decides + 4, 8)
+        for number, frame in enumerate(stack[:last]):
+            row = Text(f"  {'stack' if not number else '':<{_NAMES - 2}}", "dim")
+            mark = number == decides
+            row.append("→ " if mark else "  ", "bold red")
+            row.append(safe(frame["func"]), "bold red" if mark else "")
+            if frame.get("inlined"):
+                row.append(" (inlined)", "dim")
+            if frame.get("file"):
+                row.append(f"  {safe(frame['file'])}:{frame.get('line', '?')}", "dim")
+            self._console.print(row, no_wrap=True, overflow="ellipsis")
+        if len(stack) > last:
+            self._fact("", f"  … {len(stack) - last} more frames (--full)")
+
+    def _source(self, rst: Mapping[str, Any]) -> None:
+        lines = rst.get("source") or []
+        middle = len(lines) // 2
+        for number, (line, text) in enumerate(lines):
+            row = Text(f"  {'source' if not number else '':<{_NAMES - 2}}", "dim")
+            row.append(f"{line:>6} ", "dim")
+            row.append(safe(text), "bold" if number == middle else "dim")
+            self._console.print(row, no_wrap=True, overflow="ellipsis")
+
+    def _everything(self, event: Mapping[str, Any]) -> None:
+        for name in ("sock", "packet", "show", "args"):
+            values = event.get(name) or {}
+            text = "  ".join(f"{key}={value}" for key, value in values.items() if key != "raw")
+            self._fact(name, text)
+
+    def summary(self, facts: Mapping[str, str]) -> None:
+        """What was counted."""
+        self._console.print()
+        for name, text in facts.items():
+            self._fact(name, text)
+
+
+def _segment(packet: Mapping[str, Any]) -> str:
+    flags = str(packet.get("flags", ""))
+    text = f"{packet.get('src')}:{packet.get('sport')} → {packet.get('dst')}:{packet.get('dport')}"
+    text += f"  [{flags}] seq {packet.get('rseq', packet.get('seq'))}"
+    if "A" in flags:
+        text += f" ack {packet.get('rack', packet.get('ack'))}"
+    if packet.get("len"):
+        text += f" len {packet['len']}"
+    return text + f" win {packet.get('win')}"
