@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kernlab.cli import common, complete
+from kernlab.cli import common, complete, lessons
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
@@ -20,62 +20,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-LANG: str = typer.Option("en", "--lang", metavar="LANG", help="en or zh (zh-CN).")
-ID: str = typer.Argument(..., metavar="ID", autocompletion=complete.labs)
+app.registered_commands += lessons.app.registered_commands
+LANG, ID, language_of = lessons.LANG, lessons.ID, lessons.language_of
 
 
 @app.callback()
 def group() -> None:
     """Labs: every way TCP sends a RST, and more, each with a verdict that is checked."""
-
-
-@app.command("list")
-def list_labs(lang: str = LANG, json: bool = common.JSON) -> None:
-    """The labs there are, by topic and level."""
-    from kernlab.cli.output import print_json, stdout
-    from kernlab.config.text import say
-    from kernlab.lab.model import find, ids
-    from kernlab.sinks.lessons import catalogue
-
-    language = _language(lang)
-    labs = {name: find(name)[1] for name in ids()}
-    if not json:
-        catalogue(stdout(), labs, language)
-        return
-    for name, lab in labs.items():
-        print_json(
-            {"id": name, "topic": lab.topic, "level": lab.level, "title": say(lab.title, language),
-             "families": lab.families, "variants": [then.id for then in lab.then]}
-        )  # fmt: skip
-
-
-@app.command("show")
-def show(lab: str = ID, lang: str = LANG) -> None:
-    """The lesson: the idea, where it is in the kernel and the RFC, what to predict."""
-    from kernlab.cli.output import stdout
-    from kernlab.lab.model import find
-    from kernlab.sinks.lessons import lesson
-
-    path, found = find(lab)
-    lesson(stdout(), path.stem, found, _language(lang))
-
-
-@app.command("validate")
-def validate(
-    files: list[Path] = typer.Argument(..., metavar="FILE...", help="Lab files."),
-) -> None:
-    """Check lab files: every error with its line, and what it may have been meant as."""
-    from kernlab.errors import BadInput
-    from kernlab.lab.check import problems
-
-    found = [text for path in files for text in problems(path)]
-    if found:
-        raise BadInput(
-            f"{len(found)} problems" if len(found) > 1 else found[0],
-            "\n".join(found) if len(found) > 1 else "",
-            "kernlab lab validate FILE after an edit",
-        )
-    typer.echo(f"{len(files)} lab files are in order")
 
 
 @app.command("run")
@@ -106,7 +57,7 @@ def run(
     from kernlab.sinks.labs import LabView
 
     requests = chosen(labs or [], every)
-    language = _language(lang)
+    language = language_of(lang)
     answers = _ask(requests, answer, language) if quiz else {}
     view = LabView(stdout(), language, quiet=json or len(requests) > 3)
     results, directory = _run(
@@ -165,7 +116,7 @@ def grade_run(
         run = having[-1] if having else run
     other = load(lab, Lab) if lab is not None else None
     grades = [grade(path, other) for path in labs_of(find(run).path)]
-    view = LabView(stdout(), _language(lang))
+    view = LabView(stdout(), language_of(lang))
     for one in grades:
         if json:
             _print({"lab": one.name, "holds": one.holds, "errors": dict(one.errors),
@@ -199,7 +150,7 @@ def compare(
     if len(kernel) < 2:
         raise BadInput("one kernel is no comparison", "", f"--kernel {kernel[0]} --kernel 6.12")
     requests = chosen([lab], False)
-    view = LabView(stdout(), _language(lang))
+    view = LabView(stdout(), language_of(lang))
     grades: dict[str, list[Grade]] = {}
     for version in kernel:
         _, directory = _run(
@@ -325,16 +276,6 @@ def _quiz_data(found: Grade) -> dict[str, Any]:
         "answers": [None if one.given is None else one.given + 1 for one in found.quiz],
         "truth": [None if one.truth is None else one.truth + 1 for one in found.quiz],
     }
-
-
-def _language(text: str) -> Language:
-    from kernlab.errors import BadInput
-
-    if text == "en":
-        return "en"
-    if text in ("zh", "zh-CN"):
-        return "zh"
-    raise BadInput(f"--lang {text}: there is no such language", "en, zh", "--lang zh")
 
 
 def chosen(names: list[str], every: bool) -> list[LabRequest]:

@@ -127,4 +127,5 @@ def _explain(item: Any, node: Any, model: type[BaseModel]) -> tuple[int, str]:
         return line, f"key '{key}' is missing"
     got = item.get("input")
     shown = f" (got {got!r})" if isinstance(got, (str, int, float, bool)) else ""
-    return line, f"{key}: {item['msg']}{shown}"
+    message = item["msg"].removeprefix("Value error, ")
+    return line, message if key == "(top)" else f"{key}: {message}{shown}"

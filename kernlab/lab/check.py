@@ -22,7 +22,10 @@ def problems(path: Path) -> list[str]:
     try:
         lab = load(path, Lab)
     except BadInput as error:
-        return error.why.splitlines() or [error.what]
+        several = error.why.splitlines()
+        if several and all(line.startswith(str(path)) for line in several):
+            return several
+        return [f"{error.what}: {error.why}" if error.why else error.what]
     text = path.read_text("utf-8")
     found = [*_programs(path, lab), *_steps(path, lab), *_causes(lab)]
     return [f"{path}:{_line(text, word)}: {what}" for word, what in found]

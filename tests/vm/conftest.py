@@ -59,9 +59,11 @@ def kernlab(kernel: Kernel, image: Image) -> Callable[..., subprocess.CompletedP
     """Runs the command line, with everything it needs built beforehand."""
 
     def call(*words: str, input: bytes = b"", **kw: Any) -> subprocess.CompletedProcess[bytes]:
-        if VERSION is not None and words[0] in ("trace", "run"):
+        if VERSION is not None and words[0] in ("trace", "run", "rst"):
             words = (words[0], "--kernel", VERSION, *words[1:])
-        return subprocess.run([*KERNLAB, *words], input=input, capture_output=True, timeout=300,
+        if VERSION is not None and words[:2] == ("lab", "run"):
+            words = (*words[:2], "--kernel", VERSION, *words[2:])
+        return subprocess.run([*KERNLAB, *words], input=input, capture_output=True, timeout=900,
                               env={**os.environ, "NO_COLOR": "1"}, **kw)  # fmt: skip
 
     return call

@@ -1,0 +1,122 @@
+"""The commands of ``kernlab lab`` that only read: list, show, validate, docs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from kernlab.cli import common, complete
+
+if TYPE_CHECKING:
+    from kernlab.config.text import Language
+
+app = typer.Typer(add_completion=False)
+
+LANG: str = typer.Option("en", "--lang", metavar="LANG", help="en or zh (zh-CN).")
+ID: str = typer.Argument(..., metavar="ID", autocompletion=complete.labs)
+
+
+def language_of(text: str) -> Language:
+    from kernlab.errors import BadInput
+
+    if text == "en":
+        return "en"
+    if text in ("zh", "zh-CN"):
+        return "zh"
+    raise BadInput(f"--lang {text}: there is no such language", "en, zh", "--lang zh")
+
+
+@app.command("list")
+def list_labs(lang: str = LANG, json: bool = common.JSON) -> None:
+    """The labs there are, by topic and level."""
+    from kernlab.cli.output import print_json, stdout
+    from kernlab.config.text import say
+    from kernlab.lab.model import find, ids
+    from kernlab.sinks.lessons import catalogue
+
+    language = language_of(lang)
+    labs = {name: find(name)[1] for name in ids()}
+    if not json:
+        catalogue(stdout(), labs, language)
+        return
+    for name, lab in labs.items():
+        print_json(
+            {"id": name, "topic": lab.topic, "level": lab.level, "title": say(lab.title, language),
+             "families": lab.families, "variants": [then.id for then in lab.then]}
+        )  # fmt: skip
+
+
+@app.command("show")
+def show(lab: str = ID, lang: str = LANG) -> None:
+    """The lesson: the idea, where it is in the kernel and the RFC, what to predict."""
+    from kernlab.cli.output import stdout
+    from kernlab.lab.model import find
+    from kernlab.sinks.lessons import lesson
+
+    path, found = find(lab)
+    lesson(stdout(), path.stem, found, language_of(lang))
+
+
+@app.command("validate")
+def validate(
+    files: list[Path] = typer.Argument(..., metavar="FILE...", help="Lab files."),
+) -> None:
+    """Check lab files: every error with its line, and what it may have been meant as."""
+    from kernlab.errors import BadInput
+    from kernlab.lab.check import problems
+
+    found = [text for path in files for text in problems(path)]
+    if found:
+        raise BadInput(
+            f"{len(found)} problems" if len(found) > 1 else found[0],
+            "\n".join(found) if len(found) > 1 else "",
+            "kernlab lab validate FILE after an edit",
+        )
+    typer.echo(f"{len(files)} lab files are in order")
+
+
+@app.command("docs")
+def docs(
+    directory: Path = typer.Argument(
+        Path("docs/labs"), metavar="[DIR]", help="Where the pages go."
+    ),
+    check: bool = typer.Option(False, "--check", help="Write nothing; fail when one is stale."),
+) -> int:
+    """Make a page for each lab, in English and in Chinese, from the labs' files."""
+    from kernlab.config.paths import arriving_file
+    from kernlab.errors import BadInput
+    from kernlab.lab.model import find, ids
+    from kernlab.lab.pages import pages
+
+    made = pages({name: find(name)[1] for name in ids()})
+    stale = []
+    for path, text in made.items():
+        try:
+            before = (directory / path).read_text("utf-8")
+        except OSError:
+            before = None
+        if before != text:
+            stale.append(str(path))
+            if not check:
+                with arriving_file(directory / path) as temporary:
+                    temporary.write_text(text, "utf-8")
+                (directory / path).chmod(0o644)
+    gone = sorted(
+        str(path.relative_to(directory))
+        for path in directory.glob("*/*.md")
+        if path.relative_to(directory) not in made
+    )
+    if check and (stale or gone):
+        raise BadInput(
+            f"{directory}: {len(stale) + len(gone)} pages are stale",
+            ", ".join((stale + gone)[:8]),
+            "kernlab lab docs",
+        )
+    if not check:
+        for name in gone:
+            (directory / name).unlink()
+    typer.echo(f"{len(made)} pages in {directory}, {len(stale)} written, {len(gone)} removed"
+               if not check else f"{len(made)} pages are up to date")  # fmt: skip
+    return 0

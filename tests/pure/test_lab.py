@@ -1,0 +1,219 @@
+"""Lab files: models, checks, pages, grading; nothing runs here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kernlab.config.text import InLanguages, say
+from kernlab.config.yaml import load, parse
+from kernlab.errors import BadInput
+from kernlab.lab.check import problems
+from kernlab.lab.grade import compare, grade, keep_answers, labs_of
+from kernlab.lab.model import Lab, find, ids
+from kernlab.lab.pages import pages
+from kernlab.record.leg import LegDir, write_json
+from kernlab.record.leg import load as load_leg
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = sorted((ROOT / "configs" / "labs").glob("*.yaml"))
+
+LAB = """
+title: {en: a, zh: b}
+topic: abort
+level: 1
+idea: i
+watch: w
+source: [s]
+program: mine.c
+steps: {go: now}
+verdict:
+  - counters: {OutRsts: 1}
+predict:
+  - ask: which?
+    why: so
+    choices:
+      - {says: one, when: {counters: {OutRsts: 1}}}
+      - {says: none, when: {counters: {OutRsts: 0}}}
+then:
+  - id: other
+    title: t
+    teaches: e
+    args: [-x]
+    sysctl: {net.ipv4.x: 2}
+    verdict:
+      - got: {a: 1}
+"""
+
+
+def written(directory: Path, text: str = LAB, source: str = 'step("go")') -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "mine.c").write_text(source)
+    (directory / "my-lab.yaml").write_text(text)
+    return directory / "my-lab.yaml"
+
+
+def test_a_variant_replaces_args_and_adds_settings() -> None:
+    more = "program: mine.c\nargs: [-a]\nsysctl: {net.ipv4.x: 1, net.ipv4.y: 3}\nsetup: [one]"
+    lab = parse(LAB.replace("program: mine.c", more), Lab, "x")
+    (_, main), (name, other) = lab.legs()
+    assert (main.args, main.sysctl) == (["-a"], {"net.ipv4.x": 1, "net.ipv4.y": 3})
+    assert name == "other"
+    assert other.args == ["-x"]
+    assert other.sysctl == {"net.ipv4.x": 2, "net.ipv4.y": 3}
+    assert other.setup == ["one"]
+    assert other.program == "mine.c"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_lab_is_in_order(path: Path) -> None:
+    assert problems(path) == []
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_lab_speaks_both_languages_and_asks(path: Path) -> None:
+    lab = load(path, Lab)
+    texts = [lab.title, lab.idea, lab.watch, *lab.steps.values(),
+             *(text for then in lab.then for text in (then.title, then.teaches)),
+             *(text for one in lab.predict for text in (one.ask, one.why))]  # fmt: skip
+    for text in texts:
+        assert isinstance(text, InLanguages), text
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in text.zh) or text.zh == text.en
+    assert lab.predict or lab.topic == "course"
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        (("level: 1", "level: 9"), 4, "level"),
+        (("watch: w", "wach: w"), 6, "did you mean 'watch'"),
+        (("program: mine.c\n", ""), 2, "which guest program"),
+        (("program: mine.c", "program: l033"), 8, "did you mean 'l03'"),
+        (("{go: now}", "{goo: now}"), 9, "no program tells 'goo', did you mean 'go'"),
+        (("{go: now}", "{}"), 9, "the program tells 'go'"),
+        (("- got: {a: 1}", "- cause: [A11x]"), 25, "did you mean A1"),
+        (("- got: {a: 1}", "- segment: 'flagz == S'"), 25, "column 1"),
+        (("id: other", "id: main"), 2, "'main' is no id"),
+        (("topic: abort", "topic: [abort"), 4, "not valid YAML"),
+    ],
+)
+def test_validate_names_line_key_and_near_misses(
+    tmp_path: Path, change: tuple[str, str], line: int, words: str
+) -> None:
+    assert change[0] in LAB
+    found = problems(written(tmp_path, LAB.replace(*change)))
+    assert any(words in text for text in found), found
+    assert any(f"my-lab.yaml:{line}:" in text for text in found), found
+
+
+def test_a_lab_is_found_by_any_case_and_by_path(tmp_path: Path) -> None:
+    assert find("l03")[0].stem == "L03"
+    assert find(str(written(tmp_path)))[0].stem == "my-lab"
+    with pytest.raises(BadInput, match="no lab 'L0333'") as caught:
+        find("L0333")
+    assert "did you mean" in caught.value.why
+
+
+def test_ids_are_in_the_catalogues_order() -> None:
+    known = ids()
+    numbers = [int(name[1:]) for name in known if name[0] == "L" and name[1:].isdigit()]
+    assert numbers == sorted(numbers)
+
+
+# -- what a run left ----------------------------------------------------------------------
+
+
+def left(run: Path, counters: dict[str, int], got: dict[str, str], status: int = 0) -> Path:
+    directory = run / "my-lab"
+    directory.mkdir(parents=True)
+    (directory / "lab.yaml").write_text(LAB)
+    for name in ("main", "other"):
+        (directory / name).mkdir()
+        write_json(directory / name / "results.json",
+                   {"status": status, "said": "oh", "steps": ["go"], "got": got})  # fmt: skip
+        write_json(directory / name / "counters.json", counters)
+    return directory
+
+
+def test_a_run_is_graded_from_its_directory_alone(tmp_path: Path) -> None:
+    directory = left(tmp_path, {"Tcp.OutRsts": 1}, {"a": "1"})
+    assert labs_of(tmp_path) == [directory]
+    assert grade(directory).holds
+    keep_answers(directory, [1])
+    found = grade(directory)
+    assert [(one.given, one.truth, one.right) for one in found.quiz] == [(1, 0, False)]
+    keep_answers(directory, [0])
+    assert [one.right for one in grade(directory).quiz] == [True]
+
+
+def test_a_leg_that_failed_or_is_missing_is_no_pass(tmp_path: Path) -> None:
+    directory = left(tmp_path, {"Tcp.OutRsts": 1}, {"a": "1"}, status=3)
+    assert not grade(directory).holds
+    assert "status 3" in grade(directory).errors["main"]
+    (directory / "other" / "results.json").unlink()
+    assert grade(directory).errors["other"] == "it was not run"
+    with pytest.raises(BadInput, match="holds no lab"):
+        labs_of(directory)
+
+
+def test_two_runs_part_where_what_holds_differs(tmp_path: Path) -> None:
+    one = grade(left(tmp_path / "a", {"Tcp.OutRsts": 1}, {"a": "1"}))
+    other = grade(left(tmp_path / "b", {"Tcp.OutRsts": 0}, {"a": "1"}))
+    rows = compare([one, other])
+    assert [(row.leg, row.expected, row.parts) for row in rows] == [
+        ("main", "OutRsts +1", True),
+        ("other", "a = 1", False),
+    ]
+    assert rows[0].seen == ("+1", "+0")
+
+
+def test_a_torn_record_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"status": 0')
+    leg = load_leg(LegDir(tmp_path))
+    assert (leg.got, leg.events, leg.segments) == ({}, None, [])
+
+
+# -- pages --------------------------------------------------------------------------------
+
+
+def test_the_pages_in_docs_are_those_of_the_labs() -> None:
+    made = pages({name: find(name)[1] for name in ids()})
+    for path, text in made.items():
+        assert (ROOT / "docs" / "labs" / path).read_text("utf-8") == text, (
+            f"{path} is stale: ./lab lab docs"
+        )
+    there = {path.relative_to(ROOT / "docs" / "labs")
+             for path in (ROOT / "docs" / "labs").glob("*/*.md")}  # fmt: skip
+    assert there == set(made)
+
+
+def test_a_stale_page_is_told(tmp_path: Path) -> None:
+    def docs(*words: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "kernlab", "lab", "docs", str(tmp_path), *words]
+        return subprocess.run(argv, capture_output=True, text=True)
+
+    assert docs().returncode == 0
+    assert docs("--check").returncode == 0
+    (tmp_path / "en" / "L03.md").write_text("old")
+    (tmp_path / "en" / "L99.md").write_text("gone")
+    said = docs("--check")
+    assert said.returncode == 2
+    assert "L03.md" in said.stderr
+    assert "L99.md" in said.stderr
+    assert docs().returncode == 0
+    assert docs("--check").returncode == 0
+
+
+def test_a_text_has_two_languages_or_one() -> None:
+    both = InLanguages(en="one", zh="一")
+    assert (say(both, "en"), say(both, "zh"), say("same", "zh")) == ("one", "一", "same")
+
+
+def test_the_catalogue_is_a_table_and_lines_of_json() -> None:
+    argv = [sys.executable, "-m", "kernlab", "lab", "list", "--json"]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ids()

@@ -1,0 +1,141 @@
+"""Predicates: what holds, what does not, and that each can fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernlab.config.yaml import Model, parse
+from kernlab.errors import BadInput
+from kernlab.record.leg import Leg
+from kernlab.verdict.judge import holds, judge
+from kernlab.verdict.model import Check, amount_holds, as_data, atoms, inverted
+
+
+def segment(flags: str, **more: Any) -> dict[str, Any]:
+    packet = {"flags": flags, "sport": 1, "dport": 2, "seq": 0, "ack": 0, "win": 0, **more}
+    return {"number": 1, "at": 0, "packet": packet}
+
+
+LEG = Leg(
+    got={"client.recv": "ECONNRESET", "bytes": "5"},
+    counters={"Tcp.OutRsts": 1, "TcpExt.TCPAbortOnClose": 1, "Udp.InErrors": 3, "Tcp.InErrs": 0},
+    segments=[segment("S"), segment("SA"), segment("A"), segment("RA", win=9)],
+    events=[
+        {"probe": "tcp_v4_rcv", "sock": {"state": "LISTEN"}},
+        {"probe": "tcp_send_active_reset", "sock": {"state": "CLOSE"}},
+    ],
+    rst=[{"cause": "A1"}],
+    kmsg="6,1,2,-;TCP: too many orphaned sockets\n",
+)
+
+HOLDS = [
+    {"counters": {"OutRsts": 1}},
+    {"counters": {"Tcp.OutRsts": ">= 1", "TCPAbortOnClose": "1..2"}},
+    {"got": {"client.recv": "ECONNRESET"}},
+    {"got": {"client.recv": ["EPIPE", "ECONNRESET"]}},
+    {"got": {"bytes": ">= 5"}},
+    {"segment": "flags == RA and win > 0"},
+    {"segment": "flags has A", "count": 3},
+    {"segments": ["flags == S", "flags == RA"]},
+    {"no_segment": "flags has F"},
+    {"event": "state == CLOSE"},
+    {"events": ["state == LISTEN", "state == CLOSE"]},
+    {"no_event": "probe == tcp_reset"},
+    {"cause": ["A1"]},
+    {"log": "orphaned"},
+    {"not": {"cause": []}},
+    {"not": {"not": {"log": "orphaned"}}},
+]
+FAILS = [
+    {"counters": {"OutRsts": 2}},
+    {"counters": {"NoSuchCounter": 0}},
+    {"got": {"client.recv": "EPIPE"}},
+    {"got": {"nothing.said": 0}},
+    {"segment": "flags == F"},
+    {"segment": "flags has A", "count": 2},
+    {"segments": ["flags == RA", "flags == S"]},
+    {"segments": ["flags == S", "flags == S"]},
+    {"no_segment": "flags == RA"},
+    {"event": "state == ESTABLISHED"},
+    {"events": ["state == CLOSE", "state == LISTEN"]},
+    {"no_event": "state == CLOSE"},
+    {"cause": []},
+    {"cause": ["A1", "A1"]},
+    {"log": "no such line"},
+]
+
+
+@pytest.mark.parametrize("data", HOLDS, ids=str)
+def test_what_holds_holds_and_inverted_it_fails(data: dict[str, Any]) -> None:
+    check = Check.model_validate(data)
+    assert holds(judge([check], LEG))
+    for one in inverted(check):
+        assert not holds(judge([one], LEG)), as_data(one)
+
+
+@pytest.mark.parametrize("data", FAILS, ids=str)
+def test_what_fails_fails(data: dict[str, Any]) -> None:
+    assert not holds(judge([Check.model_validate(data)], LEG))
+
+
+def test_every_line_says_what_was_expected_and_what_was_seen() -> None:
+    (line,) = judge([Check.model_validate({"counters": {"OutRsts": 2}})], LEG)
+    assert (line.expected, line.seen, line.holds) == ("OutRsts +2", "+1", False)
+
+
+@pytest.mark.parametrize("kind", ["event", "events", "no_event", "cause"])
+def test_without_a_debugger_events_are_not_judged(kind: str) -> None:
+    value: Any = {"cause": ["A1"], "events": ["cpu == 0"]}.get(kind, "cpu == 0")
+    check = Check.model_validate({kind: value})
+    without = Leg(got=LEG.got, counters=LEG.counters, segments=LEG.segments)
+    for one in (check, *inverted(check)):
+        (line,) = judge([one], without)
+        assert line.holds is None
+        assert "debugger" in line.seen
+
+
+def test_a_predicate_comes_apart_into_those_that_can_fail_alone() -> None:
+    check = Check.model_validate({"counters": {"OutRsts": 1, "InErrs": 0}})
+    assert [as_data(one) for one in atoms(check)] == [
+        {"counters": {"OutRsts": 1}},
+        {"counters": {"InErrs": 0}},
+    ]
+
+
+class Holder(Model):
+    verdict: list[Check]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("verdict:\n- {}\n", 2, "one predicate an item"),
+        ("verdict:\n- {log: x, cause: []}\n", 2, "here are cause and log"),
+        ("verdict:\n- {segment: 'flagz == S'}\n", 2, "did you mean flags"),
+        ("verdict:\n- {segment: 'flags == Q'}\n", 2, "flags are letters"),
+        ("verdict:\n- {counters: {OutRsts: 'about 3'}}\n", 2, ">= 1"),
+        ("verdict:\n- {segmant: 'flags == S'}\n", 2, "did you mean 'segment'"),
+        ("verdict:\n- log: x\n- {log: '('}\n", 3, "bad regular expression"),
+        ("verdict:\n- {log: x, count: 2}\n", 2, "count goes with"),
+    ],
+)
+def test_a_wrong_predicate_is_told_with_its_line(text: str, line: int, words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse(text, Holder, "my.yaml")
+    said = str(caught.value)
+    assert f"my.yaml:{line}:" in said
+    assert words in said
+
+
+@given(st.integers(-5, 5), st.integers(-5, 5), st.integers(-5, 5))
+def test_amounts(seen: int, low: int, high: int) -> None:
+    assert amount_holds(low, seen) == (seen == low)
+    assert amount_holds(f">= {low}", seen) == (seen >= low)
+    assert amount_holds(f"<= {low}", seen) == (seen <= low)
+    assert amount_holds(f"> {low}", seen) == (seen > low)
+    assert amount_holds(f"< {low}", seen) == (seen < low)
+    assert amount_holds(f"{low}..{high}", seen) == (low <= seen <= high)

@@ -1,0 +1,215 @@
+"""Every lab on a real kernel: each verdict holds, and none holds when it is inverted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from kernlab.lab.grade import grade, truth
+from kernlab.lab.leg import LabRequest
+from kernlab.lab.model import Lab, find, ids
+from kernlab.record.leg import LegDir, load
+from kernlab.verdict.judge import judge
+from kernlab.verdict.model import as_data, inverted
+from kernlab.vm.machine import Machine
+
+Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Booted = Callable[..., AbstractContextManager[Machine]]
+
+REQUESTS = [
+    LabRequest(name, lab, path, family)
+    for name, (path, lab) in ((name, find(name)) for name in ids())
+    if lab.topic != "course"
+    for family in lab.families
+]
+NAMES = [request.name for request in REQUESTS]
+by_lab = pytest.mark.parametrize("request_", REQUESTS, ids=NAMES)
+
+
+@pytest.fixture(scope="module")
+def every(kernlab: Kernlab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All labs with the debugger: their run directory."""
+    out = tmp_path_factory.mktemp("labs") / "run"
+    said = kernlab("lab", "run", "--all", "--json", "--out", str(out))
+    assert said.returncode in (0, 1), said.stderr.decode()
+    return out
+
+
+@pytest.fixture(scope="module")
+def fast(kernlab: Kernlab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All labs at the guest's full speed."""
+    out = tmp_path_factory.mktemp("labs") / "run"
+    said = kernlab("lab", "run", "--all", "--no-gdb", "--json", "--out", str(out))
+    assert said.returncode in (0, 1), said.stderr.decode()
+    return out
+
+
+def failed(directory: Path) -> list[str]:
+    found = grade(directory)
+    lines = [
+        f"{leg}: expected {line.expected}, seen {line.seen}"
+        for leg, rows in found.legs.items()
+        for line in rows
+        if line.holds is False
+    ]
+    return [*lines, *(f"{leg}: {error}" for leg, error in found.errors.items())]
+
+
+@by_lab
+def test_the_verdict_holds(every: Path, request_: LabRequest) -> None:
+    assert failed(every / request_.name) == []
+
+
+@by_lab
+def test_the_verdict_holds_without_a_debugger(fast: Path, request_: LabRequest) -> None:
+    assert failed(fast / request_.name) == []
+
+
+@by_lab
+def test_an_inverted_verdict_fails(every: Path, request_: LabRequest) -> None:
+    for name, part in request_.lab.legs():
+        leg = load(LegDir(every / request_.name / name))
+        for check in part.verdict:
+            for one in inverted(check):
+                assert all(line.holds is False for line in judge([one], leg)), as_data(one)
+
+
+@by_lab
+def test_every_question_has_one_right_answer(every: Path, request_: LabRequest) -> None:
+    leg = load(LegDir(every / request_.name / "main"))
+    for question in request_.lab.predict:
+        assert truth(question, leg) is not None, question.ask
+
+
+@by_lab
+def test_each_rst_has_one_cause_and_all_counts_agree(every: Path, request_: LabRequest) -> None:
+    """The detective's RSTs, the kernel's counter (with netfilter's own) and what tshark reads
+    in tcpdump's capture."""
+    for name, _ in request_.lab.legs():
+        leg = load(LegDir(every / request_.name / name))
+        rsts = leg.rst or []
+        assert [row for row in rsts if row["cause"] == "unknown" or "also" in row] == []
+        by_rule = sum(row["kind"] == "netfilter" for row in rsts)
+        assert len(rsts) - by_rule == leg.counters["Tcp.OutRsts"], name
+        sent = resets(every / request_.name / name / "capture.pcapng")
+        assert len(rsts) == sent, name
+
+
+def resets(capture: Path) -> int:
+    """RSTs that the kernel sent, by tshark; the TUN peer's are not among them."""
+    flt = "tcp.flags.reset == 1 && !(ip.src == 10.9.0.2) && !(ipv6.src == fd09::2)"
+    said = subprocess.run(["tshark", "-r", str(capture), "-Y", flt, "-T", "fields", "-e",
+                           "frame.number"], capture_output=True, text=True, check=True)  # fmt: skip
+    return len(said.stdout.split())
+
+
+@by_lab
+def test_every_step_is_told(every: Path, request_: LabRequest) -> None:
+    told = {
+        step
+        for name, _ in request_.lab.legs()
+        for step in load(LegDir(every / request_.name / name)).steps
+    }
+    assert told == set(request_.lab.steps)
+
+
+# -- what can go wrong --------------------------------------------------------------------
+
+BROKEN = """
+title: {title}
+topic: abort
+level: 1
+idea: i
+watch: w
+source: [s]
+program: broken.c
+timeout: 3
+args: [{arg}]
+sysctl: {sysctl}
+steps: {{begin: it begins}}
+verdict:
+  - got: {{done: 1}}
+"""
+PROGRAM = """
+#include "lab.h"
+int main(int argc, char **argv)
+{
+	lab_start(argc, argv);
+	step("begin");
+	if (asked("hangs"))
+		for (;;)
+			pause();
+	if (asked("dies"))
+		abort();
+	if (asked("panics"))
+		system("echo c > /proc/sysrq-trigger");
+	got("done", "1");
+	return 0;
+}
+"""
+
+
+def broken(directory: Path, name: str, arg: str, sysctl: str = "{}") -> str:
+    (directory / "broken.c").write_text(PROGRAM)
+    path = directory / f"{name}.yaml"
+    path.write_text(BROKEN.format(title=name, arg=arg, sysctl=sysctl))
+    return str(path)
+
+
+def test_what_goes_wrong_is_told_and_the_rest_runs_on(kernlab: Kernlab, tmp_path: Path) -> None:
+    labs = [
+        broken(tmp_path, "hangs", "hangs"),
+        broken(tmp_path, "dies", "dies"),
+        broken(tmp_path, "nosysctl", "fine", "{net.ipv4.no_such_thing: 1}"),
+        broken(tmp_path, "panics", "panics"),
+        broken(tmp_path, "fine", "fine"),
+    ]
+    said = kernlab("lab", "run", *labs, "--no-gdb", "--json")
+    rows = {row["lab"]: row for row in map(json.loads, said.stdout.splitlines())}
+    assert said.returncode == 1
+    errors = {name: " ".join(leg.get("error", "") for leg in row["legs"])
+              for name, row in rows.items()}  # fmt: skip
+    assert "hung" in errors["hangs"]
+    assert "still running after 3 s" in errors["hangs"]
+    assert "status 134" in errors["dies"]
+    assert "no sysctl net.ipv4.no_such_thing" in errors["nosysctl"]
+    assert "panic" in errors["panics"]
+    assert rows["fine"]["holds"]
+    assert b"Traceback" not in said.stderr
+
+
+def test_a_lab_leaves_nothing_behind(booted: Booted, tmp_path: Path) -> None:
+    """What the machine has after a lab that changes the whole kernel's settings is what it
+    had before: sockets, devices, namespaces, rules, sysctls, processes."""
+    from kernlab.guest.build import program
+    from kernlab.progress import quiet
+
+    look = (
+        "ss -tan | wc -l; ip -o link; ls /run/netns 2>/dev/null; iptables-save 2>/dev/null | "
+        "grep -v '^#'; sysctl -a 2>/dev/null | grep -v -E 'random|nr_|dentry|inode|ns_last_pid|"
+        "nf_conntrack_count|pty.nr'; ps -o comm | sort | uniq -c | grep -v -E 'kworker|ps|sort|"
+        "uniq|grep|sh'"
+    )
+    with booted() as machine:
+        share = Path(machine.spec.share)
+        lab: Lab = find("L03")[1]
+        for name in ("labrun", f"labs/{lab.program}"):
+            built = program(name, quiet)
+            (share / built.name).write_bytes(built.read_bytes())
+            (share / built.name).chmod(0o755)
+        (share / "leg").mkdir()
+        before = machine.channel.run(60, ["sh", "-c", look]).text
+        said = machine.channel.run(
+            60,
+            ["/mnt/share/labrun", "-o", "/mnt/share/leg", "-s", "net.ipv4.tcp_max_orphans=77",
+             "-s", "net.ipv4.tcp_syncookies=0", "-c", "iptables-legacy -A INPUT -j ACCEPT", "--",
+             "/mnt/share/l03"],
+        )  # fmt: skip
+        assert said.returncode == 0, said.stderr
+        assert machine.channel.run(60, ["sh", "-c", look]).text == before
+        assert "tcp_max_orphans" in before
