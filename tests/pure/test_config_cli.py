@@ -12,7 +12,9 @@ from kernlab.cli.config import models, schemas
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = sorted((ROOT / "configs").glob("*.yaml"))
-PRESETS = sorted((ROOT / "configs" / "presets").glob("*.yaml"))
+# Directories of files of one kind.
+KINDS = ("presets", "labs", "reasons")
+FILES = sorted(path for kind in KINDS for path in (ROOT / "configs" / kind).glob("*.yaml"))
 
 
 def kernlab(*words: str) -> subprocess.CompletedProcess[str]:
@@ -21,13 +23,13 @@ def kernlab(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_table_has_a_model_and_every_model_a_table() -> None:
-    assert {path.stem for path in TABLES} | {"presets"} == set(models())
+    assert {path.stem for path in TABLES} | set(KINDS) == set(models())
 
 
-@pytest.mark.parametrize("path", [*TABLES, *PRESETS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*TABLES, *FILES], ids=lambda path: path.stem)
 def test_the_first_line_of_a_table_names_its_schema(path: Path) -> None:
     """A path from the file to configs/schemas, which `config schema --all` fills."""
-    schema = "../schemas/presets" if path in PRESETS else f"schemas/{path.stem}"
+    schema = f"../schemas/{path.parent.name}" if path in FILES else f"schemas/{path.stem}"
     first = path.read_text("utf-8").splitlines()[0]
     assert first == f"# yaml-language-server: $schema={schema}.json"
 
@@ -41,9 +43,9 @@ def test_all_schemas_are_written(tmp_path: Path) -> None:
 
 
 def test_the_shipped_tables_are_good() -> None:
-    said = kernlab("validate", *map(str, [*TABLES, *PRESETS]))
+    said = kernlab("validate", *map(str, [*TABLES, *FILES]))
     assert said.returncode == 0, said.stderr
-    assert said.stdout.count(": good") == len([*TABLES, *PRESETS])
+    assert said.stdout.count(": good") == len([*TABLES, *FILES])
 
 
 def test_every_error_of_every_file_is_told(tmp_path: Path) -> None:
