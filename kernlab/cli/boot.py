@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -26,6 +27,7 @@ def boot(
     kernel: str | None = common.KERNEL,
     image: str = common.IMAGE,
     add: list[str] = common.ADD,
+    share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
 ) -> int:
@@ -39,6 +41,7 @@ def boot(
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         run = common.new_run()
+        common.bring(share, run)
         for line in _hints(built.path, gdb_port, wait, str(run.path)):
             report(Said(line))
     with machine_for(run, built, guest, options) as machine:

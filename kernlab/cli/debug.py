@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -42,6 +43,7 @@ def debug(
     kernel: str | None = common.KERNEL,
     image: str = common.IMAGE,
     add: list[str] = common.ADD,
+    share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
 ) -> int:
@@ -79,6 +81,7 @@ def debug(
                     where = ", ".join(stop.inlined[:6])
                     report(Said(f"{stop.name} has no entry of its own: inlined into {where}"))
             run = common.new_run(out)
+            common.bring(share, run)
             workloads.place(row, run.share, report)
             machine = stack.enter_context(
                 machine_for(run, built, guest, MachineOptions(cpus, memory), report)

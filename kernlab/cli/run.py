@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -28,6 +29,7 @@ def run(
     kernel: str | None = common.KERNEL,
     image: str = common.IMAGE,
     add: list[str] = common.ADD,
+    share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
 ) -> int:
@@ -41,6 +43,7 @@ def run(
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         directory = common.new_run(out)
+        common.bring(share, directory)
         with machine_for(directory, built, guest, MachineOptions(cpus, memory), report) as machine:
             wait_ready(machine, report)
             status = _run(machine, command, timeout)

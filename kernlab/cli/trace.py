@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -68,6 +69,7 @@ def trace(
     kernel: str | None = common.KERNEL,
     image: str = common.IMAGE,
     add: list[str] = common.ADD,
+    share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
 ) -> int:
@@ -125,6 +127,7 @@ def trace(
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         run = common.new_run(out)
+        common.bring(share, run)
         try:
             plan, outcome = tracing.trace(
                 request, built, guest, MachineOptions(cpus, memory), run, report, on_event
