@@ -191,9 +191,45 @@ def _inlined(name: str) -> List[Dict[str, Any]]:
     return found
 
 
+def _inside(function: str) -> List[Dict[str, Any]]:
+    """Every inlined call in a function, each at its lowest address there."""
+    value = gdb.lookup_global_symbol(function) or gdb.lookup_static_symbol(function)
+    if value is None:
+        return []
+    start = int(value.value().address)
+    block = function_block(start)
+    if block is None:
+        return []
+    seen: Dict[str, Dict[str, Any]] = {}
+    at = start
+    while at < block.end:
+        inner = gdb.block_for_pc(at)
+        while inner is not None and inner.start >= block.start:
+            if inner.function is not None and inner.function.name != function:
+                name = inner.function.name
+                place = gdb.find_pc_line(at)
+                if name not in seen and place.symtab is not None:
+                    seen[name] = {
+                        "address": at, "func": name, "symbol": function,
+                        "file": place.symtab.filename, "line": place.line,
+                        "locals": [_typed(n, s.type) for n, s in visible(at, function).items()],
+                    }  # fmt: skip
+            if inner.superblock is None or inner.superblock.is_static:
+                break
+            inner = inner.superblock
+        at += _length(at)
+    return list(seen.values())
+
+
+def _length(address: int) -> int:
+    """How long the instruction at ``address`` is."""
+    architecture = gdb.selected_inferior().architecture()
+    return int(architecture.disassemble(address, count=1)[0]["length"])
+
+
 def answer(question: Dict[str, Any]) -> Dict[str, Any]:
     """What this vmlinux says to ``question``."""
-    kinds = ("structs", "expressions", "functions", "inlined", "lines")
+    kinds = ("structs", "expressions", "functions", "inlined", "insides", "lines")
     said: Dict[str, Any] = {kind: {} for kind in kinds}
     for name, members in question.get("structs", {}).items():
         struct = _struct(name, members)
@@ -208,6 +244,8 @@ def answer(question: Dict[str, Any]) -> Dict[str, Any]:
         said["functions"][name] = [item for item in described if item is not None]
     for name in question.get("inlined", []):
         said["inlined"][name] = _inlined(name)
+    for name in question.get("insides", []):
+        said["insides"][name] = _inside(name)
     for text in question.get("lines", []):
         said["lines"][text] = _line(text)
     said["shows"] = [_show(item) for item in question.get("shows", [])]

@@ -49,7 +49,8 @@ class Tracer:
         self.trampoline: Optional[Trampoline] = None
         self._symbols: Dict[int, Dict[str, Any]] = {}
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(plan["events"])
+        if plan.get("events"):
+            self._socket.connect(plan["events"])
 
     # -- what probes report -------------------------------------------------
 
@@ -69,10 +70,10 @@ class Tracer:
 
     def _hit(self, what: Dict[str, Any], registers: Registers, values: Values) -> bool:
         self.hits += 1
-        event = self._event(what, registers, values)
+        event = self.read(what, registers, values)
         if not self._late and not self._passes(event):
             return False
-        event["pcs"] = self._stack(registers)
+        event["pcs"] = self.stack(registers)
         if self.with_returns and what.get("returns") and self.trampoline is not None:
             self.trampoline.returns.enter(registers["rsp"], (what, event))
             return False
@@ -113,7 +114,9 @@ class Tracer:
         self.filtered += 1
         return False
 
-    def _stack(self, registers: Registers) -> List[List[Any]]:
+    def stack(self, registers: Registers) -> List[List[Any]]:
+        """Program counters from here outwards, each with whether it is one that runs or a
+        return address."""
         if self.depth <= 1 or self.orc is None:
             return [[registers["rip"], True]]
         memory: Memory = self.kernel.memory
@@ -147,7 +150,7 @@ class Tracer:
             self._symbols[at] = known
         return known
 
-    def _event(self, what: Dict[str, Any], registers: Registers, values: Values) -> Decoded:
+    def read(self, what: Dict[str, Any], registers: Registers, values: Values) -> Decoded:
         """Everything but the stack; what cannot be read is absent."""
         kernel = self.kernel
         cpu = int(gdb.selected_thread().ptid[1]) - 1  # QEMU's thread id is cpu_index + 1

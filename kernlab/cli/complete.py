@@ -94,3 +94,10 @@ def labs(incomplete: str) -> list[str]:
     from kernlab.lab.model import ids
 
     return [name for name in ids() if name.lower().startswith(incomplete.lower())]
+
+
+def races(incomplete: str) -> list[str]:
+    """Races by id."""
+    from kernlab.race.model import ids
+
+    return [name for name in ids() if name.lower().startswith(incomplete.lower())]

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "debug": ("debug", "GDB on the booted lab, stopped at a function, with helper commands"),
     "rst": ("rst", "Who sent this RST, and why: the frame, the condition, the remedy"),
     "lab": ("lab", "Lessons: each way TCP sends a RST, with a verdict that is checked"),
+    "race": ("race", "Races forced: one vCPU held at an instant while the other runs"),
     "boot": ("boot", "Boot the guest, its console in this terminal"),
     "run": ("run", "Boot, run a command in the guest, end with its status"),
     "fetch": ("fetch", "Fetch a kernel's source tree, verified"),

@@ -51,6 +51,7 @@ class Gdb:
         self._tokens = itertools.count(1)
         self._waiting: dict[int, Future[Record]] = {}
         self._said: deque[str] = deque(maxlen=40)
+        self._asked: list[str] | None = None
         self._lock = threading.Lock()
         self._child = Child(
             [program, "-nx", "-q", "--interpreter=mi3",
@@ -94,6 +95,8 @@ class Gdb:
             text = str(record.payload or "").strip()
             if text:
                 self._said.append(text)
+                if record.kind == "console" and self._asked is not None:
+                    self._asked.append(str(record.payload))
             return
         self.records.put(record)
 
@@ -140,6 +143,16 @@ class Gdb:
         """Run a command of GDB's own language (``source``, ``python``)."""
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         self.command(f'-interpreter-exec console "{quoted}"', timeout)
+
+    def ask(self, text: str, timeout: float) -> str:
+        """Run a command of GDB's own language; what it printed."""
+        said: list[str] = []
+        self._asked = said
+        try:
+            self.console(text, timeout)
+        finally:
+            self._asked = None
+        return "".join(said)
 
     def alive(self) -> bool:
         return self._child.poll() is None

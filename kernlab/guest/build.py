@@ -24,12 +24,13 @@ def names() -> list[str]:
     return sorted(str(path.relative_to(top).with_suffix("")) for path in top.rglob("*.c"))
 
 
-def source_of(lab_program: str, beside: Path) -> Path:
-    """The source of a lab's program: a path ending in .c, taken from the directory
-    ``beside``, or the name of one in rootfs/guest/labs."""
-    if lab_program.endswith(".c"):
-        return beside / Path(lab_program).expanduser()
-    return shipped("rootfs", "guest", "labs", f"{lab_program}.c")
+def source_of(name: str, beside: Path) -> Path:
+    """The source of a lab's or a race's program: a path ending in .c, taken from the
+    directory ``beside``, or the name of one in rootfs/guest (``races/r1``) or in its labs."""
+    if name.endswith(".c"):
+        return beside / Path(name).expanduser()
+    folder = () if "/" in name else ("labs",)
+    return shipped("rootfs", "guest", *folder, f"{name}.c")
 
 
 def program(name: str, report: Reporter) -> Path:
@@ -68,18 +69,20 @@ def compiled(source: Path, report: Reporter) -> Path:
 def _key(source: Path) -> str:
     digest = hashlib.sha256(" ".join(_FLAGS).encode())
     digest.update(run(20, ["gcc", "--version"]).stdout)
-    for path in [source, *sorted(source.parent.glob("*.h")), *sorted(_include().glob("*.h"))]:
+    headers = {path for folder in (source.parent, *_include()) for path in folder.glob("*.h")}
+    for path in [source, *sorted(headers)]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _include() -> Path:
-    """Where the headers for labs' programs are."""
-    return shipped("rootfs", "guest", "labs")
+def _include() -> list[Path]:
+    """Where the headers for the programs of labs and races are."""
+    return [shipped("rootfs", "guest", "labs"), shipped("rootfs", "guest", "races")]
 
 
 def _compile(source: Path, out: Path) -> None:
-    argv = ["gcc", *_FLAGS, "-I", str(_include()), "-o", str(out), str(source)]
+    include = [word for folder in _include() for word in ("-I", str(folder))]
+    argv = ["gcc", *_FLAGS, *include, "-o", str(out), str(source)]
     said = run(120, argv, check=False, merge=True)
     if said.returncode != 0:
         first = _ERROR.search(said.text)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernlab.errors import MachineFailed
-from kernlab.guest.build import compiled, program, source_of
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
-from kernlab.lab.leg import LabRequest, LegResult, Run, Tell
+from kernlab.lab.leg import LabRequest, LegResult, Tell, run_leg
 from kernlab.lab.model import Lab
+from kernlab.leg.run import bring
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter
 from kernlab.reasons.model import table as reasons_table
@@ -51,9 +51,16 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
     results: list[LabResult] = []
     left = list(requests)
     symbols = symbols_for(kernel) if gdb else None
-    shutil.copy2(program("labrun", report), run.share / "labrun")
-    for one in requests:
-        _bring(one, run.share, report)
+    bring(
+        {
+            part.program: one.path.parent
+            for one in requests
+            for _, part in one.lab.legs()
+            if part.program
+        },
+        run.share,
+        report,
+    )
     plans = {one.name: _plan(one.lab, symbols) for one in requests} if symbols else {}
     broken = 0
     while left:
@@ -83,14 +90,6 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
             if broken > 3:
                 raise
     return results
-
-
-def _bring(request: LabRequest, share: Path, report: Reporter) -> None:
-    """The lab's programs into the share, by their files' stems."""
-    for _, part in request.lab.legs():
-        assert part.program is not None
-        built = compiled(source_of(part.program, request.path.parent), report)
-        shutil.copy2(built, share / Path(part.program).stem)
 
 
 def _plan(lab: Lab, symbols: KernelSymbols) -> Plan:
@@ -169,7 +168,9 @@ class _Lab:
             if self._plan is not None and self._probing is not None:
                 engine = stack.enter_context(self._probing.armed(self._plan))
             for name, part in self._request.lab.legs():
-                leg = Run(self._request, name, part, self._machine, self._run, engine, self._tell)
-                self.result.legs.append(leg.result)
-                leg.run(self._source)
+                directory = LegDir(self._run.path / self._request.name / name)
+                result = LegResult(name, directory)
+                self.result.legs.append(result)
+                run_leg(self._request, name, part, self._machine, self._run, self._source,
+                        engine, self._tell, result)  # fmt: skip
         self.result.seconds = time.monotonic() - started

@@ -24,7 +24,7 @@ from kernlab.process import need, run
 
 _LIMIT = 120.0
 _ANSWERS = 4  # version of what gdb_scripts.describe answers: another one is asked again
-_KINDS = ("layouts", "functions", "inlined", "lines", "shows")
+_KINDS = ("layouts", "functions", "inlined", "insides", "lines", "shows")
 
 # Values by name, each with the texts to try in order: where they moved to and from.
 EXPRESSIONS: Mapping[str, Sequence[str]] = {
@@ -121,7 +121,7 @@ class Dwarf:
         with suppress(OSError, ValueError):
             known = json.loads(self._cache.read_text("utf-8"))
             if isinstance(known, dict) and known.get("version") == _ANSWERS:
-                return known
+                return {**{kind: {} for kind in _KINDS}, **known}
         return {"version": _ANSWERS, **{kind: {} for kind in _KINDS}}
 
     def layout(self, structs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -171,14 +171,28 @@ class Dwarf:
         """The places of ``file.c:line``; empty where GDB finds no code for it."""
         if text not in self._known["lines"]:
             self._keep("lines", self._ask({"lines": [text]})["lines"])
-        return [
-            Line(
-                item["func"], item["symbol"], item["address"],
-                item["file"].removeprefix(self._prefix), item["line"],
-                tuple(Argument(**variable, register=None) for variable in item["locals"]),
-            )
-            for item in self._known["lines"][text]
-        ]  # fmt: skip
+        return [self._line(item) for item in self._known["lines"][text]]
+
+    def _line(self, item: dict[str, Any]) -> Line:
+        return Line(
+            item["func"], item["symbol"], item["address"],
+            item["file"].removeprefix(self._prefix), item["line"],
+            tuple(Argument(**variable, register=None) for variable in item["locals"]),
+        )  # fmt: skip
+
+    def inlined_in(self, function: str) -> list[str]:
+        """The names of what is inlined into a function."""
+        return sorted({str(item["func"]) for item in self._inside(function)})
+
+    def inlined_places(self, name: str, function: str) -> list[Line]:
+        """Where the inlined call of ``name`` begins in a function: its lowest address."""
+        return [self._line(item) for item in self._inside(function) if item["func"] == name]
+
+    def _inside(self, function: str) -> list[dict[str, Any]]:
+        if function not in self._known["insides"]:
+            self._keep("insides", self._ask({"insides": [function]})["insides"])
+        found: list[dict[str, Any]] = self._known["insides"][function]
+        return found
 
     def shows(self, texts: Sequence[str], places: Sequence[Function | Line]) -> list[list[Shown]]:
         """For each text, what GDB says of it as a C expression at each place."""

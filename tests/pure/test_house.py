@@ -16,6 +16,7 @@ STOREYS = [
     {"doctor"},
     {"bench"},
     {"lab", "race"},
+    {"leg"},
     {"rst"},
     {"trace"},
     {"pipeline"},

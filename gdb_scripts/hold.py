@@ -1,0 +1,270 @@
+"""One vCPU held while another runs: the inner side of kernlab.race.
+
+A post is where an actor is to stop: a breakpoint or a watchpoint that knows which task on
+which vCPU it waits for. The host says which vCPU runs (scheduler-locking) and asks here
+what was hit, where a vCPU stands, and which locks it may hold. Everything goes to the host
+as JSON, printed by the command that asked.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import gdb
+
+from gdb_scripts.inferior import Registers
+from gdb_scripts.probes import Tracer
+from gdb_scripts.values import EntryValues, LineValues, Values
+from kernlab.decode.memory import Unreadable
+
+_MASK = (1 << 64) - 1
+_FRAMES = 24
+_LOCKS = ("spinlock", "raw_spinlock", "qspinlock")
+_WORDS = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long"}
+_SOCKS = ("sock", "tcp_sock", "inet_connection_sock", "inet_sock")
+
+
+class Floor:
+    """A schedule's stage: the kernel as seen from here, the posts, the last hit."""
+
+    def __init__(self, plan: Dict[str, Any]) -> None:
+        self.tracer = Tracer(plan)
+        self.kernel = self.tracer.kernel
+        self.posts: List[gdb.Breakpoint] = []
+        self.hit: Optional[Dict[str, Any]] = None
+        self.passed = 0  # stops that were another task's, or did not meet the condition
+        self._threads = {t.ptid[1] - 1: t for t in gdb.selected_inferior().threads()}
+
+    def comm(self, cpu: int) -> str:
+        task = self.kernel.task(cpu)
+        return task["comm"] if task else ""
+
+    def select(self, cpu: int) -> None:
+        """Make GDB's commands mean this vCPU."""
+        self._threads[cpu].switch()
+        gdb.newest_frame().select()
+
+    def clear(self) -> None:
+        for post in self.posts:
+            post.delete()
+        self.posts = []
+        self.hit = None
+
+    # -- what a vCPU is at ----------------------------------------------------
+
+    def look(self, what: Dict[str, Any], cpu: int) -> Dict[str, Any]:
+        """An event of where the vCPU stands; the host names the frames by their addresses."""
+        self.select(cpu)
+        frame = gdb.newest_frame()
+        registers = Registers(frame)
+        values: Values
+        if what.get("line_probe"):
+            values = LineValues(self.tracer.symbols(what), frame)
+        else:
+            values = EntryValues(what, registers, self.tracer.symbols(what))
+        event = self.tracer.read(what, registers, values)
+        event["cpu"] = cpu
+        task = self.kernel.task(cpu)
+        if task is not None:
+            event["task"] = task
+        event["pcs"] = self.tracer.stack(registers)
+        event["locks"] = self.locks(cpu)
+        return event
+
+    def locks(self, cpu: int) -> List[Dict[str, Any]]:
+        """Locks that this vCPU may hold: those that its frames have a pointer to, and that
+        are taken. A queued spinlock does not say by whom (kernel/locking/qspinlock.c)."""
+        self.select(cpu)
+        found: Dict[int, Dict[str, Any]] = {}
+        frame: Optional[Any] = gdb.newest_frame()
+        for _ in range(_FRAMES):
+            if frame is None:
+                break
+            where = frame.find_sal()
+            for name, address in _locks_of(frame):
+                if address in found or not self._taken(address):
+                    continue
+                found[address] = {
+                    "addr": "0x%x" % address, "name": name, "func": frame.name() or "?",
+                    "line": where.line,
+                }  # fmt: skip
+            try:
+                frame = frame.older()
+            except gdb.error:
+                break
+        return list(found.values())
+
+    def _taken(self, address: int) -> bool:
+        """Whether the locked byte of a queued spinlock is set (asm-generic/qspinlock_types.h)."""
+        try:
+            return self.kernel.memory.read(address, 1) != b"\0"
+        except Unreadable:
+            return False
+
+
+def _locks_of(frame: Any) -> Iterator[Tuple[str, int]]:
+    """Pointers to spinlocks among a frame's names, and the socket locks of its socks."""
+    try:
+        block = frame.block()
+    except RuntimeError:
+        return
+    while block is not None and not block.is_global and not block.is_static:
+        for symbol in block:
+            if not (symbol.is_argument or symbol.is_variable):
+                continue
+            kind = symbol.type.strip_typedefs()
+            if kind.code != gdb.TYPE_CODE_PTR:
+                continue
+            tag = kind.target().strip_typedefs().unqualified().tag
+            if tag not in _LOCKS and tag not in _SOCKS:
+                continue
+            try:
+                value = frame.read_var(symbol, block)
+                address = int(value) & _MASK
+                if value.is_optimized_out or address < 1 << 47:
+                    continue
+                if tag in _LOCKS:
+                    yield symbol.name, address
+                else:
+                    sock = value.cast(gdb.lookup_type("struct sock").pointer())
+                    slock = sock.dereference()["sk_lock"]["slock"].address
+                    yield "%s->sk_lock.slock" % symbol.name, int(slock) & _MASK
+            except (gdb.error, gdb.MemoryError, ValueError):
+                continue
+        if block.function is not None and not _inlined(block):
+            return
+        block = block.superblock
+
+
+def _inlined(block: Any) -> bool:
+    outer = block.superblock
+    while outer is not None and not outer.is_global and not outer.is_static:
+        if outer.function is not None:
+            return True
+        outer = outer.superblock
+    return False
+
+
+def _holds(text: str) -> bool:
+    """Whether a C condition is true in the selected frame. One that cannot be told is not."""
+    try:
+        return bool(int(gdb.parse_and_eval(text)))
+    except (gdb.error, gdb.MemoryError):
+        return False
+
+
+class Post(gdb.Breakpoint):  # type: ignore[misc]
+    """A place where one actor is to stop."""
+
+    def __init__(self, floor: Floor, spec: Dict[str, Any]) -> None:
+        super().__init__("*0x%x" % spec["address"], gdb.BP_BREAKPOINT, internal=True)
+        self.silent = True
+        self._floor = floor
+        self._spec = spec
+
+    def stop(self) -> bool:
+        return _arrived(self._floor, self._spec)
+
+
+class Word(gdb.Breakpoint):  # type: ignore[misc]
+    """A word of memory that changes; the address is taken where the actor stands now."""
+
+    def __init__(self, floor: Floor, spec: Dict[str, Any]) -> None:
+        place = gdb.parse_and_eval("&(%s)" % spec["word"])
+        self._address = int(place) & _MASK
+        self._size = place.type.target().sizeof
+        super().__init__(
+            "*(%s *) 0x%x" % (_WORDS[self._size], self._address),
+            gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True,
+        )  # fmt: skip
+        self.silent = True
+        self._floor = floor
+        self._spec = spec
+
+    def stop(self) -> bool:
+        wanted = self._spec.get("becomes")
+        if wanted is not None:
+            now = self._floor.kernel.memory.read(self._address, self._size)
+            if int.from_bytes(now, "little") != wanted & ((1 << 8 * self._size) - 1):
+                return False
+        return _arrived(self._floor, self._spec)
+
+
+def _arrived(floor: Floor, spec: Dict[str, Any]) -> bool:
+    cpu = int(gdb.selected_thread().ptid[1]) - 1
+    task = spec.get("task")
+    if task is not None and floor.comm(cpu) != task:
+        floor.passed += 1
+        return False
+    if task is None and cpu != spec["cpu"]:
+        floor.passed += 1  # an actor without a task is its vCPU
+        return False
+    if "rsp" in spec and int(gdb.newest_frame().read_register("rsp")) & _MASK != spec["rsp"]:
+        floor.passed += 1  # the same address in another call
+        return False
+    if spec.get("when") and not _holds(spec["when"]):
+        floor.passed += 1
+        return False
+    floor.hit = {"post": spec["id"], "cpu": cpu, "right": cpu == spec["cpu"]}
+    return True
+
+
+_floor: List[Floor] = []
+
+
+def setup(path: str) -> None:
+    """Read the plan in the file ``path``; the guest is stopped."""
+    with open(path, encoding="utf-8") as file:
+        plan = json.load(file)
+    for floor in _floor:
+        floor.clear()
+    _floor[:] = [Floor(plan)]
+
+
+def post(text: str) -> None:
+    """Plant posts: a JSON list. Those of before are taken away."""
+    floor = _floor[0]
+    floor.clear()
+    for spec in json.loads(text):
+        if "at" in spec:  # the vCPU in whose frame the expression has its meaning
+            floor.select(spec["at"])
+        if "returns" in spec:
+            _at_return(floor, spec)
+        floor.posts.append(Word(floor, spec) if "word" in spec else Post(floor, spec))
+
+
+def _at_return(floor: Floor, spec: Dict[str, Any]) -> None:
+    """At a function's first instruction the return address is on top of the stack."""
+    rsp = int(gdb.newest_frame().read_register("rsp")) & _MASK
+    spec["address"] = int.from_bytes(floor.kernel.memory.read(rsp, 8), "little")
+    spec["rsp"] = rsp + 8
+
+
+def clear() -> None:
+    """Take all posts away."""
+    _floor[0].clear()
+
+
+def hit() -> None:
+    """Print the last hit: which post, which vCPU, whether it is the actor's; or null."""
+    floor = _floor[0]
+    print(json.dumps({"hit": floor.hit, "passed": floor.passed}))
+
+
+def look(text: str) -> None:
+    """Print where a vCPU stands: {"what": a probe, "cpu": its number}."""
+    asked = json.loads(text)
+    print(json.dumps(_floor[0].look(asked["what"], asked["cpu"])))
+
+
+def evaluate(text: str) -> None:
+    """Print the value of a C expression in a vCPU's innermost frame, or null."""
+    asked = json.loads(text)
+    floor = _floor[0]
+    floor.select(asked["cpu"])
+    try:
+        value: Optional[int] = int(gdb.parse_and_eval(asked["text"]))
+    except (gdb.error, gdb.MemoryError):
+        value = None
+    print(json.dumps(value))

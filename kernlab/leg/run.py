@@ -1,0 +1,224 @@
+"""A guest program's run: labrun around it, lines and stops as they come, the record after.
+
+What labs and races share. The record's files are those of ``kernlab.record.leg``.
+"""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from kernlab.config.paths import arriving_file
+from kernlab.errors import KernlabError, MachineFailed, WeFailed
+from kernlab.guest.build import compiled, program, source_of
+from kernlab.progress import Reporter
+from kernlab.record.counters import moved, parse
+from kernlab.record.leg import LegDir, write_json
+from kernlab.record.pcapng import convert
+from kernlab.record.store import EventWriter
+from kernlab.vm.machine import Machine
+
+_TURN = 0.1
+_ANSWER = 20.0
+_MARGIN = 120.0  # seconds a run may take beyond the program's limit: the debugger's stops
+_LAST = b"kernlab: end of capture"  # rootfs/guest/labrun.c
+_UNFIT, _TOO_LONG = 120, 124  # labrun's own exit statuses
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is run and in which surroundings. ``name`` stands in messages; ``program`` is a
+    path or a name in rootfs/guest, of which the guest sees the stem; ``timeout`` in seconds
+    of the guest; ``capture``: a filter (pcap-filter(7)), empty for everything."""
+
+    name: str
+    program: str
+    args: tuple[str, ...] = ()
+    sysctl: dict[str, int | str] = field(default_factory=dict)
+    setup: tuple[str, ...] = ()
+    topology: str = "loopback"
+    family: str = "ipv4"
+    timeout: int = 60
+    capture: str = ""
+
+
+class Recorder(Protocol):
+    """Who gives events while a program runs: an engine, or a race's director."""
+
+    def events(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """Those that come within ``seconds``."""
+
+    def drain(self) -> Iterator[dict[str, Any]]:
+        """All of hits that are over."""
+
+    def ended(self) -> bool:
+        """Whether it is over for good, which while a program runs it should not be."""
+
+
+class Listener(Protocol):
+    """Who hears the story."""
+
+    def __call__(self, kind: str, text: str = "", value: str = "",
+                 event: dict[str, Any] | None = None) -> None:  # fmt: skip
+        """``kind`` is step, got, said or event."""
+
+
+def bring(programs: dict[str, Path], share: Path, report: Reporter) -> None:
+    """labrun and the programs (name → the directory beside which a path is meant) into the
+    share, each by its file's stem. Raises ``BadInput``, ``HostLacks``, ``WeFailed``."""
+    shutil.copy2(program("labrun", report), share / "labrun")
+    for name, beside in programs.items():
+        shutil.copy2(compiled(source_of(name, beside), report), share / Path(name).stem)
+
+
+def trouble(status: int, said: str) -> str:
+    """Why a program's run cannot be judged, by labrun's status; empty when it can."""
+    if status == _UNFIT:
+        return f"it cannot run here: {said or 'labrun said nothing'}"
+    if status == _TOO_LONG:
+        return f"the guest program hung: {said}"
+    return f"the guest program ended with status {status}: {said}" if status else ""
+
+
+class Run:
+    """One run; ``status`` and ``said`` (stderr) are known when it is over."""
+
+    def __init__(self, setup: Setup, machine: Machine, share: Path, directory: LegDir,
+                 recorder: Recorder | None, tell: Listener) -> None:  # fmt: skip
+        self._setup = setup
+        self._machine = machine
+        self._recorder = recorder
+        self._tell = tell
+        self._raw = share / "leg"
+        self._directory = directory
+        directory.path.mkdir(parents=True, exist_ok=True)
+        self._lines: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
+        self._waiting: tuple[int, str] | None = None  # a line that an event came before
+        self._half = b""
+        self._stderr = bytearray()
+        self._steps: list[str] = []
+        self._got: dict[str, str] = {}
+        self.status = 0
+
+    @property
+    def said(self) -> str:
+        return self._stderr.decode("utf-8", "replace").strip()
+
+    def run(self) -> None:
+        """Run it and write the record. Raises ``MachineFailed``, ``WeFailed``."""
+        shutil.rmtree(self._raw, ignore_errors=True)
+        self._raw.mkdir()
+        with ExitStack() as stack:
+            writer = None
+            if self._recorder is not None:
+                writer = stack.enter_context(EventWriter(self._directory.events))
+            self.status = self._go(self._argv(), writer, self._setup.timeout + _MARGIN)
+        self._keep()
+
+    def _argv(self) -> list[str]:
+        setup = self._setup
+        argv = ["/mnt/share/labrun", "-o", "/mnt/share/leg", "-w", str(setup.timeout)]
+        if setup.topology == "veth":
+            argv.append("-v")
+        if setup.capture:
+            argv += ["-f", setup.capture]
+        for key, value in setup.sysctl.items():
+            argv += ["-s", f"{key}={value}"]
+        for command in setup.setup:
+            argv += ["-c", command]
+        argv += ["--", f"/mnt/share/{Path(setup.program).stem}", *setup.args]
+        return [*argv, "-6"] if setup.family == "ipv6" else argv
+
+    def _go(self, argv: list[str], writer: EventWriter | None, limit: float) -> int:
+        """Run labrun to its end, taking lines and events; its status."""
+        process = self._machine.channel.start(
+            argv, on_stdout=self._heard, on_stderr=self._stderr.extend
+        )
+        deadline = time.monotonic() + limit
+        while not process.done():
+            self._take(writer)
+            if self._machine.child.poll() is not None:
+                raise self._machine.lost()
+            if self._recorder is not None and self._recorder.ended():
+                raise WeFailed(
+                    "GDB ended while a program ran", "", "read gdb.log in the run directory"
+                )
+            if time.monotonic() > deadline:
+                with suppress(KernlabError):
+                    process.signal(9)
+                raise MachineFailed(
+                    f"{self._setup.name}: the guest did not end the program in {limit:g} s",
+                    self.said,
+                    "read console.log in the run directory",
+                )
+        status = process.wait(_ANSWER)
+        if self._recorder is not None:
+            # The guest has answered after the program's end: every probe it hit has been sent.
+            self._machine.channel.ping(_ANSWER)
+        self._take(writer, last=True)
+        return status
+
+    def _heard(self, data: bytes) -> None:
+        *lines, self._half = (self._half + data).split(b"\n")
+        for line in lines:
+            self._lines.put((time.time_ns(), line.decode("utf-8", "replace")))
+
+    def _take(self, writer: EventWriter | None, last: bool = False) -> None:
+        """Events and lines as they come, each in its turn; the ``last`` time all there are."""
+        if self._recorder is None or writer is None:
+            with suppress(queue.Empty):
+                self._line(self._lines.get(timeout=0 if last else _TURN)[1])
+            self._say()
+            return
+        for event in self._recorder.drain() if last else self._recorder.events(_TURN):
+            self._say(event["host_ns"])
+            writer.write(event)
+            self._tell("event", event=event)
+        if last:
+            self._say()
+
+    def _say(self, until: int | None = None) -> None:
+        """Tell the lines that came before ``until`` (ns since 1970), or all."""
+        with suppress(queue.Empty):
+            while True:
+                at, line = self._waiting or self._lines.get_nowait()
+                self._waiting = None
+                if until is not None and at > until:
+                    self._waiting = (at, line)
+                    return
+                self._line(line)
+
+    def _line(self, line: str) -> None:
+        kind, _, rest = line.partition(" ")
+        if kind == "@step":
+            self._steps.append(rest)
+            self._tell("step", text=rest)
+        elif kind == "@got":
+            name, _, value = rest.partition(" ")
+            self._got[name] = value
+            self._tell("got", text=name, value=value)
+        else:
+            self._tell("said", text=line)
+
+    def _keep(self) -> None:
+        """Bring what the guest left into the record."""
+        keep = self._directory
+        write_json(
+            keep.results,
+            {"status": self.status, "said": self.said, "steps": self._steps, "got": self._got},
+        )
+        before, after, raw = (self._raw / name for name in ("before", "after", "capture.pcap"))
+        if before.exists() and after.exists():
+            first, last = (parse(path.read_text("utf-8")) for path in (before, after))
+            write_json(keep.counters, moved(first, last))
+        if raw.exists():
+            convert(raw, keep.capture, without=_LAST)
+        if (self._raw / "kmsg").exists():
+            with arriving_file(keep.kmsg) as temporary:
+                shutil.copyfile(self._raw / "kmsg", temporary)

@@ -1,0 +1,266 @@
+"""Takes a schedule's steps, one after the other, on a guest that stands and runs by turns.
+
+It has the face of an engine (``events``, ``drain``, ``ended``), so that a round is a run of
+a guest program like any other; its events are the stops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernlab.debugger.vcpus import Vcpus
+from kernlab.race.model import Place, Race, Step
+from kernlab.race.stage import Spot, Stage, key_of
+from kernlab.record.event import VERSION
+from kernlab.symbols.frames import Symbolizer
+
+_MARKS = 20.0  # seconds until every actor must have come to its mark
+
+
+@dataclass
+class Round:
+    """What the director says of one round. ``trouble``: why it did not go as written
+    (``wrong actor``, ``timeout``, ``blocked``); empty when it did."""
+
+    trouble: str = ""
+    said: str = ""
+    begun: bool = False
+    reached: list[str] = field(default_factory=list)
+
+
+class Director:
+    """One guest, one schedule, round after round."""
+
+    def __init__(self, race: Race, stage: Stage, vcpus: Vcpus, symbolizer: Symbolizer) -> None:
+        self._race = race
+        self._stage = stage
+        self._vcpus = vcpus
+        self._symbolizer = symbolizer
+        self._standing: set[str] = set()
+        self._at = 0
+        self._free = True
+        self._at_once = False  # nobody has a mark: the first step begins the round
+        self._seq = 0
+        self.round = Round()
+
+    # -- an engine's face -------------------------------------------------------
+
+    def start(self) -> None:
+        """The guest stands: plant the marks and let it run."""
+        self._ready()
+        self._vcpus.go("all")
+
+    def begin(self) -> None:
+        """A round begins: its program is about to be started."""
+        self.round = Round()
+        self._standing.clear()
+        self._at = 0
+        self._free = False
+        self._seq = 0
+        self._at_once = not self._mark_posts()
+
+    def events(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """The stops that come within ``seconds``; each is answered by the next step."""
+        if self._at_once:
+            self._at_once = False
+            self._vcpus.interrupt()
+        elif not self._vcpus.stopped(seconds) or not self._marks():
+            return
+        while not self._free:
+            yield from self._step()
+
+    def drain(self) -> Iterator[dict[str, Any]]:
+        """Every stop has been told when its step was over."""
+        return iter(())
+
+    def ended(self) -> bool:
+        return not self._vcpus.alive()
+
+    # -- marks --------------------------------------------------------------------
+
+    def _ready(self) -> None:
+        """Nobody stands; whoever comes to its mark will."""
+        self._vcpus.post(self._mark_posts())
+
+    def _mark_posts(self) -> list[dict[str, Any]]:
+        return [
+            {"id": f"mark {name}", "address": address, "cpu": actor.vcpu, "task": name}
+            for name, actor in self._race.actors.items()
+            if actor.task and actor.mark and name not in self._standing
+            for address in self._stage.mark.addresses
+        ]
+
+    def _marks(self) -> bool:
+        """The guest has stopped: bring every actor to its mark. Whether all stand there."""
+        deadline = time.monotonic() + _MARKS
+        while True:
+            hit, _ = self._vcpus.hit()
+            if hit is not None and hit["post"].startswith("mark "):
+                name = hit["post"].removeprefix("mark ")
+                self._standing.add(name)
+                self.round.begun = True
+                if not hit["right"]:
+                    self._give_up("wrong actor", f"{name} came to its mark on vCPU {hit['cpu']}")
+                    return False
+            posts = self._mark_posts()
+            if self._standing and not posts:
+                return True
+            if not self._standing:
+                self._vcpus.go("all")  # a stop that is no post's
+                return False
+            self._vcpus.post(posts)
+            missing = sorted({post["task"] for post in posts})
+            self._vcpus.go(self._race.actors[missing[0]].vcpu)
+            if not self._vcpus.stopped(max(0.0, deadline - time.monotonic())):
+                self._give_up("timeout", f"{' and '.join(missing)} did not come to the mark")
+                return False
+
+    # -- steps ----------------------------------------------------------------------
+
+    def _step(self) -> Iterator[dict[str, Any]]:
+        if self._at == len(self._race.steps):
+            self._release()
+            return
+        step = self._race.steps[self._at]
+        self._at += 1
+        if step.release is not None:
+            self._release()
+            return
+        yield from self._take(step)
+
+    def _take(self, step: Step) -> Iterator[dict[str, Any]]:
+        name = step.actor
+        assert name is not None
+        actor = self._race.actors[name]
+        posts = [post for target in step.targets for post in self._posts(step, target, name)]
+        posts += self._wait_posts(name)
+        self._vcpus.post(posts)
+        self._standing.discard(name)
+        alone = step.run is not None or bool(self._standing)
+        self._vcpus.go(actor.vcpu if alone else "all")
+        if not self._vcpus.stopped(step.limit):
+            self._vcpus.interrupt()
+            yield self._event(step, name, "timeout", self._stage.mark, actor.vcpu)
+            self._give_up("timeout", f"step {self._at}: {name} did not come to "
+                          f"{' or '.join(_text(one) for one in step.targets)} "
+                          f"in {step.limit:g} s")  # fmt: skip
+            return
+        hit, _ = self._vcpus.hit()
+        if hit is None:
+            self._give_up("wrong actor", f"step {self._at}: the guest stopped at no post")
+            return
+        self._standing.add(name)
+        key: str = hit["post"]
+        waits = key.partition(" ")[0] if key.startswith(("lock ", "ipi ", "rcu ")) else ""
+        spot = self._spot(key)
+        yield self._event(step, name, "blocked" if waits else key, spot, hit["cpu"], waits)
+        self.round.reached.append("blocked" if waits else key)
+        if not hit["right"]:
+            self._give_up("wrong actor", f"step {self._at}: {name} stopped on vCPU {hit['cpu']}")
+        elif waits and "blocked" not in step.targets:
+            self._give_up("blocked", f"step {self._at}: {name} waits for the other vCPU ({key})")
+
+    def _posts(self, step: Step, target: str | Place, name: str) -> Iterator[dict[str, Any]]:
+        actor = self._race.actors[name]
+        who = {"cpu": actor.vcpu, "task": name if actor.task else None}
+        if target == "blocked":
+            return  # always watched for
+        if target == "done":
+            for address in self._stage.end.addresses:
+                yield {"id": "done", "address": address, **who}
+            return
+        assert isinstance(target, Place)
+        if target.kind == "word":
+            yield {"id": key_of(target), "word": target.word, "at": actor.vcpu,
+                   "becomes": target.becomes, "when": step.when, **who}  # fmt: skip
+        elif target.kind == "returns":
+            yield {"id": key_of(target), "returns": True, "at": actor.vcpu, **who}
+        else:
+            for address in self._stage.spots[key_of(target)].addresses:
+                yield {"id": key_of(target), "address": address, "when": step.when, **who}
+
+    def _wait_posts(self, name: str) -> list[dict[str, Any]]:
+        """Where the actor would wait for one that stands. While nobody stands nobody is
+        waited for: a contended lock is then an ordinary thing."""
+        if not self._standing - {name}:
+            return []
+        return [
+            {"id": f"{kind} {spot.name}", "address": address,
+             "cpu": self._race.actors[name].vcpu, "task": None}
+            for kind, spots in self._stage.waits.items()
+            for spot in spots
+            for address in spot.addresses
+        ]  # fmt: skip
+
+    def _spot(self, key: str) -> Spot:
+        if key == "done":
+            return self._stage.end
+        for kind, spots in self._stage.waits.items():
+            for spot in spots:
+                if key == f"{kind} {spot.name}":
+                    return spot
+        return self._stage.spots.get(key) or Spot(key, (), _anywhere(key))
+
+    # -- telling --------------------------------------------------------------------
+
+    def _event(self, step: Step, name: str, reached: str, spot: Spot, cpu: int,
+               waits: str = "") -> dict[str, Any]:  # fmt: skip
+        known = spot.what if reached not in ("timeout",) else _anywhere("timeout")
+        data = self._vcpus.look(known, cpu)
+        stack = self._symbolizer.stack(
+            [(pc, exact) for pc, exact in data.pop("pcs")], entry=bool(spot.addresses)
+        )
+        locks = data.pop("locks")
+        self._seq += 1
+        race: dict[str, Any] = {"step": self._at, "actor": name, "reached": reached,
+                                "locks": locks}  # fmt: skip
+        if waits:
+            race["waits"] = self._waits(waits, data, name)
+        first = stack[0] if stack else {}
+        site = {key: first[key] for key in ("func", "file", "line") if key in first}
+        return {
+            "v": VERSION, "seq": self._seq, "engine": "gdb", **data, "probe": reached,
+            "site": site or data["site"], "host_ns": time.time_ns(), "stack": stack, "race": race,
+        }  # fmt: skip
+
+    def _waits(self, kind: str, data: dict[str, Any], name: str) -> dict[str, Any]:
+        """What is waited for, and by whom it is held since where."""
+        found: dict[str, Any] = {"kind": kind}
+        others = [one for one in self._standing if one != name]
+        if kind != "lock":
+            return {**found, "of": others}
+        address = (data.get("args") or {}).get("lock")
+        found["addr"] = address
+        for other in others:
+            look = self._vcpus.look(_anywhere(other), self._race.actors[other].vcpu)
+            for lock in look["locks"]:
+                if lock["addr"] == address:
+                    return {**found, "name": lock["name"], "held_by": other,
+                            "func": lock["func"], "line": lock["line"]}  # fmt: skip
+        return found
+
+    def _release(self) -> None:
+        self._free = True
+        self._standing.clear()
+        self._ready()
+        self._vcpus.go("all")
+
+    def _give_up(self, trouble: str, said: str) -> None:
+        self.round.trouble = trouble
+        self.round.said = said
+        self._release()
+
+
+def _anywhere(name: str) -> dict[str, Any]:
+    """What to read of a vCPU that stands at no probe: the stack and the locks alone."""
+    return {"probe": name, "func": name, "file": "", "line": 0, "address": 0, "skb": None,
+            "sock": None, "args": [], "show": [],
+            "site": dict.fromkeys(("tcp_cb", "lookup"), False)
+            | dict.fromkeys(("header", "direction"), "none")}  # fmt: skip
+
+
+def _text(target: str | Place) -> str:
+    return target if isinstance(target, str) else target.text()

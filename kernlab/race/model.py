@@ -1,0 +1,213 @@
+"""configs/races: a schedule a file, named by its id (R1.yaml).
+
+Actors are processes of the guest program, each pinned to a vCPU of its own
+(rootfs/guest/races/race.h). When a round begins, each actor stands at its mark, the call of
+``racing()``; then the steps are taken in order. A step names one actor, which runs alone
+until it comes to the step's place; everybody else stands.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import model_validator
+
+from kernlab.config.paths import config_file, config_files
+from kernlab.config.text import Text
+from kernlab.config.yaml import Model, load, near
+from kernlab.errors import BadInput
+from kernlab.verdict.model import Check
+
+_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+_WORDS = ("done", "blocked")
+
+
+class Place(Model):
+    """Where an actor stops; one of
+
+    entry     a function's first instruction; of a list the first that the kernel has
+    returns   the return of the function at whose entry the actor stands
+    word      the moment a memory word changes (to ``becomes``, if given); a C expression
+              with the names of the place where the actor stands before the step
+    inlined   an inlined call, in the function ``inside``
+    source    a line of the function ``inside`` that contains this text
+    """
+
+    entry: str | list[str] | None = None
+    returns: str | None = None
+    word: str | None = None
+    becomes: int | None = None
+    inlined: str | list[str] | None = None
+    source: str | None = None
+    inside: str | list[str] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Place:
+        kinds = [
+            kind
+            for kind in ("entry", "returns", "word", "inlined", "source")
+            if getattr(self, kind) is not None
+        ]
+        if len(kinds) != 1:
+            raise ValueError("a place is one of entry, returns, word, inlined, source")
+        if (kinds[0] in ("inlined", "source")) != (self.inside is not None):
+            raise ValueError("inside goes with inlined or source, and they need it")
+        if self.becomes is not None and self.word is None:
+            raise ValueError("becomes goes with word")
+        return self
+
+    @property
+    def kind(self) -> str:
+        return next(
+            kind
+            for kind in ("entry", "returns", "word", "inlined", "source")
+            if getattr(self, kind) is not None
+        )
+
+    def text(self) -> str:
+        """In a few words, for people."""
+        value = getattr(self, self.kind)
+        name = value if isinstance(value, str) else value[0]
+        if self.kind == "entry":
+            return str(name)
+        if self.kind == "returns":
+            return f"return of {name}"
+        if self.kind == "word":
+            becomes = f" becomes {self.becomes}" if self.becomes is not None else " changes"
+            return f"{name}{becomes}"
+        inside = self.inside if isinstance(self.inside, str) else (self.inside or ["?"])[0]
+        return f"{name} in {inside}" if self.kind == "inlined" else f"'{name}' in {inside}"
+
+
+Where = str | Place
+
+
+class Actor(Model):
+    """``vcpu``: where it runs. ``task`` false: it is whatever runs there (a timer, a
+    softirq). ``mark`` false: it does not wait for the others at a mark."""
+
+    vcpu: int
+    task: bool = True
+    mark: bool = True
+
+
+class Step(Model):
+    """``hold`` and ``run`` let one actor run alone; ``hold ... at`` leaves it standing at the
+    place, ``run ... until`` also takes ``done`` (its process ends) and ``blocked`` (it waits
+    for something that a standing vCPU has). ``when``: a C condition at the place. ``limit``:
+    seconds. ``release: all`` lets everybody run on."""
+
+    hold: str | None = None
+    at: Where | None = None
+    run: str | None = None
+    until: Where | list[Where] | None = None
+    when: str | None = None
+    limit: float = 10.0
+    release: Literal["all"] | None = None
+    says: Text | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Step:
+        kinds = [kind for kind in ("hold", "run", "release") if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError("a step is one of hold, run, release")
+        if (self.hold is not None) != (self.at is not None):
+            raise ValueError("hold ACTOR goes with at: PLACE")
+        if (self.run is not None) != (self.until is not None):
+            raise ValueError("run ACTOR goes with until: PLACE, done, blocked, or a list")
+        if not 0 < self.limit <= 60:
+            raise ValueError("limit: seconds, up to 60: the guest's watchdogs must not bite")
+        return self
+
+    @property
+    def actor(self) -> str | None:
+        return self.hold or self.run
+
+    @property
+    def targets(self) -> list[str | Place]:
+        """Where it may end: ``done``, ``blocked`` or places; a plain name is an entry."""
+        wanted = self.at if self.hold is not None else self.until
+        rows = wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]
+        return [
+            row if isinstance(row, Place) or row in _WORDS else Place(entry=row) for row in rows
+        ]
+
+
+class Ending(Model):
+    """How a round may end: the first of the list whose predicates all hold. ``fired``: the
+    race happened."""
+
+    id: str
+    title: Text
+    fired: bool = False
+    when: list[Check]
+
+
+class Explore(Model):
+    """For ``race explore``: the steps whose order is tried, by their place in ``steps``
+    (from 1); the others stay where they are."""
+
+    steps: list[int]
+
+
+class Race(Model):
+    """A schedule and what may come of it. ``natural_args``: of the program when it runs
+    unforced, many tries in one run."""
+
+    title: Text
+    idea: Text
+    source: list[str]
+    program: str
+    args: list[str] = []
+    natural_args: list[str] | None = None
+    topology: Literal["loopback", "tun", "veth"] = "tun"
+    sysctl: dict[str, int | str] = {}
+    setup: list[str] = []
+    timeout: int = 30
+    actors: dict[str, Actor]
+    steps: list[Step]
+    endings: list[Ending]
+    differs: Text | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Race:
+        for number, step in enumerate(self.steps, 1):
+            if step.actor is not None and step.actor not in self.actors:
+                close = near(step.actor, self.actors)
+                hint = f", did you mean {close[0]}?" if close else ""
+                raise ValueError(f"steps.{number}: there is no actor '{step.actor}'{hint}")
+        vcpus = [actor.vcpu for actor in self.actors.values()]
+        if sorted(vcpus) != list(range(len(vcpus))) or len(vcpus) != 2:
+            raise ValueError("actors: two of them, on vCPU 0 and vCPU 1")
+        if not any(step.actor for step in self.steps):
+            raise ValueError("steps: no actor is held or run")
+        return self
+
+
+def ids() -> list[str]:
+    """Every race there is, the user's own included."""
+    return sorted({path.stem for path in config_files("races", "*.yaml")})
+
+
+def find(name: str) -> tuple[Path, Race]:
+    """A race by its id (any case) or a path. Raises ``BadInput`` naming file and line, or
+    near names."""
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser()
+        if not _ID.match(path.stem):
+            raise BadInput(f"{path}: its name is the race's id", "letters, digits, - and _",
+                           "rename the file")  # fmt: skip
+        return path, load(path, Race)
+    known = ids()
+    for one in known:
+        if one.lower() == name.lower():
+            path = config_file("races", f"{one}.yaml")
+            return path, load(path, Race)
+    close = near(name.upper(), known) or near(name, known)
+    raise BadInput(
+        f"there is no race '{name}'",
+        f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
+        "kernlab race list",
+    )

@@ -1,0 +1,168 @@
+"""A schedule on one kernel: every place found, or said to be missing, before anything boots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernlab.config.yaml import near
+from kernlab.errors import BadInput
+from kernlab.race.model import Place, Race
+from kernlab.symbols import places, sites
+from kernlab.symbols.dwarf import Line
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.trace.plan import Probe, TraceRequest, make
+
+MARK = "do_sched_yield"  # what racing() in rootfs/guest/races/race.h calls
+END = "do_exit"
+# A vCPU that comes here while the other stands waits for it: for a lock (kernel/locking/
+# qspinlock.c, the slow path is entered only when the lock is taken), for the answer to an
+# IPI (kernel/smp.c), for a grace period that a standing reader never ends (kernel/rcu).
+WAITS: dict[str, tuple[str, ...]] = {
+    "lock": ("queued_spin_lock_slowpath", "native_queued_spin_lock_slowpath",
+             "__pv_queued_spin_lock_slowpath"),
+    "ipi": ("smp_call_function_many_cond", "smp_call_function_single"),
+    "rcu": ("__wait_rcu_gp", "synchronize_rcu"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a post can be planted: addresses, and what to read there."""
+
+    name: str
+    addresses: tuple[int, ...]
+    what: dict[str, Any]
+
+
+@dataclass
+class Stage:
+    """All places of a schedule by their key (``key_of``), and those every schedule has."""
+
+    spots: dict[str, Spot] = field(default_factory=dict)
+    waits: dict[str, list[Spot]] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> Spot:
+        return self.spots[MARK]
+
+    @property
+    def end(self) -> Spot:
+        return self.spots[END]
+
+
+def key_of(place: Place) -> str:
+    """A place's key: its words."""
+    return place.text()
+
+
+def stage(race: Race, symbols: KernelSymbols) -> Stage:
+    """Find everything. Raises ``BadInput`` for a place that this kernel does not have."""
+    found = Stage()
+    entries: dict[str, str] = {MARK: MARK, END: END}
+    for place in _places(race):
+        if place.kind == "entry":
+            entries[key_of(place)] = _first(place.entry, symbols)
+        elif place.kind == "inlined":
+            found.spots[key_of(place)] = _inlined(place, symbols)
+        elif place.kind == "source":
+            found.spots[key_of(place)] = _source(place, symbols)
+    waits = {
+        kind: [name for name in names if symbols.map.entries(name)]
+        for kind, names in WAITS.items()
+    }
+    names = list(dict.fromkeys([*entries.values(), *(n for row in waits.values() for n in row)]))
+    plan = make(TraceRequest(functions=tuple(names)), symbols)
+    for key, name in entries.items():
+        found.spots[key] = _spot(key, [p for p in plan.probes if p.place.func == name])
+    for kind, row in waits.items():
+        found.waits[kind] = [
+            _spot(name, [p for p in plan.probes if p.place.func == name]) for name in row
+        ]
+    return found
+
+
+def _places(race: Race) -> Iterable[Place]:
+    for step in race.steps:
+        for target in step.targets:
+            if isinstance(target, Place):
+                yield target
+
+
+def _spot(name: str, probes: list[Probe]) -> Spot:
+    return Spot(name, tuple(probe.place.address for probe in probes), probes[0].as_data())
+
+
+def _first(names: str | list[str] | None, symbols: KernelSymbols) -> str:
+    rows = [names] if isinstance(names, str) else names or []
+    for name in rows:
+        if symbols.map.entries(name):
+            return name
+    raise places.unknown(rows[0], symbols, "kernlab race run")
+
+
+def _line_spot(name: str, found: list[Line]) -> Spot:
+    line = found[0]
+    probe = Probe(name, line, sites.UNLISTED, None, None)
+    return Spot(name, tuple(one.address for one in found), probe.as_data())
+
+
+def _inlined(place: Place, symbols: KernelSymbols) -> Spot:
+    inside = _first(place.inside, symbols)
+    names = [place.inlined] if isinstance(place.inlined, str) else place.inlined or []
+    for name in names:
+        found = symbols.dwarf.inlined_places(name, inside)
+        if found:
+            return _line_spot(key_of(place), found[:1])
+    raise BadInput(
+        f"{inside} has no inlined {' or '.join(names)} in this kernel",
+        f"inlined there: {', '.join(symbols.dwarf.inlined_in(inside)[:12]) or 'nothing'}",
+        "another place, or another --kernel",
+    )
+
+
+def _source(place: Place, symbols: KernelSymbols) -> Spot:
+    inside = _first(place.inside, symbols)
+    (function, *_) = symbols.functions([inside])
+    path = symbols.files.source / function.file
+    try:
+        text = path.read_text("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise BadInput(f"cannot read {path}", str(error.strerror), "kernlab fetch") from error
+    assert place.source is not None
+    lines = [
+        number
+        for number, row in _body(text, function.line)
+        if place.source in row
+    ]  # fmt: skip
+    if len(lines) != 1:
+        body = [row.strip() for _, row in _body(text, function.line)]
+        close = near(place.source, body, 2)
+        raise BadInput(
+            f"{inside}: {len(lines)} lines contain '{place.source}'",
+            f"near: {' | '.join(close)}" if close else f"looked in {function.file}",
+            "a text that one line of the function has",
+        )
+    name = f"{function.file}:{lines[0]}"
+    found = [
+        one
+        for one in symbols.dwarf.lines(name)
+        if inside in (one.symbol.split(".")[0], one.func) and one.line == lines[0]
+    ]
+    if not found:
+        raise BadInput(
+            f"'{place.source}' ({name}) is no place of its own in this kernel's {inside}",
+            "the compiler merged it with its neighbours",
+            "the line before or after, an inlined call, or a word that changes",
+        )
+    return _line_spot(key_of(place), found)
+
+
+def _body(text: list[str], first: int) -> Iterable[tuple[int, str]]:
+    """The lines of the function that begins near line ``first`` (1-based)."""
+    for number in range(max(1, first - 3), len(text) + 1):
+        row = text[number - 1]
+        yield number, row
+        if row.startswith("}") and number > first:
+            return

@@ -1,0 +1,33 @@
+/* R4: poll() between the report of an error and the end of the socket.
+ *
+ * A connect() that nobody answers: after its last SYN the timer on vCPU 1 sets the error,
+ * wakes who polls, and only then closes the socket. B polls on vCPU 0.
+ */
+#include "race.h"
+#include "tunpeer.h"
+
+int main(int argc, char **argv)
+{
+	race_start(argc, argv);
+	peer_up();
+	on_cpu(1);
+	struct conn c = conn(6100, 41000);
+	int fd = tcp_socket();
+	set_option(fd, IPPROTO_TCP, TCP_SYNCNT, 1);
+	bind_to(fd, c.kernel_port);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	struct sockaddr_storage to;
+	socklen_t length = address_of(&to, "10.9.0.2", "fd09::2", c.peer_port);
+	if (!connect(fd, (struct sockaddr *)&to, length) || errno != EINPROGRESS)
+		fail("connect: %s", strerror(errno));
+	/* B is this process from here on; vCPU 1 is left to the timer. */
+	on_cpu(0);
+	prctl(PR_SET_NAME, "B");
+	struct pollfd one = { .fd = fd, .events = POLLIN | POLLOUT | POLLRDHUP };
+	int n = poll(&one, 1, 20000);
+	char text[16];
+	snprintf(text, sizeof text, "0x%x", one.revents);
+	got("poll", n == 1 ? text : "timeout");
+	got("error", pending(fd));
+	return 0;
+}
