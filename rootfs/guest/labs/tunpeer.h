@@ -359,7 +359,9 @@ static inline int any(struct conn *c, int ms)
 		}
 		if (s->ts)
 			c->ts_last = s->ts_val;
-		s->seq -= c->kernel_known ? c->kernel_isn : 0;
+		/* That 0 stays what it is when the initial number has been learnt before. */
+		if (c->kernel_known && !((s->flags & (RST | ACK)) == (RST | ACK) && !s->seq))
+			s->seq -= c->kernel_isn;
 		s->ack -= c->peer_isn;
 		return 1;
 	}
