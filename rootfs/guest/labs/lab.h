@@ -294,6 +294,36 @@ static inline void wait_state(int fd, int state)
 	}
 }
 
+/* How many sockets with this local port the namespace has in this state, the mini-sockets
+ * included that belong to no process any more: /proc/net/tcp shows a request socket as
+ * SYN_RECV, and for a TIME_WAIT socket its substate (get_timewait4_sock()). */
+static inline int listed(int port, int state)
+{
+	FILE *file = fopen(family == AF_INET6 ? "/proc/net/tcp6" : "/proc/net/tcp", "r");
+	char line[512];
+	unsigned local, now;
+	int found = 0;
+
+	while (file && fgets(line, sizeof line, file))
+		if (sscanf(line, " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x", &local, &now) == 2)
+			found += (int)local == port && (int)now == state;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* Wait until such a socket is there; ends the program after LIMIT_MS. */
+static inline void wait_listed(int port, int state)
+{
+	double limit = seconds() + LIMIT_MS / 1000.0;
+
+	while (!listed(port, state)) {
+		if (seconds() > limit)
+			fail("no socket at port %d came into state %d", port, state);
+		pass_ms(1);
+	}
+}
+
 /* Wait until there is something to read, an end or an error. */
 static inline void wait_readable(int fd)
 {
