@@ -121,6 +121,7 @@ class Matcher:
             if seen["probe"] not in before and one_call(seen, event) and \
                     _same(item.same, seen, event):  # fmt: skip
                 before[seen["probe"]] = seen
+        self._used(before)
         whole = {**event, "before": before}
         hits = {key: reason for key, reason in self._reasons.items() if matches(reason, whole)}
         special = {over for reason in hits.values() for over in reason.instead_of}
@@ -131,6 +132,14 @@ class Matcher:
         reason = hits[cause]
         frame = _frame(event.get("stack") or (), reason)
         return Finding(cause, event, before, reason, frame, tuple(found[1:]))
+
+    def _used(self, before: Mapping[str, Event]) -> None:
+        """Forget what one segment did before its RST: the next segment of the connection
+        takes the same way through the stack, and must not find it again."""
+        done = [
+            seen for probe, seen in before.items() if self._earlier[probe].same in ("skb", "tuple")
+        ]
+        self._seen = [seen for seen in self._seen if not any(seen is one for one in done)]
 
 
 def findings(events: Iterable[Event], reasons: Reasons) -> Iterator[Finding]:
@@ -195,8 +204,14 @@ def _same(kind: str, first: Event, second: Event) -> bool:
     if kind == "tuple":
         ends = _tuple(first)
         return ends is not None and ends == _tuple(second)
+    if kind == "skb" and _raw(first) != _raw(second):
+        return False  # the allocator gave a freed skb's place to the next segment
     one, other = (event.get(kind) or {} for event in (first, second))
     return "addr" in one and one["addr"] == other.get("addr")
+
+
+def _raw(event: Event) -> Any:
+    return (event.get("packet") or {}).get("raw")
 
 
 def _tuple(event: Event) -> frozenset[tuple[str, int]] | None:
