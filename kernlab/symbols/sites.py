@@ -9,11 +9,14 @@ from kernlab.config.yaml import Model, load
 
 
 class SiteRow(Model):
-    """What a probe at a function's entry may read; the reason names the kernel file."""
+    """What a probe at a function's entry may read; the reason names the kernel file.
+
+    ``sock``: the argument that the event is about, where it isn't the first sock."""
 
     header: Literal["network", "transport", "protocol", "tcp", "cb", "none"]
     tcp_cb: bool = False
     lookup: bool = False
+    sock: str | None = None
     direction: Literal["in", "out", "none"] = "none"
     why: str
 

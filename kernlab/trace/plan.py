@@ -206,7 +206,8 @@ def _probe(name: str, place: Function | Line, table: Mapping[str, sites.SiteRow]
     skb = _named(place.args, ("sk_buff",), entry)
     if not entry and row.lookup:
         row = row.model_copy(update={"lookup": False})  # a lookup is about to come at the entry
-    return Probe(name, place, row, skb, _named(place.args, _SOCKS, entry), show)
+    sock = row.sock or _named(place.args, _SOCKS, entry)
+    return Probe(name, place, row, skb, sock, show)
 
 
 def _check_shows(plan: Plan, symbols: KernelSymbols) -> None:
