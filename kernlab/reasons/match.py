@@ -176,8 +176,9 @@ def _in_order(wanted: Sequence[str | list[str]], names: Sequence[str]) -> bool:
 def _frame(stack: Sequence[Mapping[str, Any]], reason: Reason) -> int | None:
     if reason.decides is None:
         return None
+    names = [reason.decides] if isinstance(reason.decides, str) else reason.decides
     for index, frame in enumerate(stack):
-        if frame["func"] == reason.decides:
+        if frame["func"] in names:
             return index
     return None
 

@@ -46,9 +46,10 @@ class Reason(Model):
     ``probes``: the functions that send the RST (entries; the first argument of each that
     is a sock or an skb is the event's). ``frames``: functions on the stack, innermost first,
     others may lie between; a list in the list: one of these. ``decides``: the function whose
-    frame made the decision. ``reads``: C expressions at the probe, by name; a condition
-    calls them ``show.NAME``. ``condition``: what was true, with ``{NAME}`` for a value read
-    and ``{sock.state}`` for a field. ``instead_of``: causes that this one is a case of.
+    frame made the decision (a list: whichever of these is on the stack). ``reads``: C
+    expressions at the probe, by name; a condition calls them ``show.NAME``. ``condition``:
+    what was true, with ``{NAME}`` for a value read and ``{sock.state}`` for a field.
+    ``instead_of``: causes that this one is a case of.
     """
 
     name: Text
@@ -58,7 +59,7 @@ class Reason(Model):
     frames: list[str | list[str]] = []
     not_frames: list[str] = []
     when: Expression | None = None
-    decides: str | None = None
+    decides: str | list[str] | None = None
     instead_of: list[str] = []
     reads: dict[str, str] = {}
     earlier: list[Earlier] = []
