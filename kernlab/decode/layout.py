@@ -49,7 +49,9 @@ WANTED: Mapping[str, Sequence[str]] = {
         "sacked_out", "linger2", "total_retrans", "mss_cache",
     ),
     "inet_timewait_sock": ("tw_substate",),
-    "tcp_timewait_sock": ("tw_rcv_nxt", "tw_snd_nxt", "tw_rcv_wnd"),
+    "tcp_timewait_sock": (
+        "tw_sk.__tw_common.skc_tw_rcv_nxt", "tw_sk.__tw_common.skc_tw_snd_nxt", "tw_rcv_wnd",
+    ),
     "tcp_request_sock": ("rcv_isn", "snt_isn", "rcv_nxt", "snt_synack"),
     "request_sock": ("num_retrans", "num_timeout"),
     "dst_entry": ("dev", "ops", "input", "output", "error"),

@@ -124,7 +124,10 @@ def _mini(memory: Memory, layout: Layout, address: int, state: int) -> Dict[str,
         if substate is not None:
             found["substate"] = TCP_STATES.get(substate, str(substate))
         view = read_struct(memory, layout, "tcp_timewait_sock", address)
-        pairs = (("tw_rcv_nxt", "rcv_nxt"), ("tw_snd_nxt", "snd_nxt"), ("tw_rcv_wnd", "rcv_wnd"))
+        # tw_rcv_nxt and tw_snd_nxt are macros (include/linux/tcp.h): DWARF has not these names.
+        common = "tw_sk.__tw_common.skc_tw_"
+        pairs = ((common + "rcv_nxt", "rcv_nxt"), (common + "snd_nxt", "snd_nxt"),
+                 ("tw_rcv_wnd", "rcv_wnd"))  # fmt: skip
     else:
         view = read_struct(memory, layout, "tcp_request_sock", address)
         pairs = (("rcv_isn", "rcv_isn"), ("snt_isn", "snt_isn"), ("rcv_nxt", "rcv_nxt"))
