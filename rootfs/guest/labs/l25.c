@@ -1,0 +1,40 @@
+/* L25: connect() takes a port from a connection whose other end is still open.
+ *
+ *   l25 [-6] [--unbound]     the kernel chooses the port, of which there is one alone
+ */
+#include "lab.h"
+
+#define PORT 45000	/* the one of net.ipv4.ip_local_port_range */
+
+static int client(void)
+{
+	int fd = tcp_socket();
+
+	if (!asked("--unbound"))
+		bind_to(fd, PORT);
+	return fd;
+}
+
+int main(int argc, char **argv)
+{
+	lab_start(argc, argv);
+	on_cpu(0);
+	int server = listener(9007, 8), first = client(), error = connect_to(first, 9007);
+
+	if (error)
+		fail("connect: %s", strerror(error));
+	int child = take(server);
+	step("client-closes");
+	close(first);
+	wait_listed(PORT, TCP_FIN_WAIT2);
+	got("server.state", state_of(child));
+	step("connect-again");
+	error = connect_to(client(), 9007);
+	got("connect.again", errno_word(error));
+	if (!error)
+		take(server);
+	step("server-looks");
+	got("server.state.then", state_of(child));
+	got("server.error", pending(child));
+	return 0;
+}
