@@ -6,6 +6,7 @@ conditions on what was read; never by a line's number.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from kernlab.config.paths import config_files
@@ -19,10 +20,12 @@ class Earlier(Model):
     """An event to remember: of a probe in the same call, before the RST.
 
     ``same``: what ties the two: the sock (its address), the skb, or the segment's tuple.
+    ``reads``: C expressions there, by name (``before.PROBE.show.NAME``).
     """
 
     probe: str
     same: Literal["sock", "skb", "tuple"]
+    reads: dict[str, str] = {}
 
 
 class Wire(Model):
@@ -71,6 +74,13 @@ class Reason(Model):
     labs: list[str] = []
     wire: Wire | None = None
 
+    def all_reads(self) -> Iterator[tuple[str, str, str]]:
+        """Probe, name and expression of everything that is read."""
+        for probe in self.probes:
+            yield from ((probe, name, text) for name, text in self.reads.items())
+        for item in self.earlier:
+            yield from ((item.probe, name, text) for name, text in item.reads.items())
+
 
 Reasons = dict[str, Reason]
 
@@ -84,13 +94,12 @@ def table() -> Reasons:
     found = {path.stem: (path, load(path, Reason)) for path in config_files("reasons", "*.yaml")}
     said: dict[tuple[str, str], tuple[str, str]] = {}
     for path, reason in found.values():
-        for probe in reason.probes:
-            for name, text in reason.reads.items():
-                before, file = said.setdefault((probe, name), (text, path.name))
-                if before != text:
-                    raise BadInput(
-                        f"{path}: reads.{name} is {text!r}",
-                        f"{file} gives the same name at {probe} to {before!r}",
-                        f"another name in {path}",
-                    )
+        for probe, name, text in reason.all_reads():
+            before, file = said.setdefault((probe, name), (text, path.name))
+            if before != text:
+                raise BadInput(
+                    f"{path}: reads.{name} is {text!r}",
+                    f"{file} gives the same name at {probe} to {before!r}",
+                    f"another name in {path}",
+                )
     return {key: reason for key, (_, reason) in found.items()}

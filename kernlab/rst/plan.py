@@ -18,7 +18,6 @@ def shows(reasons: Reasons) -> tuple[Show, ...]:
     found = {
         (probe, name): Show(probe, name, text)
         for reason in reasons.values()
-        for probe in reason.probes
-        for name, text in reason.reads.items()
+        for probe, name, text in reason.all_reads()
     }
     return tuple(found.values())

@@ -6,6 +6,7 @@ second rule that fits as well is seen. P15 has no lab: TCP's own handlers never 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,12 +14,13 @@ import pytest
 from kernlab.reasons.match import UNKNOWN, Finding, findings
 from kernlab.reasons.model import table
 
+Path = Sequence["str | tuple[str, int]"]  # functions, innermost first, and their lines
 RECEIVE = ["ip_protocol_deliver_rcu", "ip_local_deliver_finish", "process_backlog"]
 LISTENER = {"addr": "0x10", "state": "LISTEN", "ack_backlog": 1, "max_ack_backlog": 8}
 FULL = {**LISTENER, "ack_backlog": 3, "max_ack_backlog": 2}
 CONNECTING = {"addr": "0x20", "state": "SYN_SENT", "snd_una": 100, "snd_nxt": 101}
 CROSSED = {**CONNECTING, "state": "SYN_RECV"}
-CLOSED = {"addr": "0x30", "state": "CLOSE", "err": 0, "rcv_nxt": 7}
+CLOSED = {"addr": "0x30", "state": "CLOSE", "err": 0, "linger2": 0, "rcv_nxt": 7}
 ENDS = {"src": "10.9.0.2", "sport": 40000, "dst": "10.9.0.1", "dport": 8080}
 REQUEST = {"addr": "0x40", "state": "NEW_SYN_RECV", "src": "10.9.0.1", "sport": 8080,
            "dst": "10.9.0.2", "dport": 40000}  # fmt: skip
@@ -26,7 +28,7 @@ REQUEST = {"addr": "0x40", "state": "NEW_SYN_RECV", "src": "10.9.0.1", "sport": 
 
 def event(
     probe: str,
-    path: list[str],
+    path: Path,
     flags: str,
     sock: dict[str, Any] | None,
     skb: str = "0x1",
@@ -34,7 +36,8 @@ def event(
     **more: Any,
 ) -> dict[str, Any]:
     """A hit below tcp_v4_rcv(), which calls ``path`` at ``line``."""
-    stack = [{"func": name, "line": 1} for name in (probe, *path)]
+    stack = [{"func": name, "line": 1} if isinstance(name, str) else
+             {"func": name[0], "line": name[1]} for name in (probe, *path)]  # fmt: skip
     stack += [{"func": "tcp_v4_rcv", "line": line}]
     stack += [{"func": name, "line": 1} for name in RECEIVE]
     packet = {**ENDS, "flags": flags, "len": 0, "seq": 1, "ack": 2, "raw": flags}
@@ -44,12 +47,12 @@ def event(
     return found if sock is None else {**found, "sock": sock}
 
 
-def sent(path: list[str], flags: str, sock: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
+def sent(path: Path, flags: str, sock: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
     return event("tcp_v4_send_reset", path, flags, sock, line=9, **more)
 
 
 def checked(flags: str, **more: Any) -> dict[str, Any]:
-    return event("tcp_check_req", [], flags, LISTENER, **more)
+    return event("tcp_check_req", [], flags, LISTENER, show={"snt_isn": 1, "rcv_isn": 2}, **more)
 
 
 def dropped(**more: Any) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def dropped(**more: Any) -> dict[str, Any]:
 DO = ["tcp_v4_do_rcv"]
 OUTSIDE, INSIDE = {"show": {"ack_outside": 1}}, {"show": {"ack_outside": 0}}
 HIT = {"show": {"accept_queue_full": 1}}
-LATE: dict[str, Any] = {"packet": {"len": 5}, "show": {"linger2": 0}}
+LATE: dict[str, Any] = {"packet": {"len": 5}}
 
 
 def found(*events: dict[str, Any]) -> Finding:
@@ -80,8 +83,10 @@ EVENTS = [
     ("P2", [sent(DO, "A", LISTENER)]),
     ("P2", [sent(DO, "SA", LISTENER)]),
     ("P3", [checked("A"), sent(DO, "A", LISTENER)]),
-    ("P4", [checked("S"), sent(["tcp_check_req"], "S", LISTENER)]),
-    ("P4", [sent(["tcp_check_req", "tcp_rcv_state_process", *DO], "S", CROSSED)]),
+    ("P4", [checked("S"), sent([("tcp_check_req", 7)], "S", LISTENER)]),
+    ("P4", [event("tcp_check_req", ["tcp_rcv_state_process", *DO], "S", CROSSED,
+                  show={"rcv_isn": 2}),
+            sent([("tcp_check_req", 7), "tcp_rcv_state_process", *DO], "S", CROSSED)]),
     ("P5", [checked("A"), sent(["tcp_check_req"], "A", FULL, **HIT)]),
     ("P5", [checked("PA"), sent(["tcp_check_req"], "PA", FULL, **HIT)]),
     ("P6", [dropped(), sent([], "A", None)]),
@@ -116,8 +121,8 @@ def test_a_cause_is_found_alone(cause: str, events: list[dict[str, Any]], family
         ("P8", [sent(DO, "SA", CONNECTING)]),
         ("P9", [sent(DO, "S", CROSSED)]),
         ("P11", [sent(DO, "PA", {**CLOSED, "err": 104}, **LATE)]),  # tcp_reset() came first
-        ("P11", [sent(DO, "PA", CLOSED, packet={"len": 5}, show={"linger2": -1})]),
-        ("P11", [sent(DO, "A", CLOSED, show={"linger2": 0})]),
+        ("P11", [sent(DO, "PA", {**CLOSED, "linger2": -1}, **LATE)]),
+        ("P11", [sent(DO, "A", CLOSED)]),
     ],
 )
 def test_what_is_missing_or_other_is_not_guessed(
