@@ -28,11 +28,11 @@ int main(int argc, char **argv)
 	if (asked("--rst")) {
 		step("rst");
 		in(&c, "R 100:100(0)");
-		silence(&c, 100);
+		got("rst.answer", any(&c, 100) ? tun_flags_text(c.last.flags) : "nothing");
 		got_number("half-open.then", listed(8080, TCP_SYN_RECV));
 		step("ack");
 		in(&c, ". 1:1(0) ack 1");
-		out(&c, "R 1:1(0)");
+		got("ack.answer", any(&c, 100) ? tun_flags_text(c.last.flags) : "nothing");
 		return 0;
 	}
 	if (asked("--closed")) {

@@ -26,8 +26,7 @@ int main(int argc, char **argv)
 	} else if (!asked("--plain")) {
 		step("synack");
 		in(&c, "S. 0:0(0) ack 1 <mss 1460>");
-		if (!any(&c, LIMIT_MS))
-			fail("the SYN-ACK was not answered");
+		got("synack.answer", any(&c, 100) ? tun_flags_text(c.last.flags) : "nothing");
 		got("client.state.then", state_of(client));
 	}
 	step("ack");
