@@ -20,7 +20,7 @@ LISTENER = {"addr": "0x10", "state": "LISTEN", "ack_backlog": 1, "max_ack_backlo
 FULL = {**LISTENER, "ack_backlog": 3, "max_ack_backlog": 2}
 CONNECTING = {"addr": "0x20", "state": "SYN_SENT", "snd_una": 100, "snd_nxt": 101}
 CROSSED = {**CONNECTING, "state": "SYN_RECV"}
-CLOSED = {"addr": "0x30", "state": "CLOSE", "err": 0, "linger2": 0, "rcv_nxt": 7}
+CLOSED = {"addr": "0x30", "state": "CLOSE", "err": 0, "rcv_nxt": 7}
 ENDS = {"src": "10.9.0.2", "sport": 40000, "dst": "10.9.0.1", "dport": 8080}
 REQUEST = {"addr": "0x40", "state": "NEW_SYN_RECV", "src": "10.9.0.1", "sport": 8080,
            "dst": "10.9.0.2", "dport": 40000}  # fmt: skip
@@ -64,7 +64,7 @@ def dropped(**more: Any) -> dict[str, Any]:
 DO = ["tcp_v4_do_rcv"]
 OUTSIDE, INSIDE = {"show": {"ack_outside": 1}}, {"show": {"ack_outside": 0}}
 HIT = {"show": {"accept_queue_full": 1}}
-LATE: dict[str, Any] = {"packet": {"len": 5}}
+LATE: dict[str, Any] = {"packet": {"len": 5}, "show": {"linger2": 0}}
 
 
 def found(*events: dict[str, Any]) -> Finding:
@@ -121,8 +121,8 @@ def test_a_cause_is_found_alone(cause: str, events: list[dict[str, Any]], family
         ("P8", [sent(DO, "SA", CONNECTING)]),
         ("P9", [sent(DO, "S", CROSSED)]),
         ("P11", [sent(DO, "PA", {**CLOSED, "err": 104}, **LATE)]),  # tcp_reset() came first
-        ("P11", [sent(DO, "PA", {**CLOSED, "linger2": -1}, **LATE)]),
-        ("P11", [sent(DO, "A", CLOSED)]),
+        ("P11", [sent(DO, "PA", CLOSED, packet={"len": 5}, show={"linger2": -1})]),
+        ("P11", [sent(DO, "A", CLOSED, show={"linger2": 0})]),
     ],
 )
 def test_what_is_missing_or_other_is_not_guessed(
