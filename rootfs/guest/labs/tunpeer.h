@@ -12,7 +12,8 @@
  * Flags are S F R P U E C and '.' for ACK. A sequence number is relative to the sender's
  * initial one, an ack to the receiver's; 'win' is the field as sent, 65535 if not given.
  * Options of in(): mss N, wscale N, sackOK, nop, TS val N ecr N (ecr last: the TSval the
- * kernel sent last; also last-1000, last+1000). Payload is 'a' repeated, or what follows in
+ * kernel sent last; also last-1000, last+1000), sack FIRST:END (a block of the kernel's
+ * sequence numbers). Payload is 'a' repeated, or what follows in
  * quotes: in(&c, "P. 1:6(5) ack 1 'hello'").
  *
  * out() waits for the connection's next segment and ends the program when it is another
@@ -200,6 +201,7 @@ static inline uint32_t tun_ecr(const struct conn *c, const char **at)
 static inline size_t tun_options(const struct conn *c, const char **at, uint8_t *bytes,
 				 struct segment *s)
 {
+	uint32_t first, end;
 	size_t n = 0;
 	int used = 0;
 
@@ -210,6 +212,10 @@ static inline size_t tun_options(const struct conn *c, const char **at, uint8_t 
 			bytes[n] = 3, bytes[n + 1] = 3, bytes[n + 2] = (uint8_t)s->wscale, n += 3;
 		} else if (!strncmp(*at, "sackOK", used = 6)) {
 			s->sack_ok = 1, bytes[n] = 4, bytes[n + 1] = 2, n += 2;
+		} else if (sscanf(*at, "sack %u:%u%n", &first, &end, &used) == 2) {
+			bytes[n] = 5, bytes[n + 1] = 10;
+			put32(bytes + n + 2, first + c->kernel_isn);
+			put32(bytes + n + 6, end + c->kernel_isn), n += 10;
 		} else if (!strncmp(*at, "nop", used = 3)) {
 			bytes[n++] = 1;
 		} else if (sscanf(*at, "TS val %u ecr %n", &s->ts_val, &used) == 1 && used) {
