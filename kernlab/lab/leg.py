@@ -92,7 +92,7 @@ def run_leg(
     setup = Setup(
         name=request.name, program=part.program or "", args=tuple(part.args),
         sysctl=dict(part.sysctl), setup=tuple(part.setup), topology=lab.topology,
-        family=request.family, timeout=lab.timeout,
+        family=request.family, timeout=lab.timeout, capture=lab.capture,
     )  # fmt: skip
     one = Run(setup, machine, run.share, result.directory, recorder, hear)
     one.run()

@@ -72,7 +72,9 @@ class Then(Part):
 
 class Lab(Part):
     """A lesson. ``steps``: the story's words by the names that the program prints;
-    ``differs``: where other kernels behave differently, in words."""
+    ``differs``: where other kernels behave differently, in words; ``debugger``: no for a lab
+    whose outcome every stop of the guest would change (chance, thousands of times);
+    ``capture``: a filter (pcap-filter(7)) where tcpdump would take too much of the guest."""
 
     title: Text
     topic: Topic
@@ -84,6 +86,8 @@ class Lab(Part):
     families: list[Family] = ["ipv4"]
     topology: Literal["loopback", "tun", "veth"] = "loopback"
     timeout: int = 60
+    debugger: bool = True
+    capture: str = ""
     steps: dict[str, Text]
     probes: list[ProbeRow] = []
     predict: list[Question] = []
@@ -125,8 +129,8 @@ def ids() -> list[str]:
 
 
 def _order(name: str) -> tuple[str, int, str]:
-    match = re.match(r"^([A-Za-z]+)(\d+)$", name)
-    return (match[1], int(match[2]), "") if match else ("~", 0, name)
+    match = re.match(r"^([A-Za-z]+)(\d+)([a-z]?)$", name)
+    return (match[1], int(match[2]), match[3]) if match else ("~", 0, name)
 
 
 def path_of(name: str) -> Path:

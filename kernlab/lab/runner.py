@@ -61,15 +61,17 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
         run.share,
         report,
     )
-    plans = {one.name: _plan(one.lab, symbols) for one in requests} if symbols else {}
+    plans = {}
+    if symbols is not None:
+        plans = {one.name: _plan(one.lab, symbols) for one in requests if one.lab.debugger}
     broken = 0
     while left:
         try:
             with ExitStack() as stack:
                 machine = stack.enter_context(machine_for(run, kernel, image, options, report))
                 probing = None
-                if symbols is not None:
-                    first = plans[left[0].name]
+                first = next((plans[one.name] for one in left if one.name in plans), None)
+                if symbols is not None and first is not None:
                     engine = GdbEngine(first, symbols, run.gdb_log, machine.sockets)
                     probing = _Probing(stack.enter_context(engine), machine)
                     engine.prepare()

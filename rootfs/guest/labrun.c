@@ -1,13 +1,14 @@
 /* One leg of a lab: a network namespace of its own, and everything measured around a program.
  *
- *   labrun -o DIR [-w SECONDS] [-v] [-s KEY=VALUE]... [-c COMMAND]... -- PROGRAM [ARG]...
+ *   labrun -o DIR [-w SECONDS] [-v] [-f FILTER] [-s KEY=VALUE]... [-c COMMAND]...
+ *          -- PROGRAM [ARG]...
  *
  * In the new namespace: lo is brought up; with -v a second namespace hangs on a veth pair
  * (veth0 10.8.0.1/24 fd08::1 here, veth1 10.8.0.2/24 fd08::2 there; its path is in
  * KERNLAB_PEER_NS). Then sysctls are set (-s, in the order given), shell commands run (-c),
- * tcpdump listens, counters are read, PROGRAM runs, counters are read again. DIR gets
- * before, after (snmp, netstat, nf_conntrack), kmsg and capture.pcap. The exit status is the
- * program's; 120: the leg could not be set up, 124: PROGRAM was still running after SECONDS
+ * tcpdump listens (for what FILTER lets pass), counters are read, PROGRAM runs, counters are
+ * read again. DIR gets before, after (snmp, netstat, nf_conntrack), kmsg and capture.pcap. The
+ * exit status is the program's; 120: the leg could not be set up, 124: PROGRAM was still running after SECONDS
  * (60). Sysctls that are not the namespace's own are put back at the end.
  */
 #define _GNU_SOURCE
@@ -215,13 +216,15 @@ static double now(void)
 	return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
 }
 
-static void capture_start(void)
+static void capture_start(const char *filter)
 {
 	int outs[2], errs[2];
-	char said[4096] = "";
+	char said[4096] = "", expression[1024] = "";
 	size_t used = 0;
 	double limit = now() + 20;
 
+	if (filter) /* and what capture_stop() sends */
+		snprintf(expression, sizeof expression, "(%s) or udp dst port 9", filter);
 	if (pipe2(outs, O_CLOEXEC) || pipe2(errs, O_CLOEXEC))
 		unfit("pipe: %s", strerror(errno));
 	dump = fork();
@@ -230,7 +233,7 @@ static void capture_start(void)
 		dup2(outs[1], 1);
 		dup2(errs[1], 2);
 		execlp("tcpdump", "tcpdump", "-i", "any", "-n", "-U", "--immediate-mode", "-s", "0",
-		       "-B", "8192", "-Z", "root", "-w", "-", (char *)NULL);
+		       "-B", "8192", "-Z", "root", "-w", "-", expression, (char *)NULL);
 		_exit(127);
 	}
 	close(outs[1]);
@@ -346,14 +349,15 @@ static void kmsg_save(int fd)
 
 int main(int argc, char **argv)
 {
-	const char *sysctls[MANY], *commands[MANY];
+	const char *sysctls[MANY], *commands[MANY], *filter = NULL;
 	int option, seconds = 60, sysctls_n = 0, commands_n = 0, veth = 0, status, kmsg;
 
-	while ((option = getopt(argc, argv, "+o:w:vs:c:")) != -1) {
+	while ((option = getopt(argc, argv, "+o:w:vf:s:c:")) != -1) {
 		switch (option) {
 		case 'o': out_dir = optarg; break;
 		case 'w': seconds = atoi(optarg); break;
 		case 'v': veth = 1; break;
+		case 'f': filter = optarg; break;
 		case 's': if (sysctls_n < MANY) sysctls[sysctls_n++] = optarg; break;
 		case 'c': if (commands_n < MANY) commands[commands_n++] = optarg; break;
 		default: return 120;
@@ -375,7 +379,7 @@ int main(int argc, char **argv)
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg >= 0)
 		lseek(kmsg, 0, SEEK_END);
-	capture_start();
+	capture_start(filter);
 	counters("before");
 	status = program(argv + optind, seconds);
 	counters("after");
