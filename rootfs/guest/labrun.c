@@ -35,20 +35,19 @@
 static const char LAST[] = "kernlab: end of capture";
 static const char *out_dir;
 
-struct setting { char path[256], old[256]; };
+/* fd stays open: a sysctl that is the machine's own is not under /proc/sys of every namespace. */
+struct setting { char path[256], old[256]; int fd; };
 static struct setting settings[MANY];
 static int settings_n;
 
 static void restore(void)
 {
-	while (settings_n--) {
-		int fd = open(settings[settings_n].path, O_WRONLY);
-		const char *old = settings[settings_n].old;
-		if (fd >= 0 && write(fd, old, strlen(old)) < 0)
-			fprintf(stderr, "labrun: %s was not put back\n", settings[settings_n].path);
-		close(fd);
+	while (settings_n) {
+		struct setting *one = &settings[--settings_n];
+		if (pwrite(one->fd, one->old, strlen(one->old), 0) < 0)
+			fprintf(stderr, "labrun: %s was not put back\n", one->path);
+		close(one->fd);
 	}
-	settings_n = 0;
 }
 
 __attribute__((noreturn, format(printf, 1, 2))) static void unfit(const char *format, ...)
@@ -87,12 +86,33 @@ static void shell(const char *command)
 		      WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+/* A sysctl of this namespace, or else of the first one: tcp_max_orphans counts the whole
+ * machine's sockets, so that /proc/sys has it there alone. */
+static int open_sysctl(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT) {
+		int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+		int first = open("/proc/1/ns/net", O_RDONLY | O_CLOEXEC);
+		if (own < 0 || first < 0 || setns(first, CLONE_NEWNET))
+			unfit("the first network namespace: %s", strerror(errno));
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		int why = errno;
+		if (setns(own, CLONE_NEWNET))
+			unfit("back from the first network namespace: %s", strerror(errno));
+		close(own);
+		close(first);
+		errno = why;
+	}
+	return fd;
+}
+
 /* KEY is net.ipv4.tcp_syncookies: dots are slashes, as sysctl(8) has it. */
 static void set(const char *text)
 {
 	struct setting *one = &settings[settings_n];
 	const char *value = strchr(text, '=');
-	int fd;
 
 	if (!value || settings_n == MANY)
 		unfit("-s %s: KEY=VALUE, %d at most", text, MANY);
@@ -100,17 +120,16 @@ static void set(const char *text)
 	for (char *at = one->path + strlen("/proc/sys/"); *at; at++)
 		if (*at == '.')
 			*at = '/';
-	fd = open(one->path, O_RDWR);
-	if (fd < 0 && errno == ENOENT)
+	one->fd = open_sysctl(one->path);
+	if (one->fd < 0 && errno == ENOENT)
 		unfit("this kernel has no sysctl %.*s", (int)(value - text), text);
-	if (fd < 0)
+	if (one->fd < 0)
 		unfit("%s: %s", one->path, strerror(errno));
-	ssize_t n = read(fd, one->old, sizeof one->old - 1);
+	ssize_t n = read(one->fd, one->old, sizeof one->old - 1);
 	one->old[n > 0 ? n : 0] = 0;
-	if (pwrite(fd, value + 1, strlen(value + 1), 0) < 0)
-		unfit("sysctl %s: %s", text, strerror(errno));
-	close(fd);
 	settings_n++;
+	if (pwrite(one->fd, value + 1, strlen(value + 1), 0) < 0)
+		unfit("sysctl %s: %s", text, strerror(errno));
 }
 
 static void write_file(const char *name, const void *data, size_t length)
