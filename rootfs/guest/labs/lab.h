@@ -110,6 +110,31 @@ static inline void pass_ms(int ms)
 		;
 }
 
+/* Set a sysctl in the middle of the story: net.ipv4.NAME, or the machine's own where the
+ * namespace has none. labrun puts back only what the lab's YAML sets too. */
+static inline void set_sysctl(const char *name, int value)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/sys/net/ipv4/%s", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) {
+		int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+		int first = open("/proc/1/ns/net", O_RDONLY | O_CLOEXEC);
+		if (setns(first, CLONE_NEWNET))
+			fail("the first network namespace: %s", strerror(errno));
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (setns(own, CLONE_NEWNET))
+			fail("back from the first network namespace: %s", strerror(errno));
+		close(own);
+		close(first);
+	}
+	if (fd < 0 || dprintf(fd, "%d", value) < 0)
+		fail("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
 /* -- addresses ---------------------------------------------------------------------- */
 
 static inline socklen_t address_of(struct sockaddr_storage *to, const char *v4, const char *v6,
