@@ -112,7 +112,7 @@ class Matcher:
         if probe in self._earlier:
             self._seen.append(event)
             del self._seen[:-256]
-        return self._find(event) if probe in self._senders else None
+        return self._find(event) if probe in self._senders and not _unanswered(event) else None
 
     def _find(self, event: Event) -> Finding:
         before: dict[str, Event] = {}
@@ -140,6 +140,12 @@ class Matcher:
             seen for probe, seen in before.items() if self._earlier[probe].same in ("skb", "tuple")
         ]
         self._seen = [seen for seen in self._seen if not any(seen is one for one in done)]
+
+
+def _unanswered(event: Event) -> bool:
+    """Whether the segment to be refused is itself a RST: RFC 9293, 3.5.2 forbids an answer,
+    and each sender that gets a segment returns first thing, having sent nothing."""
+    return "R" in str((event.get("packet") or {}).get("flags", ""))
 
 
 def findings(events: Iterable[Event], reasons: Reasons) -> Iterator[Finding]:
