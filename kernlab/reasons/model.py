@@ -28,11 +28,15 @@ class Earlier(Model):
     reads: dict[str, str] = {}
 
 
-class Wire(Model):
-    """How the cause looks in a capture (``rst explain``). ``when`` may also name the segment
-    that provoked the RST (``provoked.flags``) and what the connection had seen."""
+Shape = Literal["active", "passive", "passive-syn"]
 
-    shape: Literal["active", "passive", "passive-syn"]
+
+class Wire(Model):
+    """How the cause looks in a capture (``rst explain``): its shape, or the shapes it can
+    have. ``when`` may also name the segment that provoked the RST
+    (``before.provoked.packet.flags``) and what the connection had seen (``connection``)."""
+
+    shape: Shape | list[Shape]
     when: Expression | None = None
 
 

@@ -111,7 +111,7 @@ def _row(segment: dict[str, Any], seen: _Seen, reasons: Reasons,
 
 def _fits(reason: Reason, kind: Shape, row: Mapping[str, Any]) -> bool:
     wire = reason.wire
-    if wire is None or wire.shape != kind:
+    if wire is None or kind not in ([wire.shape] if isinstance(wire.shape, str) else wire.shape):
         return False
     # A field that the capture does not have (it began too late) rules nothing out.
     return wire.when is None or expr.parse(wire.when).evaluate(row) is not False
