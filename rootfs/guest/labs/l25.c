@@ -25,6 +25,10 @@ int main(int argc, char **argv)
 		fail("connect: %s", strerror(error));
 	int child = take(server);
 	step("client-closes");
+	/* In FIN_WAIT2 before close(), so that close() makes it a TIME_WAIT socket; an ACK that
+	 * comes while close() has the socket leaves it a full one (tcp_rcv_state_process()). */
+	shutdown(first, SHUT_WR);
+	wait_state(first, TCP_FIN_WAIT2);
 	close(first);
 	wait_listed(PORT, TCP_FIN_WAIT2);
 	got("server.state", state_of(child));

@@ -8,6 +8,8 @@
 
 enum { BYTES = 400000 };
 
+static int finished[2];
+
 static void client(void)
 {
 	const char *there = getenv("KERNLAB_PEER_NS");
@@ -21,12 +23,17 @@ static void client(void)
 		fail("the other namespace: %s", strerror(errno));
 	socklen_t length = address_of(&to, "10.8.0.1", "fd08::1", 9400);
 	int fd = tcp_socket();
+	close(finished[1]);
 	if (connect(fd, (struct sockaddr *)&to, length))
 		fail("connect: %s", strerror(errno));
 	while ((n = recv(fd, data, sizeof data, 0)) > 0)
 		sum += n;
 	got_number("client.read", sum);
 	got("client.end", word(n));
+	/* Closed only when the server is done: a retransmission that comes later would find
+	 * nobody here, and get a RST. */
+	if (read(finished[0], data, 1) < 0)
+		fail("pipe: %s", strerror(errno));
 	exit(0);
 }
 
@@ -37,6 +44,8 @@ int main(int argc, char **argv)
 
 	lab_start(argc, argv);
 	server = listener(9400, 8);
+	if (pipe(finished))
+		fail("pipe: %s", strerror(errno));
 	pid_t other = fork();
 	if (other == 0)
 		client();
@@ -54,6 +63,8 @@ int main(int argc, char **argv)
 		sent += (size_t)n;
 	}
 	shutdown(child, SHUT_WR);
+	wait_state(child, TCP_FIN_WAIT2);
+	close(finished[1]);
 	waitpid(other, &status, 0);
 	step("done");
 	return status != 0;
