@@ -92,7 +92,7 @@ def test_a_shipped_lab_speaks_both_languages_and_asks(path: Path) -> None:
         (("level: 1", "level: 9"), 4, "level"),
         (("watch: w", "wach: w"), 6, "did you mean 'watch'"),
         (("program: mine.c\n", ""), 2, "which guest program"),
-        (("program: mine.c", "program: l033"), 8, "did you mean 'l"),
+        (("program: mine.c", "program: case22"), 8, "did you mean 'case2'"),
         (("{go: now}", "{goo: now}"), 9, "no program tells 'goo', did you mean 'go'"),
         (("{go: now}", "{}"), 9, "the program tells 'go'"),
         (("- got: {a: 1}", "- cause: [A11x]"), 25, "did you mean A1"),
