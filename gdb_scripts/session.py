@@ -90,6 +90,8 @@ def _attach(session: Session) -> None:
     for line in lx.load(settings["kernel"], settings["lx"]):
         gdb.write("kernlab: %s\n" % line)
     gdb.execute("set architecture i386:x86-64", to_string=True)
+    if gdb.parameter("remotetimeout") < settings["remote_timeout"]:
+        gdb.execute("set remotetimeout %d" % settings["remote_timeout"], to_string=True)
     gdb.execute("target remote %s" % settings["gdb"], to_string=True)
     for place in settings["breaks"]:
         before = {point.number for point in gdb.breakpoints()}

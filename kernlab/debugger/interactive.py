@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from kernlab.config.paths import python_path
+from kernlab.debugger.mi import REMOTE_TIMEOUT
 from kernlab.debugger.places import Stop
 from kernlab.errors import WeFailed
 from kernlab.process import Child, need
@@ -52,6 +53,7 @@ def settings(wish: Wish, symbols: KernelSymbols, release: str, marks: dict[str, 
     directory to be made for the kernel's own GDB scripts."""
     return {
         "gdb": str(machine / "gdb.sock"),
+        "remote_timeout": REMOTE_TIMEOUT,
         "news": str(machine / "debug.sock"),
         "kernel": str(symbols.files.directory),
         "source": str(symbols.files.source),

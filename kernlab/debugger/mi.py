@@ -23,6 +23,12 @@ from pygdbmi.gdbmiparser import parse_response
 from kernlab.errors import WeFailed
 from kernlab.process import PIPE, STDOUT, Child, CommandFailed, need
 
+# Seconds that GDB waits for an answer of QEMU's stub. After its default of two it asks again,
+# and a QEMU that was held up (a loaded host) answers both: each answer is then taken for that
+# of the next question, and GDB shows wrong memory without a word. More than any limit of ours;
+# a QEMU that has died closes the connection, which GDB sees at once.
+REMOTE_TIMEOUT = 600
+
 
 @dataclass(frozen=True)
 class Record:
@@ -57,7 +63,8 @@ class Gdb:
             [program, "-nx", "-q", "--interpreter=mi3",
              "-iex", "set debuginfod enabled off", "-iex", "set auto-load off",
              "-iex", "set pagination off", "-iex", "set confirm off",
-             "-iex", "set startup-quietly on", *arguments],
+             "-iex", "set startup-quietly on",
+             "-iex", f"set remotetimeout {REMOTE_TIMEOUT}", *arguments],
             stdin=PIPE, stdout=PIPE, stderr=STDOUT,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, name="gdb", daemon=True)

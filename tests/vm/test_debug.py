@@ -134,6 +134,26 @@ def test_on_the_way_out_the_segment_is_tcps_note_until_the_header_is_built(
     assert gdb.leave() == 0
 
 
+def test_a_qemu_that_is_held_up_is_waited_for(debug: Callable[..., Terminal]) -> None:
+    """GDB asks again after a time of its own; both answers would then come, and each be taken
+    for that of another question: values that are wrong, and no word of it."""
+    gdb = debug("__tcp_transmit_skb", "--workload", "connect-closed")
+    gdb.ready()
+    (qemu,) = [child for child in gdb.children() if "qemu" in child.name()]
+    qemu.suspend()
+    gdb.child.sendline("kl-skb")
+    with pytest.raises(pexpect.TIMEOUT):
+        gdb.child.expect(PROMPT, timeout=4)  # twice GDB's default
+    qemu.resume()
+    gdb.child.expect(PROMPT)
+    shown = gdb.child.before or ""
+    seq = gdb.ask("p ((struct tcp_skb_cb *)&skb->cb[0])->seq").split("=")[1].strip()
+    assert int(seq) > 0
+    assert f"tcp S  seq {seq}  len 0  (out)" in shown
+    assert "SYN_SENT" in gdb.ask("kl-tcp")
+    assert gdb.leave() == 0
+
+
 def names(lines: str, pattern: str) -> list[str]:
     return re.findall(pattern, lines, re.MULTILINE)
 
