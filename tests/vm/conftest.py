@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import command
 import pytest
 
 from kernlab import pipeline
@@ -23,13 +23,10 @@ from kernlab.progress import quiet
 from kernlab.record.rundir import RunDir
 from kernlab.vm.machine import Machine
 
-KERNLAB = [sys.executable, "-m", "kernlab"]
-VERSION = os.environ.get("KERNLAB_TEST_KERNEL")
-
 
 @pytest.fixture(scope="session")
 def kernel() -> Kernel:
-    return pipeline.kernel_for(BuildRequest(version=VERSION), quiet)
+    return pipeline.kernel_for(BuildRequest(version=command.VERSION), quiet)
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +56,10 @@ def kernlab(kernel: Kernel, image: Image) -> Callable[..., subprocess.CompletedP
     """Runs the command line, with everything it needs built beforehand."""
 
     def call(*words: str, input: bytes = b"", **kw: Any) -> subprocess.CompletedProcess[bytes]:
-        if VERSION is not None and words[0] in ("trace", "run", "rst"):
-            words = (words[0], "--kernel", VERSION, *words[1:])
-        if VERSION is not None and words[:2] == ("lab", "run"):
-            words = (*words[:2], "--kernel", VERSION, *words[2:])
-        return subprocess.run([*KERNLAB, *words], input=input, capture_output=True, timeout=900,
-                              env={**os.environ, "NO_COLOR": "1"}, **kw)  # fmt: skip
+        return subprocess.run(
+            command.kernlab(*words), input=input, capture_output=True, timeout=900,
+            env={**os.environ, "NO_COLOR": "1"}, **kw,
+        )  # fmt: skip
 
     return call
 

@@ -6,13 +6,13 @@ import hashlib
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import command
 import psutil
 import pytest
 from leftovers import naming
@@ -24,7 +24,6 @@ from kernlab.vm.machine import Machine
 
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Booted = Callable[..., AbstractContextManager[Machine]]
-KERNLAB = [sys.executable, "-m", "kernlab"]
 
 # In a mount namespace of its own: $1 options of a tmpfs, $2 where, the rest a command; what
 # of the real home is needed is seen through links.
@@ -53,7 +52,7 @@ def on_a_small_disk(size: str, place: Path, *words: str, leave: str = "",
         pytest.skip(f"no disk of one's own to fill here: {allowed.stderr.strip()}")
     place.mkdir()
     argv = [*unshare, "sh", "-euc", SMALL, "small", size, str(place), str(home()),
-            *KERNLAB, *words]  # fmt: skip
+            *command.kernlab(*words)]  # fmt: skip
     env = {**os.environ, "LEAVE": leave, "READ_ONLY": "1" if read_only else "", "NO_COLOR": "1"}
     return subprocess.run(argv, capture_output=True, text=True, timeout=200, env=env)
 
@@ -101,16 +100,17 @@ def test_a_home_that_cannot_be_written(kernel: Kernel, image: Image, tmp_path: P
 
 
 def test_no_memory_for_the_guest(kernel: Kernel, image: Image) -> None:
-    argv = ["prlimit", f"--as={3 << 29}", *KERNLAB, "run", "--memory", "65536", "--", "true"]
-    said = subprocess.run(argv, capture_output=True, text=True, timeout=100,
-                          env={**os.environ, "NO_COLOR": "1"})  # fmt: skip
+    argv = command.kernlab("run", "--memory", "65536", "--", "true")
+    said = subprocess.run(["prlimit", f"--as={3 << 29}", *argv], capture_output=True, text=True,
+                          timeout=100, env={**os.environ, "NO_COLOR": "1"})  # fmt: skip
     told(said, 125, "cannot set up guest memory")
 
 
 def test_a_run_directory_that_goes_away(kernel: Kernel, image: Image, tmp_path: Path) -> None:
     out = tmp_path / "run"
     child = subprocess.Popen(
-        [*KERNLAB, "run", "--out", str(out), "--", "sh", "-c", "echo ready; read x; ls /mnt/share"],
+        command.kernlab("run", "--out", str(out), "--",
+                        "sh", "-c", "echo ready; read x; ls /mnt/share"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert child.stdout is not None
@@ -132,8 +132,8 @@ def test_a_console_that_floods(kernlab: Kernlab) -> None:
 
 def test_a_gdb_that_dies_is_told(kernel: Kernel, image: Image, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    argv = [*KERNLAB, "trace", "tcp_v4_rcv", "--workload", "bulk", "--json", "--count", "100000",
-            "--out", str(out)]  # fmt: skip
+    argv = command.kernlab("trace", "tcp_v4_rcv", "--workload", "bulk", "--json",
+                           "--count", "100000", "--out", str(out))  # fmt: skip
     child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              env={**os.environ, "NO_COLOR": "1"})  # fmt: skip
     assert child.stdout is not None
@@ -152,7 +152,7 @@ def test_a_gdb_that_dies_is_told(kernel: Kernel, image: Image, tmp_path: Path) -
     # What was seen is kept, and the next run works.
     assert len((out / "events.jsonl").read_text().splitlines()) >= 10
     assert (out / "capture.pcapng").stat().st_size > 1000
-    again = subprocess.run([*KERNLAB, "trace", "tcp_v4_rcv", "--count", "1", "--json"],
+    again = subprocess.run(command.kernlab("trace", "tcp_v4_rcv", "--count", "1", "--json"),
                            capture_output=True, timeout=100)  # fmt: skip
     assert again.returncode == 0
 
@@ -166,7 +166,7 @@ def test_a_hundred_megabytes_each_way(kernlab: Kernlab) -> None:
 
 
 def test_eight_machines_at_once(kernel: Kernel, image: Image) -> None:
-    argv = [*KERNLAB, "run", "--", "cat", "/proc/sys/kernel/random/boot_id"]
+    argv = command.kernlab("run", "--", "cat", "/proc/sys/kernel/random/boot_id")
     machines = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
                 for _ in range(8)]  # fmt: skip
     said = [machine.communicate(timeout=300) for machine in machines]
@@ -213,8 +213,8 @@ def test_a_kill_at_any_moment_leaves_nothing(
     kernel: Kernel, image: Image, tmp_path: Path, name: str, size: int
 ) -> None:
     out = tmp_path / "killed"
-    argv = [*KERNLAB, "trace", "tcp_v4_rcv", "--workload", "bulk", "--count", "100000",
-            "--out", str(out)]  # fmt: skip
+    argv = command.kernlab("trace", "tcp_v4_rcv", "--workload", "bulk", "--count", "100000",
+                           "--out", str(out))  # fmt: skip
     child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 60
     file = out / name

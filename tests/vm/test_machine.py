@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import command
 import psutil
 import pytest
 from leftovers import naming
@@ -159,11 +160,8 @@ def test_sigkill_leaves_nothing_behind(
     kernel: Kernel, image: Image, tmp_path: Path, moment: str
 ) -> None:
     out = tmp_path / "run-to-be-killed"
-    argv = ["python3", "-m", "kernlab", "trace", "tcp_v4_rcv", "--workload", "bulk", "--json",
-            "--count", "100000", "--out", str(out)]  # fmt: skip
-    import sys
-
-    argv[0] = sys.executable
+    argv = command.kernlab("trace", "tcp_v4_rcv", "--workload", "bulk", "--json",
+                           "--count", "100000", "--out", str(out))  # fmt: skip
     child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert child.stdout is not None
     for line in child.stdout:
@@ -178,11 +176,9 @@ def test_sigkill_leaves_nothing_behind(
 
 
 def test_ctrl_c_keeps_what_was_gathered(kernel: Kernel, image: Image, tmp_path: Path) -> None:
-    import sys
-
     out = tmp_path / "run"
-    argv = [sys.executable, "-m", "kernlab", "trace", "tcp_v4_rcv", "--workload", "bulk", "--json",
-            "--count", "100000", "--out", str(out)]  # fmt: skip
+    argv = command.kernlab("trace", "tcp_v4_rcv", "--workload", "bulk", "--json",
+                           "--count", "100000", "--out", str(out))  # fmt: skip
     # A shell's background job, as a test run may be one, ignores what a terminal's would not.
     child = subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -203,9 +199,8 @@ def test_ctrl_c_keeps_what_was_gathered(kernel: Kernel, image: Image, tmp_path: 
 
 def test_ps_and_stop(kernlab: Kernlab, tmp_path: Path) -> None:
     import json
-    import sys
 
-    argv = [sys.executable, "-m", "kernlab", "run", "--", "sh", "-c", "echo ready; sleep 1000"]
+    argv = command.kernlab("run", "--", "sh", "-c", "echo ready; sleep 1000")
     child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pexpect
 import pytest
+from command import kernlab
 
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
@@ -26,10 +28,10 @@ def free_port() -> int:
 def test_boot_gives_a_shell_and_gives_the_terminal_back(
     kernel: Kernel, image: Image, tmp_path: Path, leave: str
 ) -> None:
-    boot = f"{sys.executable} -m kernlab boot; echo status=$?"
+    boot = f"{shlex.join(kernlab('boot'))}; echo status=$?"
     script = f"stty -a > {tmp_path}/before; {boot}; stty -a > {tmp_path}/after"
     child = pexpect.spawn("sh", ["-c", script], timeout=60, encoding="utf-8")
-    child.expect("Linux version 5")
+    child.expect(f"Linux version {re.escape(kernel.release)}")
     child.expect(PROMPT)
     child.sendline("echo $((6*7)); command -v ip")
     child.expect("\r\n42\r\n")
@@ -46,8 +48,8 @@ def test_boot_gives_a_shell_and_gives_the_terminal_back(
 
 def test_a_debugger_from_outside_starts_a_waiting_guest(kernel: Kernel, image: Image) -> None:
     port = free_port()
-    argv = ["-m", "kernlab", "boot", "--gdb-port", str(port), "--wait"]
-    child = pexpect.spawn(sys.executable, argv, timeout=60, encoding="utf-8")
+    program, *argv = kernlab("boot", "--gdb-port", str(port), "--wait")
+    child = pexpect.spawn(program, argv, timeout=60, encoding="utf-8")
     child.expect("waits for the debugger")
     gdb = subprocess.run(
         ["gdb", "-nx", "-q", "-batch", str(kernel.vmlinux),
@@ -62,8 +64,8 @@ def test_a_debugger_from_outside_starts_a_waiting_guest(kernel: Kernel, image: I
 
 
 def test_a_trace_on_a_terminal_fits_it(kernel: Kernel, image: Image) -> None:
-    argv = ["-m", "kernlab", "trace", "tcp_v4_rcv", "--count", "3"]
-    child = pexpect.spawn(sys.executable, argv, timeout=60, encoding="utf-8", dimensions=(40, 80))
+    program, *argv = kernlab("trace", "tcp_v4_rcv", "--count", "3")
+    child = pexpect.spawn(program, argv, timeout=60, encoding="utf-8", dimensions=(40, 80))
     child.expect(pexpect.EOF)
     assert "connection 1" in child.before
     assert "SYN ACK" in child.before
