@@ -107,7 +107,8 @@ class TraceView:
             return ""
         if self._first_ns is None:
             self._first_ns = now
-        return f"+{(now - self._first_ns) / 1e6:.0f} ms"
+        # A call that was waited for until it returned began before what is shown above it.
+        return f"{round((now - self._first_ns) / 1e6):+d} ms"
 
     def _connection(self, flow: Flow) -> None:
         line = Text()

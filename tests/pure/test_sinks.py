@@ -86,6 +86,13 @@ def test_numbers_are_relative_across_the_wrap() -> None:
     assert "ack 34" in lines[3]
 
 
+def test_a_call_that_began_before_what_it_led_to_has_a_time_before_it() -> None:
+    """A call with --return is an event when it returns, with the time at which it began."""
+    times = [re.search(r"([+-]+\d+) ms", line) for line in drawn(
+        100, events=[segment(40, "S", 1, 0), segment(4, "PA", 2, 1)]).splitlines()]  # fmt: skip
+    assert [match[1] for match in times if match] == ["+0", "-36"]
+
+
 def test_the_summary_counts_each_way_and_marks_the_reset() -> None:
     row = next(line for line in drawn(100).splitlines() if line.startswith("1  "))
     assert row.split() == ["1", "127.0.0.1:40312", "127.0.0.1:80", "2", "2", "RST"]
