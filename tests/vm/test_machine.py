@@ -102,12 +102,19 @@ def test_a_guest_that_powers_off_in_a_trace_is_lost(kernlab: Kernlab) -> None:
     assert b"powered off" in said.stderr
 
 
-def boot(kernel: Kernel, entries: list[cpio.Entry], place: Path, wall: float) -> None:
+def boot(
+    kernel: Kernel, entries: list[cpio.Entry], place: Path, wall: float, seen: str = ""
+) -> None:
+    """Wait for a machine that will never be ready; from the console line ``seen`` on, at most
+    ``wall`` seconds without a sign of life."""
     initramfs = place / "i.cpio"
     initramfs.write_bytes(b"".join(cpio.write(cpio.with_parents(entries))))
     (place / "share").mkdir()
     spec = MachineSpec(kernel.bzimage, initramfs, place / "share", place / "console.log")
     with start(spec, place) as machine:
+        limit = time.monotonic() + 100
+        while seen not in "\n".join(machine.console.tail()) and time.monotonic() < limit:
+            time.sleep(0.05)
         machine.wait_ready(silent_wall=wall)
 
 
@@ -135,7 +142,7 @@ def test_an_init_that_hangs_is_told(kernel: Kernel, tmp_path: Path) -> None:
     script = b"#!/bin/busybox sh\necho 'kernlab: init'\nexec /bin/busybox sleep 1000\n"
     entries = with_init(script)
     with pytest.raises(MachineFailed) as caught:
-        boot(kernel, entries, tmp_path, 4)
+        boot(kernel, entries, tmp_path, 4, "kernlab: init")
     assert "hangs: no sign of life from init" in caught.value.what
     assert "kernlab: init" in caught.value.why
 
