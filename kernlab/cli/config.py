@@ -114,6 +114,7 @@ def models() -> dict[str, type[BaseModel]]:
     from kernlab.image.model import BusyboxTable
     from kernlab.kernel.catalogue import Catalogue
     from kernlab.lab.model import Lab
+    from kernlab.race.model import Race
     from kernlab.reasons.model import Reason
     from kernlab.sinks.fold import FrameTable
     from kernlab.symbols.sites import SiteTable
@@ -125,6 +126,7 @@ def models() -> dict[str, type[BaseModel]]:
         "workloads": WorkloadTable,
         "presets": Preset,  # each file of the directory
         "labs": Lab,
+        "races": Race,
         "reasons": Reason,
         "sites": SiteTable,
         "frames": FrameTable,

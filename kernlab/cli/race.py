@@ -10,8 +10,8 @@ from kernlab.cli import common, complete
 from kernlab.cli.lessons import LANG, language_of
 
 if TYPE_CHECKING:
+    from kernlab.config.text import Language
     from kernlab.race.runner import RaceResult, RoundResult
-    from kernlab.record.rundir import RunDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -19,6 +19,18 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 @app.callback()
 def group() -> None:
     """Races: what shows once in a million connections, made to happen every time."""
+
+
+@app.command("list")
+def list_races(lang: str = LANG) -> None:
+    """The races there are."""
+    from kernlab.cli.output import stdout
+    from kernlab.config.text import say
+    from kernlab.race.model import find, ids
+
+    for name in ids():
+        title = say(find(name)[1].title, language_of(lang))
+        stdout().print(f"  {name:<6} {title}", markup=False)
 
 
 @app.command("run")
@@ -35,7 +47,7 @@ def run(
     memory: int = common.MEMORY,
 ) -> int:
     """Force a race, round after round; ends with 0 if every round came to a known ending."""
-    from kernlab.cli.output import print_json, reporter, stdout
+    from kernlab.cli.output import print_json, reporter
     from kernlab.pipeline import MachineOptions
     from kernlab.race import runner
     from kernlab.race.model import find
@@ -60,16 +72,38 @@ def run(
         return 0
     directory.result(race=path.stem, endings=result.counts, again=len(result.again),
                      healthy=result.healthy)  # fmt: skip
-    if json:
-        for one in result.rounds:
-            print_json(_row(one))
-    _ = stdout, language
-    typer.echo(str(result.counts) + f" again {len(result.again)} healthy {result.healthy} {result.health} {directory.path}", err=True)
+    for one in result.rounds if json else ():
+        print_json(_row(one))
+    if not json:
+        _summary(result, str(directory.path), language)
     return 0 if result.definite else 1
 
 
 def _told(one: RoundResult, again: bool, json: bool) -> None:
-    typer.echo(f"round {one.number}: {one.ending.id if one.ending else one.trouble} {one.said} {one.reached} {'again' if again else ''}", err=True)
+    """A round, while the others still run."""
+    from kernlab.cli.output import stdout
+
+    if json:
+        return
+    how = one.ending.id if one.ending else f"{one.trouble}: {one.said}"
+    way = " → ".join(one.reached)
+    repeated = "  (done again)" if again else ""
+    stdout().print(f"round {one.number:>3}  {how:<12} {way}{repeated}", markup=False)
+
+
+def _summary(result: RaceResult, path: str, language: Language) -> None:
+    from kernlab.cli.output import stdout
+    from kernlab.config.text import say
+
+    console = stdout()
+    console.print(f"\n{result.id}  {say(result.race.title, language)}", markup=False)
+    titles = {one.id: say(one.title, language) for one in result.race.endings}
+    for key, count in result.counts.items():
+        console.print(f"  {count:>4} × {key:<12} {titles.get(key, '')}", markup=False)
+    health = "lives on" if result.healthy else result.health
+    fired = f"fired {result.fired} of {len(result.rounds)}"
+    console.print(f"{fired}, done again {len(result.again)}, guest {health}", markup=False)
+    console.print(f"run   {path}", markup=False, soft_wrap=True)
 
 
 def _row(one: RoundResult) -> dict[str, Any]:
@@ -81,5 +115,3 @@ def _row(one: RoundResult) -> dict[str, Any]:
         "reached": one.reached,
     }
 
-
-_Unused = (RaceResult, RunDir) if TYPE_CHECKING else ()

@@ -77,7 +77,9 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "dev": (("skb.dev",),),
     "direction": (("packet.direction",),),
 }
-_OPEN_PREFIXES = ("args.", "locals.", "show.", "rst.", "connection.", "race.", "packet.options.kind-")
+_OPEN_PREFIXES = (
+    "args.", "locals.", "show.", "rst.", "connection.", "race.", "packet.options.kind-",
+)  # fmt: skip
 # Events of the same call that came before this one, by their probe (kernlab.reasons.match):
 # before.tcp_set_state.sock.state is a field of theirs.
 _EARLIER = "before."

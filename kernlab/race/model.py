@@ -81,7 +81,8 @@ class Place(Model):
         return f"{name} in {inside}" if self.kind == "inlined" else f"'{name}' in {inside}"
 
 
-Where = str | Place
+# A plain name is an entry, a plain list the first entry that the kernel has.
+Where = str | list[str] | Place
 
 
 class Actor(Model):
@@ -102,7 +103,7 @@ class Step(Model):
     hold: str | None = None
     at: Where | None = None
     run: str | None = None
-    until: Where | list[Where] | None = None
+    until: str | Place | list[str | Place] | None = None
     when: str | None = None
     limit: float = 10.0
     release: Literal["all"] | None = None
@@ -128,7 +129,9 @@ class Step(Model):
     @property
     def targets(self) -> list[str | Place]:
         """Where it may end: ``done``, ``blocked`` or places; a plain name is an entry."""
-        wanted = self.at if self.hold is not None else self.until
+        if self.hold is not None:
+            return [self.at if isinstance(self.at, Place) else Place(entry=self.at)]
+        wanted = self.until
         rows = wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]
         return [
             row if isinstance(row, Place) or row in _WORDS else Place(entry=row) for row in rows

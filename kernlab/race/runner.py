@@ -32,7 +32,9 @@ _TRANSFER = "httpwl"  # what shows that the guest lives on
 # A round that did not go as written says nothing of the kernel: it is done again, but not
 # for ever.
 _AGAIN = ("wrong actor", "gdb died", "not begun")
-_SICK = re.compile(r"rcu: INFO|detected stall|self-detected stall|soft lockup|hung_task|BUG: |Oops: |general protection fault")
+_SICK = re.compile(
+    "rcu: INFO|detected stall|soft lockup|hung_task|BUG: |Oops: |general protection fault"
+)
 
 
 @dataclass

@@ -32,7 +32,9 @@ def refused(show: dict[str, int] | None = None, six: bool = False, flags: str = 
 
 EVENTS = {
     "rejected": (event("nf_send_reset", *HOOK, flags="S", show={"hook": 1}), "N1"),
-    "rejected, IPv6": (event("nf_send_reset6", *HOOK, flags="S", family="ipv6", show={"hook": 1}), "N1"),
+    "rejected, IPv6": (
+        event("nf_send_reset6", *HOOK, flags="S", family="ipv6", show={"hook": 1}), "N1",
+    ),
     "rejected in a connection": (event("nf_send_reset", *HOOK, show={"hook": 1}), "N1"),
     "INVALID": (refused(TRACKED4), "P14"),
     "INVALID, IPv6": (refused(TRACKED6, six=True), "P14"),
