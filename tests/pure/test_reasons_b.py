@@ -90,6 +90,8 @@ EVENTS = [
     ("P5", [checked("A"), sent(["tcp_check_req"], "A", FULL, **HIT)]),
     ("P5", [checked("PA"), sent(["tcp_check_req"], "PA", FULL, **HIT)]),
     ("P6", [dropped(), sent([], "A", None)]),
+    ("P6", [dropped(), sent([], "A", None, show={"nfct": 0, "tracked4": 1, "tracked6": 1},
+                            packet={"family": "ipv4"})]),  # P14 fits as well
     ("P7", [sent(DO, "SA", CONNECTING, **OUTSIDE)]),
     ("P7", [sent(DO, "A", CONNECTING, **OUTSIDE)]),
     ("P8", [sent(DO, "SA", CONNECTING, **INSIDE)]),
