@@ -251,6 +251,8 @@ class Director:
     def _give_up(self, trouble: str, said: str) -> None:
         self.round.trouble = trouble
         self.round.said = said
+        if self._vcpus.running:
+            self._vcpus.interrupt()
         self._release()
 
 

@@ -192,7 +192,7 @@ def test_a_lab_leaves_nothing_behind(booted: Booted, tmp_path: Path) -> None:
     look = (
         "ss -tan | wc -l; ip -o link | cut -d: -f2; ls /run/netns 2>/dev/null; "
         "iptables-save 2>/dev/null | grep -v '^#'; "
-        "sysctl -a 2>/dev/null | grep -v -E 'random|nr_|dentry|inode|ns_last_pid|"
+        "sysctl -a 2>/dev/null | grep -v -E 'random|nr_|file-nr|dentry|inode|ns_last_pid|"
         "nf_conntrack_count|pty.nr'; ps -o comm | sort | uniq -c | grep -v -E 'kworker|ps|sort|"
         "uniq|grep|sh'"
     )

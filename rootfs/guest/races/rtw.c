@@ -19,8 +19,10 @@ static void a_part(void)
 
 		if (recv(child, &byte, 1, 0) != 1) /* the client is connected and waits */
 			fail("the client's byte: %s", strerror(errno));
-		if (!natural)
+		if (!natural) {
+			turn(1);
 			racing("A");
+		}
 		close(child);
 	}
 }
@@ -36,6 +38,7 @@ static void b_part(void)
 		if (natural) {
 			wait_readable(client);
 		} else {
+			await_turn(1); /* nothing of ours is on its way any more */
 			racing("B");
 		}
 		shutdown(client, SHUT_WR);
