@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import queue
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -45,9 +46,12 @@ class Vcpus:
         self._gdb.console("python from gdb_scripts import hold", _ATTACH)
         (self._sockets / "stage.json").write_text(json.dumps(self._plan), "utf-8")
 
-    def attach(self, gdb_socket: Path) -> None:
-        """Stop the guest. It stands until ``go``."""
+    def attach(self, gdb_socket: Path, stale: Sequence[int] = ()) -> None:
+        """Stop the guest. It stands until ``go``. ``stale``: where a GDB that died may have
+        left breakpoints, which QEMU keeps."""
         self._gdb.command(f"-target-select remote {gdb_socket}", _ATTACH)
+        for address in stale:
+            self._gdb.console(f"maintenance packet z0,{address:x},1", _ATTACH)
         self._gdb.console(f"python hold.setup({str(self._sockets / 'stage.json')!r})", _ATTACH)
         self._drain()
 

@@ -142,6 +142,9 @@ class Director:
         alone = step.run is not None or bool(self._standing)
         self._vcpus.go(actor.vcpu if alone else "all")
         if not self._vcpus.stopped(step.limit):
+            # Noted before the interrupt, of which GDB 13 may die.
+            self.round.trouble = "timeout"
+            self.round.said = f"step {self._at}: {name} did not stop in {step.limit:g} s"
             self._vcpus.interrupt()
             yield self._event(step, name, "timeout", self._stage.mark, actor.vcpu)
             self._give_up("timeout", f"step {self._at}: {name} did not come to "

@@ -161,9 +161,9 @@ class _Floor:
         self._vcpus = Vcpus(vmlinux, self._run.gdb_log, plan, self._machine.sockets)
         self._vcpus.prepare()
 
-    def open(self) -> None:
+    def open(self, stale: Sequence[int] = ()) -> None:
         assert self._vcpus is not None
-        self._vcpus.attach(self._machine.gdb_socket)
+        self._vcpus.attach(self._machine.gdb_socket, stale)
         self._director = Director(self._race, self._stage, self._vcpus, self._symbolizer)
         self._director.start()
 
@@ -179,8 +179,10 @@ class _Floor:
         except WeFailed as error:
             if self._machine.child.poll() is not None:
                 raise self._machine.lost() from error
+            told = self._director.round
             self._renew()
-            return RoundResult(number, directory, trouble="gdb died", said=error.why)
+            return RoundResult(number, directory, trouble=told.trouble or "gdb died",
+                               said=told.said or error.why)  # fmt: skip
         told = self._director.round
         failed = trouble(one.status, one.said)
         result = RoundResult(number, directory, trouble=told.trouble, said=told.said,
@@ -196,10 +198,13 @@ class _Floor:
         return result
 
     def _renew(self) -> None:
-        """GDB is gone and the guest stands: QEMU's stub takes another one."""
+        """GDB is gone and the guest stands: QEMU's stub takes another one. The breakpoints of
+        the dead one are still planted there."""
         self.close()
         self.prepare()
-        self.open()
+        spots = [*self._stage.spots.values(),
+                 *(spot for row in self._stage.waits.values() for spot in row)]  # fmt: skip
+        self.open([address for spot in spots for address in spot.addresses])
 
     def close(self) -> None:
         if self._vcpus is not None:

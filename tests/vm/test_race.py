@@ -1,0 +1,51 @@
+"""Races, forced on a real kernel: each round comes to a known ending, and the guest lives on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernlab.race.model import ids
+
+Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
+ROUNDS = 3
+# What 5.10.262 does; R1's window is closed there (sk_nulls_replace_node_init_rcu()).
+ENDS = {"R1": "waited", "R1b": "waited", "R-TW": "rst", "R2": "rst", "R3": "loser-gone",
+        "R4": "half", "R5": "clash", "R6": "resolved"}  # fmt: skip
+
+
+def test_every_race_has_its_ending_here() -> None:
+    assert set(ids()) == set(ENDS)
+
+
+@pytest.mark.parametrize("name", sorted(ENDS))
+def test_every_round_comes_to_the_same_ending(kernlab: Kernlab, tmp_path: Path, name: str) -> None:
+    said = kernlab("race", "run", name, "--times", str(ROUNDS), "--json", "--out",
+                   str(tmp_path / "run"))  # fmt: skip
+    rounds = [json.loads(line) for line in said.stdout.splitlines()]
+    assert [one["ending"] for one in rounds] == [ENDS[name]] * ROUNDS, said.stderr.decode()
+    assert said.returncode == 0
+    result = json.loads((tmp_path / "run" / "run.json").read_text())["result"]
+    assert result["healthy"]
+    assert result["again"] <= 1
+    events = [event for path in sorted((tmp_path / "run" / name).glob("round-*/events.jsonl"))
+              for event in map(json.loads, path.read_text().splitlines())]  # fmt: skip
+    check(name, events)
+
+
+def check(name: str, events: list[dict[str, Any]]) -> None:
+    """The stops are where the schedule says, on the vCPU of the actor; who waits knows for
+    whom."""
+    vcpus = {"A": 1, "B": 0}
+    for event in events:
+        assert event["cpu"] == vcpus[event["race"]["actor"]]
+        assert event["stack"]
+        waits = event["race"].get("waits")
+        if waits and name in ("R1", "R1b"):
+            assert (waits["kind"], waits["held_by"]) == ("lock", "A")
+            assert waits["addr"] == event["args"]["lock"]
