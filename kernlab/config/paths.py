@@ -19,11 +19,20 @@ from kernlab.errors import HostLacks
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
+def expanded(text: str | Path) -> Path:
+    """A path as a user wrote it, ``~`` and ``~name`` replaced where there is such a home."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user: then it is a file of that name, or none
+        return path
+
+
 def home() -> Path:
     """The directory of all artifacts; not created here."""
     told = os.environ.get("KERNLAB_HOME")
     if told:
-        return Path(told).expanduser().absolute()
+        return expanded(told).absolute()
     import platformdirs
 
     return Path(platformdirs.user_data_dir("kernlab", appauthor=False))

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from kernlab.config.needs import require
-from kernlab.config.paths import arriving, home_dir, shipped
+from kernlab.config.paths import arriving, expanded, home_dir, shipped
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput, WeFailed
 from kernlab.guest.needs import NEEDS
@@ -28,7 +28,7 @@ def source_of(name: str, beside: Path) -> Path:
     """The source of a lab's or a race's program: a path ending in .c, taken from the
     directory ``beside``, or the name of one in rootfs/guest (``races/r1``) or in its labs."""
     if name.endswith(".c"):
-        return beside / Path(name).expanduser()
+        return beside / expanded(name)
     folder = () if "/" in name else ("labs",)
     return shipped("rootfs", "guest", *folder, f"{name}.c")
 

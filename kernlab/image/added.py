@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
+from kernlab.config.paths import expanded
 from kernlab.errors import BadInput
 from kernlab.image.cpio import Entry, directory, regular, symlink
 
@@ -36,10 +37,10 @@ def entries(argument: str) -> tuple[list[Entry], list[Path]]:
 
 
 def _split(argument: str) -> tuple[Path, str]:
-    if os.path.lexists(Path(argument).expanduser()):
-        return Path(argument).expanduser().absolute(), ""
+    if os.path.lexists(expanded(argument)):
+        return expanded(argument).absolute(), ""
     host, _, guest = argument.rpartition(":")
-    return (Path(host).expanduser().absolute(), guest) if host else (Path(argument), "")
+    return (expanded(host).absolute(), guest) if host else (Path(argument), "")
 
 
 def _add(host: Path, guest: str, found: list[Entry], programs: list[Path], argument: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kernlab.config.paths import expanded
 from kernlab.errors import BadInput, HostLacks
 from kernlab.kernel import catalogue
 from kernlab.kernel.catalogue import Catalogue
@@ -26,7 +27,7 @@ def fetch(version: str | None, report: Reporter, *, newest: bool = False) -> Sou
     wanted = version or table.default
     sources, wanted = _sources(wanted, table)
     if not sources and _is_path(wanted):
-        if "local" in table.order and Path(wanted).expanduser().exists():
+        if "local" in table.order and expanded(wanted).exists():
             return local.get(Path(wanted), report)
         found = git.split(wanted) if "git" in table.order else None
         if found is not None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from kernlab.config.paths import config_file, config_files
+from kernlab.config.paths import config_file, config_files, expanded
 from kernlab.config.text import Text
 from kernlab.config.yaml import Model, load, near
 from kernlab.errors import BadInput
@@ -136,7 +136,7 @@ def _order(name: str) -> tuple[str, int, str]:
 def path_of(name: str) -> Path:
     """A lab's file, by its id (any case) or a path. Raises ``BadInput`` with near names."""
     if "/" in name or name.endswith((".yaml", ".yml")):
-        return Path(name).expanduser()
+        return expanded(name)
     known = ids()
     for one in known:
         if one.lower() == name.lower():

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from kernlab.config.paths import config_file, config_files
+from kernlab.config.paths import config_file, config_files, expanded
 from kernlab.config.text import Text
 from kernlab.config.yaml import Model, load, near
 from kernlab.errors import BadInput
@@ -198,7 +198,7 @@ def find(name: str) -> tuple[Path, Race]:
     """A race by its id (any case) or a path. Raises ``BadInput`` naming file and line, or
     near names."""
     if "/" in name or name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
+        path = expanded(name)
         if not _ID.match(path.stem):
             raise BadInput(f"{path}: its name is the race's id", "letters, digits, - and _",
                            "rename the file")  # fmt: skip

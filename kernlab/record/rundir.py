@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from kernlab.config.paths import arriving_file, home, home_dir
+from kernlab.config.paths import arriving_file, expanded, home, home_dir
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput, HostLacks
 
@@ -46,7 +46,7 @@ class RunDir:
             if at is None:
                 path = Path(tempfile.mkdtemp(prefix=f"{stamp}-", dir=home_dir("runs")))
             else:
-                path = at.expanduser().absolute()
+                path = expanded(at).absolute()
                 if path.exists() and (not path.is_dir() or any(path.iterdir())):
                     raise BadInput(
                         f"--out {at}: already there and not empty",
@@ -157,7 +157,7 @@ def find(name: str, having: str = "run.json") -> RunDir:
     for run in known:
         if run.id == name:
             return run
-    path = Path(name).expanduser().absolute()
+    path = expanded(name).absolute()
     if (path / "run.json").is_file():
         return RunDir(path)
     close = near(name, [run.id for run in known])

@@ -72,6 +72,7 @@ def test_help_imports_no_room() -> None:
         (["build", "/etc"], 2, "not a kernel source tree"),
         (["clean", "rusn"], 2, "did you mean runs?"),
         (["show", "latest"], 2, "no run yet"),
+        (["show", "~0"], 2, "no run '~0'"),  # no such home either
         (["stop"], 2, "which machine?"),
         (["config", "schema", "evnt"], 2, "did you mean event?"),
         (["run", "--kernel", "nonsense", "--", "true"], 125, "not a kernel version"),

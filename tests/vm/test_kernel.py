@@ -152,7 +152,9 @@ def test_every_site_in_the_table_takes_an_skb(symbols: KernelSymbols) -> None:
     """The table says what of an skb is valid: each function that this kernel has, has one."""
     from kernlab.symbols.sites import table
 
-    names = [name for name in table().sites if symbols.map.entries(name)]
+    # A row that says which argument the event's sock is may be there for that alone.
+    names = [name for name, row in table().sites.items()
+             if symbols.map.entries(name) and not row.sock]  # fmt: skip
     assert len(names) > 40
     without = []
     for function in symbols.functions(names):

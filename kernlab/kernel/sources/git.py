@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from kernlab.config.needs import require
-from kernlab.config.paths import home_dir
+from kernlab.config.paths import expanded, home_dir
 from kernlab.errors import BadInput, HostLacks, WeFailed
 from kernlab.kernel.model import SourceTree
 from kernlab.kernel.needs import GIT, UNPACK
@@ -42,7 +42,7 @@ def split(text: str) -> tuple[str, str] | None:
         url, at, ref = text.rpartition("@")
         return (url, ref) if at and ref and "/" in url.split("://", 1)[-1] else None
     for number, letter in enumerate(text):
-        if letter == "@" and Path(text[:number] or ".").expanduser().is_dir():
+        if letter == "@" and expanded(text[:number] or ".").is_dir():
             return text[:number] or ".", text[number + 1 :]
     return None
 
@@ -60,7 +60,7 @@ def get(repository: str, ref: str, report: Reporter, *, newest: bool = True) -> 
             f"kernlab fetch {repository}@HEAD",
         )  # fmt: skip
     if "://" not in repository:
-        path = Path(repository).expanduser().absolute()
+        path = expanded(repository).absolute()
         return _archive(_git_dir(path), ref, str(path), ref, report)
     if not newest:
         for tree in kept.all_trees():

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from kernlab.config.paths import home_dir
+from kernlab.config.paths import expanded, home_dir
 from kernlab.errors import BadInput
 from kernlab.kernel.model import SourceTree
 from kernlab.kernel.sources.unpack import arriving_tree, unpack
@@ -40,7 +40,7 @@ def get(path: Path, report: Reporter) -> SourceTree:
     A tree is used where it lies and never written to (objects go elsewhere). A tree that
     was built in is refused, as the kernel's own build would.
     """
-    path = path.expanduser().absolute()
+    path = expanded(path).absolute()
     if path.is_dir():
         return _tree(path)
     if path.is_file():
