@@ -155,9 +155,11 @@ def test_commands_end_with_the_host(agent: Path, tmp_path: Path) -> None:
 
 
 def test_every_guest_program_compiles_without_a_warning(own_home: Path) -> None:
+    top = Path(__file__).parents[2] / "rootfs" / "guest"
     for name in names():
-        argv = ["gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-fsyntax-only"]
-        source = Path(__file__).parents[2] / "rootfs" / "guest" / f"{name}.c"
+        argv = ["gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-fsyntax-only",
+                "-I", str(top / "labs"), "-I", str(top / "races")]  # fmt: skip
+        source = top / f"{name}.c"
         said = subprocess.run([*argv, str(source)], capture_output=True, text=True)
         assert said.returncode == 0, said.stderr
 
