@@ -48,7 +48,7 @@ def _points_to(kind: Any, structs: Sequence[str]) -> bool:
     return target.code == gdb.TYPE_CODE_STRUCT and target.tag in structs
 
 
-def _variables(frame: Any, structs: Sequence[str]) -> Iterator[Tuple[bool, str, int]]:
+def variables(frame: Any, structs: Sequence[str]) -> Iterator[Tuple[bool, str, int]]:
     """Readable pointers of a frame: whether an argument, name, value."""
     try:
         block = frame.block()
@@ -75,7 +75,7 @@ def find(structs: Sequence[str], usual: str) -> Optional[Found]:
     """The nearest frame's pointer to one of ``structs``: the argument or variable of the
     ``usual`` name first, then arguments, then variables."""
     for level, frame in frames():
-        known = list(_variables(frame, structs))
+        known = list(variables(frame, structs))
         if known:
             known.sort(key=lambda item: (item[1] != usual, not item[0]))
             _, name, address = known[0]
@@ -123,7 +123,7 @@ def site_of(lab: Lab, skb: int) -> Dict[str, Any]:
     """
     for level, frame in frames():
         row = lab.sites.get(frame.name() or "")
-        if row is None or all(at != skb for _, _, at in _variables(frame, ("sk_buff",))):
+        if row is None or all(at != skb for _, _, at in variables(frame, ("sk_buff",))):
             continue
         if row["direction"] != "in" and not (level == 0 and _at_entry(frame)):
             row = {**row, "tcp_cb": False}

@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import gdb
 
+from gdb_scripts.here import variables
 from gdb_scripts.inferior import Registers
 from gdb_scripts.probes import Tracer
 from gdb_scripts.values import EntryValues, LineValues, Values
@@ -33,7 +34,6 @@ class Floor:
         self.kernel = self.tracer.kernel
         self.posts: List[gdb.Breakpoint] = []
         self.hit: Optional[Dict[str, Any]] = None
-        self.passed = 0  # stops that were another task's, or did not meet the condition
         self._threads = {t.ptid[1] - 1: t for t in gdb.selected_inferior().threads()}
 
     def comm(self, cpu: int) -> str:
@@ -64,10 +64,6 @@ class Floor:
         else:
             values = EntryValues(what, registers, self.tracer.symbols(what))
         event = self.tracer.read(what, registers, values)
-        event["cpu"] = cpu
-        task = self.kernel.task(cpu)
-        if task is not None:
-            event["task"] = task
         event["pcs"] = self.tracer.stack(registers)
         event["locks"] = self.locks(cpu)
         return event
@@ -105,45 +101,14 @@ class Floor:
 
 def _locks_of(frame: Any) -> Iterator[Tuple[str, int]]:
     """Pointers to spinlocks among a frame's names, and the socket locks of its socks."""
-    try:
-        block = frame.block()
-    except RuntimeError:
-        return
-    while block is not None and not block.is_global and not block.is_static:
-        for symbol in block:
-            if not (symbol.is_argument or symbol.is_variable):
-                continue
-            kind = symbol.type.strip_typedefs()
-            if kind.code != gdb.TYPE_CODE_PTR:
-                continue
-            tag = kind.target().strip_typedefs().unqualified().tag
-            if tag not in _LOCKS and tag not in _SOCKS:
-                continue
-            try:
-                value = frame.read_var(symbol, block)
-                address = int(value) & _MASK
-                if value.is_optimized_out or address < 1 << 47:
-                    continue
-                if tag in _LOCKS:
-                    yield symbol.name, address
-                else:
-                    sock = value.cast(gdb.lookup_type("struct sock").pointer())
-                    slock = sock.dereference()["sk_lock"]["slock"].address
-                    yield "%s->sk_lock.slock" % symbol.name, int(slock) & _MASK
-            except (gdb.error, gdb.MemoryError, ValueError):
-                continue
-        if block.function is not None and not _inlined(block):
-            return
-        block = block.superblock
-
-
-def _inlined(block: Any) -> bool:
-    outer = block.superblock
-    while outer is not None and not outer.is_global and not outer.is_static:
-        if outer.function is not None:
-            return True
-        outer = outer.superblock
-    return False
+    for _, name, address in variables(frame, _LOCKS):
+        if address >= 1 << 47:  # the kernel's half
+            yield name, address
+    for _, name, address in variables(frame, _SOCKS):
+        if address >= 1 << 47:
+            sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
+            slock = sock.dereference()["sk_lock"]["slock"].address
+            yield "%s->sk_lock.slock" % name, int(slock) & _MASK
 
 
 def _holds(text: str) -> bool:
@@ -195,16 +160,12 @@ def _arrived(floor: Floor, spec: Dict[str, Any]) -> bool:
     cpu = int(gdb.selected_thread().ptid[1]) - 1
     task = spec.get("task")
     if task is not None and floor.comm(cpu) != task:
-        floor.passed += 1
         return False
     if task is None and cpu != spec["cpu"]:
-        floor.passed += 1  # an actor without a task is its vCPU
-        return False
+        return False  # an actor without a task is its vCPU
     if "rsp" in spec and int(gdb.newest_frame().read_register("rsp")) & _MASK != spec["rsp"]:
-        floor.passed += 1  # the same address in another call
-        return False
+        return False  # the same address in another call
     if spec.get("when") and not _holds(spec["when"]):
-        floor.passed += 1
         return False
     floor.hit = {"post": spec["id"], "cpu": cpu, "right": cpu == spec["cpu"]}
     return True
@@ -248,23 +209,10 @@ def clear() -> None:
 
 def hit() -> None:
     """Print the last hit: which post, which vCPU, whether it is the actor's; or null."""
-    floor = _floor[0]
-    print(json.dumps({"hit": floor.hit, "passed": floor.passed}))
+    print(json.dumps(_floor[0].hit))
 
 
 def look(text: str) -> None:
     """Print where a vCPU stands: {"what": a probe, "cpu": its number}."""
     asked = json.loads(text)
     print(json.dumps(_floor[0].look(asked["what"], asked["cpu"])))
-
-
-def evaluate(text: str) -> None:
-    """Print the value of a C expression in a vCPU's innermost frame, or null."""
-    asked = json.loads(text)
-    floor = _floor[0]
-    floor.select(asked["cpu"])
-    try:
-        value: Optional[int] = int(gdb.parse_and_eval(asked["text"]))
-    except (gdb.error, gdb.MemoryError):
-        value = None
-    print(json.dumps(value))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -20,6 +21,7 @@ from typing import Any
 
 from pygdbmi.gdbmiparser import parse_response
 
+from kernlab.config.paths import python_path
 from kernlab.errors import WeFailed
 from kernlab.process import PIPE, STDOUT, Child, CommandFailed, need
 
@@ -160,6 +162,54 @@ class Gdb:
         finally:
             self._asked = None
         return "".join(said)
+
+    # -- a guest ------------------------------------------------------------
+
+    def prepare(self, module: str, timeout: float) -> None:
+        """What needs no guest yet: settings, and ``gdb_scripts.<module>`` imported by name."""
+        path = [str(entry) for entry in python_path()]
+        self.command("-gdb-set mi-async on", timeout)
+        self.command("-gdb-set architecture i386:x86-64", timeout)
+        self.console("python import sys; sys.dont_write_bytecode = True", timeout)
+        self.console(f"python sys.path[:0] = {path!r}", timeout)
+        self.console(f"python from gdb_scripts import {module}", timeout)
+
+    def read_symbols(self, vmlinux: Path, timeout: float) -> None:
+        """Load the kernel's debug info; its functions are read about, never called."""
+        self.command(f"-file-exec-and-symbols {vmlinux}", timeout)
+        self.console("set may-call-functions off", timeout)
+
+    def forget(self) -> None:
+        """Throw away what was said unasked until now."""
+        with suppress(queue.Empty):
+            while True:
+                self.records.get_nowait()
+
+    def stopped(self, seconds: float) -> bool:
+        """Whether the guest stops within ``seconds``. Raises ``WeFailed`` when GDB dies."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                record = self.records.get(timeout=left)
+            except queue.Empty:
+                return False
+            if record.kind == "exit":
+                raise self.died()
+            if record.message == "stopped":
+                return True
+        return False
+
+    def interrupt(self, limit: float) -> None:
+        """Stop the guest. QEMU passes over an interrupt that comes while it is stopped at a
+        hit, so the interrupt is sent until it is answered. Raises ``WeFailed``."""
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            self.command("-exec-interrupt", limit)
+            if self.stopped(0.5):
+                return
+        raise WeFailed(
+            "the guest did not stop for GDB", f"waited {limit:g} s", "kernlab stop --all"
+        )
 
     def alive(self) -> bool:
         return self._child.poll() is None

@@ -8,14 +8,11 @@ code, so nothing here interrupts unless a limit has passed.
 from __future__ import annotations
 
 import json
-import queue
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from kernlab.config.paths import python_path
 from kernlab.debugger.mi import Gdb, GdbError
 from kernlab.errors import WeFailed
 
@@ -36,14 +33,8 @@ class Vcpus:
 
     def prepare(self) -> None:
         """What needs no guest: settings and the kernel's debug info."""
-        path = [str(entry) for entry in python_path()]
-        self._gdb.command("-gdb-set mi-async on", _ATTACH)
-        self._gdb.command("-gdb-set architecture i386:x86-64", _ATTACH)
-        self._gdb.console("python import sys; sys.dont_write_bytecode = True", _ATTACH)
-        self._gdb.console(f"python sys.path[:0] = {path!r}", _ATTACH)
-        self._gdb.command(f"-file-exec-and-symbols {self._vmlinux}", _ATTACH)
-        self._gdb.console("set may-call-functions off", _ATTACH)
-        self._gdb.console("python from gdb_scripts import hold", _ATTACH)
+        self._gdb.prepare("hold", _ATTACH)
+        self._gdb.read_symbols(self._vmlinux, _ATTACH)
         (self._sockets / "stage.json").write_text(json.dumps(self._plan), "utf-8")
 
     def attach(self, gdb_socket: Path, stale: Sequence[int] = ()) -> None:
@@ -53,18 +44,13 @@ class Vcpus:
         for address in stale:
             self._gdb.console(f"maintenance packet z0,{address:x},1", _ATTACH)
         self._gdb.console(f"python hold.setup({str(self._sockets / 'stage.json')!r})", _ATTACH)
-        self._drain()
-
-    def _drain(self) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self._gdb.records.get_nowait()
+        self._gdb.forget()
 
     # -- running and stopping ---------------------------------------------------
 
     def go(self, who: Run) -> None:
         """Let one vCPU run, or all."""
-        self._drain()
+        self._gdb.forget()
         if who == "all":
             self._gdb.console("set scheduler-locking off", _ANSWER)
         else:
@@ -75,30 +61,16 @@ class Vcpus:
 
     def stopped(self, seconds: float) -> bool:
         """Whether the guest stops within ``seconds``. Raises ``WeFailed`` when GDB died."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                record = self._gdb.records.get(timeout=left)
-            except queue.Empty:
-                return False
-            if record.kind == "exit":
-                raise self._gdb.died()
-            if record.message == "stopped":
-                self.running = False
-                return True
+        if self._gdb.stopped(seconds):
+            self.running = False
+            return True
         return False
 
     def interrupt(self) -> None:
-        """Stop everybody. QEMU passes over an interrupt that comes while it is stopped, so it
-        is sent until it is answered. Raises ``WeFailed``."""
-        deadline = time.monotonic() + _ANSWER
-        while self.running and time.monotonic() < deadline:
-            self._gdb.command("-exec-interrupt --all", _ANSWER)
-            if self.stopped(0.5):
-                return
+        """Stop everybody who runs. Raises ``WeFailed``."""
         if self.running:
-            raise WeFailed("the guest did not stop for GDB", f"waited {_ANSWER:g} s",
-                           "kernlab stop --all")  # fmt: skip
+            self._gdb.interrupt(_ANSWER)
+            self.running = False
 
     # -- asking -------------------------------------------------------------------
 
@@ -120,32 +92,17 @@ class Vcpus:
                 "a place of the schedule cannot be watched", error.why, "kernlab race validate"
             ) from error
 
-    def clear(self) -> None:
-        self._gdb.console("python hold.clear()", _ANSWER)
-
-    def hit(self) -> tuple[dict[str, Any] | None, int]:
-        """Which post was hit (``post``, ``cpu``, ``right``), and how many stops were passed."""
-        said = self._ask("hit()")
-        return said["hit"], said["passed"]
+    def hit(self) -> dict[str, Any] | None:
+        """Which post was hit (``post``, ``cpu``, ``right``)."""
+        said: dict[str, Any] | None = self._ask("hit()")
+        return said
 
     def look(self, what: dict[str, Any], cpu: int) -> dict[str, Any]:
         """Where a vCPU stands, as an event with ``pcs`` and ``locks``."""
         said: dict[str, Any] = self._ask(f"look({json.dumps({'what': what, 'cpu': cpu})!r})")
         return said
 
-    def value(self, text: str, cpu: int) -> int | None:
-        """A C expression in a vCPU's innermost frame."""
-        said: int | None = self._ask(f"evaluate({json.dumps({'text': text, 'cpu': cpu})!r})")
-        return said
-
     # -- the end ------------------------------------------------------------------
-
-    def release(self) -> None:
-        """Take all posts away and let everybody run, GDB still attached."""
-        if self.running:
-            self.interrupt()
-        self.clear()
-        self.go("all")
 
     def alive(self) -> bool:
         return self._gdb.alive()
@@ -154,8 +111,7 @@ class Vcpus:
         """Leave the guest running, whatever state it is in: QEMU lets a guest go on when its
         debugger is detached, and stands when it only goes away."""
         with suppress(WeFailed):
-            if self.running:
-                self.interrupt()
-            self.clear()
+            self.interrupt()
+            self._gdb.console("python hold.clear()", _ANSWER)
             self._gdb.command("-target-detach", _ANSWER)
         self._gdb.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 from kernlab.debugger.vcpus import Vcpus
 from kernlab.race.model import Place, Race, Step
-from kernlab.race.stage import Spot, Stage, key_of
+from kernlab.race.stage import Spot, Stage
 from kernlab.record.event import VERSION
 from kernlab.symbols.frames import Symbolizer
 
@@ -97,7 +97,7 @@ class Director:
         """The guest has stopped: bring every actor to its mark. Whether all stand there."""
         deadline = time.monotonic() + _MARKS
         while True:
-            hit, _ = self._vcpus.hit()
+            hit = self._vcpus.hit()
             if hit is not None and hit["post"].startswith("mark "):
                 name = hit["post"].removeprefix("mark ")
                 self._standing.add(name)
@@ -146,12 +146,13 @@ class Director:
             self.round.trouble = "timeout"
             self.round.said = f"step {self._at}: {name} did not stop in {step.limit:g} s"
             self._vcpus.interrupt()
-            yield self._event(step, name, "timeout", self._stage.mark, actor.vcpu)
+            nowhere = Spot("timeout", (), _anywhere("timeout"))
+            yield self._event(name, "timeout", nowhere, actor.vcpu)
             self._give_up("timeout", f"step {self._at}: {name} did not come to "
                           f"{' or '.join(_text(one) for one in step.targets)} "
                           f"in {step.limit:g} s")  # fmt: skip
             return
-        hit, _ = self._vcpus.hit()
+        hit = self._vcpus.hit()
         if hit is None:
             self._give_up("wrong actor", f"step {self._at}: the guest stopped at no post")
             return
@@ -159,7 +160,7 @@ class Director:
         key: str = hit["post"]
         waits = key.partition(" ")[0] if key.startswith(("lock ", "ipi ", "rcu ")) else ""
         spot = self._spot(key)
-        yield self._event(step, name, "blocked" if waits else key, spot, hit["cpu"], waits)
+        yield self._event(name, "blocked" if waits else key, spot, hit["cpu"], waits)
         self.round.reached.append("blocked" if waits else key)
         if not hit["right"]:
             self._give_up("wrong actor", f"step {self._at}: {name} stopped on vCPU {hit['cpu']}")
@@ -177,13 +178,13 @@ class Director:
             return
         assert isinstance(target, Place)
         if target.kind == "word":
-            yield {"id": key_of(target), "word": target.word, "at": actor.vcpu,
+            yield {"id": target.text(), "word": target.word, "at": actor.vcpu,
                    "becomes": target.becomes, "when": step.when, **who}  # fmt: skip
         elif target.kind == "returns":
-            yield {"id": key_of(target), "returns": True, "at": actor.vcpu, **who}
+            yield {"id": target.text(), "returns": True, "at": actor.vcpu, **who}
         else:
-            for address in self._stage.spots[key_of(target)].addresses:
-                yield {"id": key_of(target), "address": address, "when": step.when, **who}
+            for address in self._stage.spots[target.text()].addresses:
+                yield {"id": target.text(), "address": address, "when": step.when, **who}
 
     def _wait_posts(self, name: str) -> list[dict[str, Any]]:
         """Where the actor would wait for one that stands. While nobody stands nobody is
@@ -209,10 +210,9 @@ class Director:
 
     # -- telling --------------------------------------------------------------------
 
-    def _event(self, step: Step, name: str, reached: str, spot: Spot, cpu: int,
+    def _event(self, name: str, reached: str, spot: Spot, cpu: int,
                waits: str = "") -> dict[str, Any]:  # fmt: skip
-        known = spot.what if reached not in ("timeout",) else _anywhere("timeout")
-        data = self._vcpus.look(known, cpu)
+        data = self._vcpus.look(spot.what, cpu)
         stack = self._symbolizer.stack(
             [(pc, exact) for pc, exact in data.pop("pcs")], entry=bool(spot.addresses)
         )
@@ -254,8 +254,7 @@ class Director:
     def _give_up(self, trouble: str, said: str) -> None:
         self.round.trouble = trouble
         self.round.said = said
-        if self._vcpus.running:
-            self._vcpus.interrupt()
+        self._vcpus.interrupt()
         self._release()
 
 

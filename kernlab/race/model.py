@@ -148,13 +148,6 @@ class Ending(Model):
     when: list[Check]
 
 
-class Explore(Model):
-    """For ``race explore``: the steps whose order is tried, by their place in ``steps``
-    (from 1); the others stay where they are."""
-
-    steps: list[int]
-
-
 class Race(Model):
     """A schedule and what may come of it. ``natural_args``: of the program when it runs
     unforced, many tries in one run."""

@@ -57,8 +57,7 @@ class RaceResult:
     race: Race
     rounds: list[RoundResult] = field(default_factory=list)
     again: list[RoundResult] = field(default_factory=list)
-    healthy: bool = False
-    health: str = ""
+    health: str | None = None  # what is wrong with the guest; None: not looked at yet
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,6 +67,10 @@ class RaceResult:
             key = one.ending.id if one.ending else one.trouble or "unknown"
             found[key] = found.get(key, 0) + 1
         return found
+
+    @property
+    def healthy(self) -> bool:
+        return self.health == ""
 
     @property
     def fired(self) -> int:
@@ -82,7 +85,7 @@ class RaceResult:
 OnRound = Callable[[RoundResult, bool], None]  # the round, whether it is done again
 
 
-def setup_of(race: Race, args: Sequence[str], name: str) -> Setup:
+def _setup(race: Race, args: Sequence[str], name: str) -> Setup:
     """A race's program as a run."""
     return Setup(
         name=name, program=_program(race), args=tuple(args), sysctl=dict(race.sysctl),
@@ -131,7 +134,6 @@ def run_race(
             on_round(one, repeat)
         floor.close()
         result.health = _health(machine)
-        result.healthy = not result.health
     return result
 
 
@@ -172,7 +174,7 @@ class _Floor:
         assert self._director is not None
         directory = LegDir(self._run.path / name / f"round-{number:03}")
         self._director.begin()
-        setup = setup_of(self._race, self._race.args, name)
+        setup = _setup(self._race, self._race.args, name)
         one = Run(setup, self._machine, self._run.share, directory, self._director, _deaf)
         try:
             one.run()
@@ -245,7 +247,7 @@ def natural(
     with machine_for(run, kernel, image, options, report) as machine:
         wait_ready(machine, report)
         directory = LegDir(run.path / name / "natural")
-        setup = setup_of(race, race.natural_args, name)
+        setup = _setup(race, race.natural_args, name)
         one = Run(setup, machine, run.share, directory, None, _deaf)
         one.run()
         failed = trouble(one.status, one.said)
@@ -267,5 +269,3 @@ def _health(machine: Machine) -> str:
         return f"a transfer failed: {said.text}{said.stderr.decode('utf-8', 'replace')}".strip()
     sick = _SICK.search(log)
     return f"its log says: {sick.group()}" if sick else ""
-
-

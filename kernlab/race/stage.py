@@ -38,7 +38,7 @@ class Spot:
 
 @dataclass
 class Stage:
-    """All places of a schedule by their key (``key_of``), and those every schedule has."""
+    """All places of a schedule by their words (``Place.text``), and those every schedule has."""
 
     spots: dict[str, Spot] = field(default_factory=dict)
     waits: dict[str, list[Spot]] = field(default_factory=dict)
@@ -52,22 +52,17 @@ class Stage:
         return self.spots[END]
 
 
-def key_of(place: Place) -> str:
-    """A place's key: its words."""
-    return place.text()
-
-
 def stage(race: Race, symbols: KernelSymbols) -> Stage:
     """Find everything. Raises ``BadInput`` for a place that this kernel does not have."""
     found = Stage()
     entries: dict[str, str] = {MARK: MARK, END: END}
     for place in _places(race):
         if place.kind == "entry":
-            entries[key_of(place)] = _first(place.entry, symbols)
+            entries[place.text()] = _first(place.entry, symbols)
         elif place.kind == "inlined":
-            found.spots[key_of(place)] = _inlined(place, symbols)
+            found.spots[place.text()] = _inlined(place, symbols)
         elif place.kind == "source":
-            found.spots[key_of(place)] = _source(place, symbols)
+            found.spots[place.text()] = _source(place, symbols)
     waits = {
         kind: [name for name in names if symbols.map.entries(name)]
         for kind, names in WAITS.items()
@@ -114,7 +109,7 @@ def _inlined(place: Place, symbols: KernelSymbols) -> Spot:
     for name in names:
         found = symbols.dwarf.inlined_places(name, inside)
         if found:
-            return _line_spot(key_of(place), found[:1])
+            return _line_spot(place.text(), found[:1])
     raise BadInput(
         f"{inside} has no inlined {' or '.join(names)} in this kernel",
         f"inlined there: {', '.join(symbols.dwarf.inlined_in(inside)[:12]) or 'nothing'}",
@@ -156,7 +151,7 @@ def _source(place: Place, symbols: KernelSymbols) -> Spot:
             "the compiler merged it with its neighbours",
             "the line before or after, an inlined call, or a word that changes",
         )
-    return _line_spot(key_of(place), found)
+    return _line_spot(place.text(), found)
 
 
 def _body(text: list[str], first: int) -> Iterable[tuple[int, str]]:

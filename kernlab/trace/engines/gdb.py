@@ -20,9 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kernlab.config.paths import python_path
 from kernlab.debugger.mi import Gdb, GdbError
-from kernlab.errors import KernlabError, WeFailed
+from kernlab.errors import KernlabError
 from kernlab.record.event import VERSION
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.plan import Plan
@@ -57,12 +56,7 @@ class GdbEngine:
 
     def prepare(self) -> None:
         """What needs no guest: GDB's settings, and the plan's file."""
-        path = [str(entry) for entry in python_path()]
-        self._gdb.command("-gdb-set mi-async on", _ATTACH)
-        self._gdb.command("-gdb-set architecture i386:x86-64", _ATTACH)
-        self._gdb.console("python import sys; sys.dont_write_bytecode = True", _ATTACH)
-        self._gdb.console(f"python sys.path[:0] = {path!r}", _ATTACH)
-        self._gdb.console("python from gdb_scripts import probes", _ATTACH)
+        self._gdb.prepare("probes", _ATTACH)
         self._load()
 
     def reload(self, plan: Plan) -> None:
@@ -77,8 +71,7 @@ class GdbEngine:
 
     def _load(self) -> None:
         if self._plan.needs_debug_info and not self._has_debug_info:
-            self._gdb.command(f"-file-exec-and-symbols {self._symbols.files.vmlinux}", _ATTACH)
-            self._gdb.console("set may-call-functions off", _ATTACH)
+            self._gdb.read_symbols(self._symbols.files.vmlinux, _ATTACH)
             self._has_debug_info = True
         events = self._sockets / "events.sock"
         events.unlink(missing_ok=True)  # an engine before this one may have used it
@@ -113,17 +106,12 @@ class GdbEngine:
         threading.Thread(
             target=self._read, args=(connection, self._lines), name="events", daemon=True
         ).start()
-        self._drain_records()
+        self._gdb.forget()
         self._continue()
 
     def _continue(self) -> None:
         self._running = True
         self._gdb.command("-exec-continue", _ATTACH)
-
-    def _drain_records(self) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self._gdb.records.get_nowait()
 
     @staticmethod
     def _read(connection: socket.socket, lines: _Lines) -> None:
@@ -220,7 +208,8 @@ class GdbEngine:
             return said
         try:
             if self._running:
-                self._interrupt()
+                self._gdb.interrupt(_STOP)
+                self._running = False
             result = self._sockets / "counted.json"
             self._gdb.console(f"python probes.disarm({str(result)!r})", _STOP)
             said = json.loads(result.read_text("utf-8"))
@@ -229,26 +218,6 @@ class GdbEngine:
             pass  # the guest is gone: there is nothing to remove the probes from
         said["filtered"] += self.filtered_here
         return said
-
-    def _interrupt(self) -> None:
-        """Stop the guest. QEMU passes over an interrupt that comes while it is stopped at a
-        hit, so the interrupt is sent until it is answered."""
-        deadline = time.monotonic() + _STOP
-        while time.monotonic() < deadline:
-            self._gdb.command("-exec-interrupt", _STOP)
-            try:
-                while True:
-                    record = self._gdb.records.get(timeout=0.5)
-                    if record.kind == "exit":
-                        raise self._gdb.died()
-                    if record.message == "stopped":
-                        self._running = False
-                        return
-            except queue.Empty:
-                continue
-        raise WeFailed(
-            "the guest did not stop for GDB", f"waited {_STOP:g} s", "kernlab stop --all"
-        )
 
     def close(self) -> None:
         for thing in (self._gdb, self._symbolizer, self._listener):
