@@ -73,19 +73,67 @@ def read(path: Path) -> Iterator[Captured]:
         )
 
 
-def _pcap(data: bytes) -> Iterator[Captured]:
+_SIZE = 24  # of a classic pcap's header
+
+
+class _Header(NamedTuple):
+    """What a classic pcap's header says of the rest."""
+
+    order: str
+    unit: int
+    linktype: int
+
+
+def _header(data: bytes) -> _Header | None:
+    """The header of a file that begins with a magic number; None while it is not whole."""
+    if len(data) < _SIZE:
+        return None
     order, unit = _MAGIC[data[:4]]
-    if len(data) < 24:
-        return
-    linktype = struct.unpack_from(order + "I", data, 20)[0] & 0x0FFFFFFF
-    at = 24
+    return _Header(order, unit, struct.unpack_from(order + "I", data, 20)[0] & 0x0FFFFFFF)
+
+
+def _frames(header: _Header, data: bytes, at: int) -> Iterator[tuple[Captured, int]]:
+    """The whole frames from offset ``at`` on, each with the offset of what follows it."""
     while at + 16 <= len(data):
-        seconds, fraction, kept, length = struct.unpack_from(order + "IIII", data, at)
-        at += 16
-        if at + kept > len(data):
+        seconds, fraction, kept, length = struct.unpack_from(header.order + "IIII", data, at)
+        at += 16 + kept
+        if at > len(data):
             return
-        yield Captured(seconds * 10**9 + fraction * unit, linktype, length, data[at : at + kept])
-        at += kept
+        time = seconds * 10**9 + fraction * header.unit
+        yield Captured(time, header.linktype, length, data[at - kept : at]), at
+
+
+def _pcap(data: bytes) -> Iterator[Captured]:
+    header = _header(data)
+    if header is not None:
+        yield from (frame for frame, _ in _frames(header, data, _SIZE))
+
+
+class Growing:
+    """A classic pcap that is still being written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+        self._known: _Header | None = None
+
+    def frames(self) -> Iterator[Captured]:
+        """The frames that came to it since the last call; none while it is not there."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read()
+        except OSError:
+            return
+        first, begin = self._at, 0
+        if self._known is None:
+            self._known = _header(data)
+            if self._known is None:
+                return
+            self._at = begin = _SIZE
+        for frame, end in _frames(self._known, data, begin):
+            self._at = first + end
+            yield frame
 
 
 def _pcapng(data: bytes) -> Iterator[Captured]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from kernlab.reasons.match import Finding, Matcher
 from kernlab.reasons.model import Reasons
 from kernlab.reasons.report import Wire, complete
 from kernlab.record.counters import Counters, moved, named, parse
-from kernlab.record.pcapng import Captured
+from kernlab.record.pcapng import Growing
 from kernlab.record.segments import Segments
 from kernlab.vm.machine import Machine
 
@@ -40,7 +39,8 @@ class Detective:
         self._later: list[dict[str, Any]] = []
         self._wire = Wire()
         self._machine: Machine | None = None
-        self._tail: _Tail | None = None
+        self._capture: Growing | None = None
+        self._segments = Segments()
         self._counters: Counters = {}
         self.seen = 0
         self.filtered = 0
@@ -48,7 +48,7 @@ class Detective:
     def begin(self, machine: Machine, capture: Path) -> None:
         """The probes are about to be armed; ``capture``: what tcpdump is writing."""
         self._machine = machine
-        self._tail = _Tail(capture)
+        self._capture = Growing(capture)
         self._counters = self._read_counters()
 
     def take(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -85,8 +85,9 @@ class Detective:
 
     def _ready(self) -> list[tuple[Finding, dict[str, Any] | None]]:
         """Pending RSTs that the capture has, or will not have; in their order."""
-        assert self._tail is not None
-        self._wire.add(self._tail.segments())
+        assert self._capture is not None
+        taken = map(self._segments.take, self._capture.frames())
+        self._wire.add(one for one in taken if one is not None)
         ready = []
         for item in list(self._pending):
             segment = self._wire.claim(item[0].event)
@@ -117,39 +118,3 @@ class Detective:
         rose = moved(self._counters, now)
         found = {name: named(rose, name) for name in (*_ALWAYS, *self._names)}
         return {name: value for name, value in found.items() if value}
-
-
-class _Tail:
-    """Reads a classic pcap while it grows. Little-endian: the guest is x86-64."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._at = 0
-        self._linktype = 0
-        self._segments = Segments()
-
-    def segments(self) -> Iterator[dict[str, Any]]:
-        """The TCP segments that were written since the last call."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._at)
-                data = file.read()
-        except OSError:
-            return
-        at = 0
-        if self._at == 0:
-            if len(data) < 24:
-                return
-            self._linktype = struct.unpack_from("<I", data, 20)[0]
-            at = 24
-        while at + 16 <= len(data):
-            seconds, micro, kept, length = struct.unpack_from("<IIII", data, at)
-            if at + 16 + kept > len(data):
-                break
-            body = data[at + 16 : at + 16 + kept]
-            at += 16 + kept
-            frame = Captured(seconds * 10**9 + micro * 1000, self._linktype, length, body)
-            segment = self._segments.take(frame)
-            if segment is not None:
-                yield segment
-        self._at += at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -15,6 +14,7 @@ from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Finished, Reporter, Said, Started
+from kernlab.record import counters
 from kernlab.record.pcapng import read
 from kernlab.record.rundir import RunDir
 from kernlab.record.store import EventWriter
@@ -261,6 +261,5 @@ def _segments(machine: Machine) -> int | None:
     """Tcp InSegs of /proc/net/snmp."""
     with suppress(OSError, MachineFailed):
         text = machine.channel.read_file("/proc/net/snmp").decode()
-        rows = re.findall(r"^Tcp: (.*)$", text, re.MULTILINE)
-        return int(dict(zip(rows[0].split(), rows[1].split(), strict=True))["InSegs"])
+        return counters.parse(text)["Tcp.InSegs"]
     return None

@@ -175,6 +175,21 @@ def test_classic_pcap_is_read_and_marked_frames_are_left_out(tmp_path: Path) -> 
     ]
 
 
+def test_a_growing_capture_gives_each_frame_once(tmp_path: Path) -> None:
+    """However the writer's bytes come: cut at every place."""
+    path = tmp_path / "x.pcap"
+    whole = b"\xd4\xc3\xb2\xa1" + struct.pack("<HHiIII", 2, 4, 0, 0, 65535, 101)
+    whole += b"".join(struct.pack("<IIII", 5, 7, len(d), len(d)) + d for d in (b"one", b"three"))
+    for cut in range(len(whole) + 1):
+        path.unlink(missing_ok=True)
+        growing = pcapng.Growing(path)
+        seen = [frame.data for frame in growing.frames()]
+        for part in (whole[:cut], whole):
+            path.write_bytes(part)
+            seen += [frame.data for frame in growing.frames()]
+        assert seen == [b"one", b"three"], cut
+
+
 def test_a_text_file_is_no_capture(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text("hello there")
