@@ -124,7 +124,7 @@ FILTER is an expression as kernlab trace --where takes it:
         rows = []
         for address in _addresses():
             sock = decode_sock(lab().kernel.memory, lab().kernel.layout, address)
-            if sock is None or (wanted and wanted.evaluate({"sock": sock}) is not True):
+            if sock is None or not expr.passes(wanted, {"sock": sock}):
                 continue
             rows.append((sock, _namespace(address)))
         rows.sort(key=lambda row: (row[0].get("state") != "LISTEN", row[0].get("sport", 0),

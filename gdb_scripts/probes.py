@@ -109,7 +109,7 @@ class Tracer:
         row[1] += time.perf_counter() - started
 
     def _passes(self, event: Decoded) -> bool:
-        if self.where is None or self.where.evaluate(event) is True:
+        if expr.passes(self.where, event):
             return True
         self.filtered += 1
         return False

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def explain(path: Path, where: Expr | None, json: bool) -> int:
     """Classify each RST of a capture by its wire shape."""
     from kernlab.cli.output import print_json, stdout
+    from kernlab.decode import expr
     from kernlab.reasons.model import table
     from kernlab.reasons.wire import explained
     from kernlab.sinks.explained import ExplainedView
@@ -19,7 +20,7 @@ def explain(path: Path, where: Expr | None, json: bool) -> int:
     view = ExplainedView(stdout())
     shown = 0
     for row in explained(path, table()):
-        if where is not None and where.evaluate(row) is not True:
+        if not expr.passes(where, row):
             continue
         shown += 1
         if json:

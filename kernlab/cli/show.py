@@ -27,6 +27,7 @@ def show(
 ) -> None:
     """Show a run's events again, filtered by the same expressions as trace."""
     from kernlab.cli.output import print_json, stdout
+    from kernlab.decode import expr
     from kernlab.record.rundir import find
     from kernlab.record.store import read_events
     from kernlab.sinks.terminal import TraceView
@@ -38,7 +39,7 @@ def show(
     shown = total = 0
     for event in read_events(run.events):
         total += 1
-        if expression is not None and expression.evaluate(event) is not True:
+        if not expr.passes(expression, event):
             continue
         shown += 1
         if json:

@@ -20,6 +20,7 @@ from kernlab.errors import BadInput
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class Model(BaseModel):
@@ -31,6 +32,13 @@ class Model(BaseModel):
 def near(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known words that ``word`` may have been meant as, nearest first."""
     return difflib.get_close_matches(word, list(known), n=count, cutoff=0.6)
+
+
+def listed(value: T | list[T] | None) -> list[T]:
+    """The values of a key that takes one or a list of them; none for None."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]
 
 
 def load(path: Path, model: type[M]) -> M:

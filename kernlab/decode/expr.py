@@ -346,6 +346,12 @@ def _state(text: str, token: _Token) -> str:
     raise ExprError("'%s' is no TCP state" % text, token.column, hint)
 
 
+def passes(filter: Optional[Expr], event: Mapping[str, Any]) -> bool:
+    """Whether a filter lets an event pass: no filter does, and what is true; not what is
+    absent."""
+    return filter is None or filter.evaluate(event) is True
+
+
 def parse(text: str) -> Expr:
     """The expression in ``text``. Raises ``ExprError`` with the column that is wrong."""
     if not text.strip():

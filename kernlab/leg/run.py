@@ -22,12 +22,12 @@ from kernlab.record.counters import moved, parse
 from kernlab.record.leg import LegDir, write_json
 from kernlab.record.pcapng import convert
 from kernlab.record.store import EventWriter
+from kernlab.trace.capture import LAST
 from kernlab.vm.machine import Machine
 
 _TURN = 0.1
 _ANSWER = 20.0
 _MARGIN = 120.0  # seconds a run may take beyond the program's limit: the debugger's stops
-_LAST = b"kernlab: end of capture"  # rootfs/guest/labrun.c
 _UNFIT, _TOO_LONG = 120, 124  # labrun's own exit statuses
 
 
@@ -218,7 +218,7 @@ class Run:
             first, last = (parse(path.read_text("utf-8")) for path in (before, after))
             write_json(keep.counters, moved(first, last))
         if raw.exists():
-            convert(raw, keep.capture, without=_LAST)
+            convert(raw, keep.capture, without=LAST)
         if (self._raw / "kmsg").exists():
             with arriving_file(keep.kmsg) as temporary:
                 shutil.copyfile(self._raw / "kmsg", temporary)

@@ -16,7 +16,7 @@ from pydantic import model_validator
 
 from kernlab.config.paths import config_file, config_files, expanded
 from kernlab.config.text import Text
-from kernlab.config.yaml import Model, load, near
+from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
 from kernlab.verdict.model import Check
 
@@ -69,7 +69,7 @@ class Place(Model):
     def text(self) -> str:
         """In a few words, for people."""
         value = getattr(self, self.kind)
-        name = value if isinstance(value, str) else value[0]
+        name = listed(value)[0]
         if self.kind == "entry":
             return str(name)
         if self.kind == "returns":
@@ -77,7 +77,7 @@ class Place(Model):
         if self.kind == "word":
             becomes = f" becomes {self.becomes}" if self.becomes is not None else " changes"
             return f"{name}{becomes}"
-        inside = self.inside if isinstance(self.inside, str) else (self.inside or ["?"])[0]
+        inside = (listed(self.inside) or ["?"])[0]
         return f"{name} in {inside}" if self.kind == "inlined" else f"'{name}' in {inside}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernlab.config.yaml import near
+from kernlab.config.yaml import listed, near
 from kernlab.errors import BadInput
 from kernlab.race.model import Place, Race
 from kernlab.symbols import places, sites
@@ -90,7 +90,7 @@ def _spot(name: str, probes: list[Probe]) -> Spot:
 
 
 def _first(names: str | list[str] | None, symbols: KernelSymbols) -> str:
-    rows = [names] if isinstance(names, str) else names or []
+    rows = listed(names)
     for name in rows:
         if symbols.map.entries(name):
             return name
@@ -105,7 +105,7 @@ def _line_spot(name: str, found: list[Line]) -> Spot:
 
 def _inlined(place: Place, symbols: KernelSymbols) -> Spot:
     inside = _first(place.inside, symbols)
-    names = [place.inlined] if isinstance(place.inlined, str) else place.inlined or []
+    names = listed(place.inlined)
     for name in names:
         found = symbols.dwarf.inlined_places(name, inside)
         if found:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernlab.config.text import Language, say
+from kernlab.config.yaml import listed
 from kernlab.decode import expr
 from kernlab.decode.fields import values
-from kernlab.reasons.model import Earlier, Reason, Reasons
+from kernlab.reasons.model import Earlier, Reason, Reasons, senders
 
 Event = Mapping[str, Any]
 _FIELD = re.compile(r"\{([\w.]+)\}")
@@ -95,7 +96,7 @@ class Matcher:
 
     def __init__(self, reasons: Reasons) -> None:
         self._reasons = reasons
-        self._senders = {probe for reason in reasons.values() for probe in reason.probes}
+        self._senders = senders(reasons)
         self._earlier: dict[str, Earlier] = {
             item.probe: item for reason in reasons.values() for item in reason.earlier
         }
@@ -170,7 +171,7 @@ def matches(reason: Reason, event: Event) -> bool:
 def _in_order(wanted: Sequence[str | list[str]], names: Sequence[str]) -> bool:
     at = 0
     for want in wanted:
-        choices = [want] if isinstance(want, str) else want
+        choices = listed(want)
         while at < len(names) and names[at] not in choices:
             at += 1
         if at == len(names):
@@ -180,9 +181,7 @@ def _in_order(wanted: Sequence[str | list[str]], names: Sequence[str]) -> bool:
 
 
 def _frame(stack: Sequence[Mapping[str, Any]], reason: Reason) -> int | None:
-    if reason.decides is None:
-        return None
-    names = [reason.decides] if isinstance(reason.decides, str) else reason.decides
+    names = listed(reason.decides)
     for index, frame in enumerate(stack):
         if frame["func"] in names:
             return index

@@ -89,6 +89,11 @@ class Reason(Model):
 Reasons = dict[str, Reason]
 
 
+def senders(reasons: Reasons) -> set[str]:
+    """Every function that sends a RST, by the causes' own word."""
+    return {probe for reason in reasons.values() for probe in reason.probes}
+
+
 def table() -> Reasons:
     """Every cause by its id, the user's own included.
 

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kernlab.config.text import Language, say
+from kernlab.config.yaml import listed
 from kernlab.decode import expr
+from kernlab.reasons import model
 from kernlab.reasons.model import Reason, Reasons
 from kernlab.record.segments import segments
 
-Shape = Literal["active", "passive", "passive-syn", "other"]
+Shape = model.Shape | Literal["other"]
 
 
 @dataclass
@@ -111,7 +113,10 @@ def _row(segment: dict[str, Any], seen: _Seen, reasons: Reasons,
 
 def _fits(reason: Reason, kind: Shape, row: Mapping[str, Any]) -> bool:
     wire = reason.wire
-    if wire is None or kind not in ([wire.shape] if isinstance(wire.shape, str) else wire.shape):
+    if wire is None:
+        return False
+    shapes: list[model.Shape] = listed(wire.shape)
+    if kind not in shapes:
         return False
     # A field that the capture does not have (it began too late) rules nothing out.
     return wire.when is None or expr.parse(wire.when).evaluate(row) is not False

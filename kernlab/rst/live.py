@@ -78,7 +78,7 @@ class Detective:
             event = complete(finding, segment, self._after(finding), rose, self._source)
             if len(ready) > 1:
                 event["rst"]["moved_by"] = len(ready)
-            if self._where is not None and self._where.evaluate(event) is not True:
+            if not expr.passes(self._where, event):
                 self.filtered += 1
                 continue
             yield event

@@ -15,7 +15,7 @@ from kernlab.vm.machine import Machine
 
 _NAME = ".capture.pcap"
 _LIMIT = 15.0
-_LAST = b"kernlab: end of capture"
+LAST = b"kernlab: end of capture"  # labrun.c says the same
 # -U with --immediate-mode: each packet is in the file as soon as it was seen.
 # Through the shell's redirection: a file that tcpdump opens itself it also gives to another
 # owner, which a host's ordinary user cannot do on the share.
@@ -52,20 +52,20 @@ def capturing(machine: Machine, share: Path, out: Path) -> Iterator[Path]:
         with suppress(MachineFailed, TimeoutError):
             _stop(machine, process, raw)
         if raw.exists():
-            convert(raw, out, without=_LAST)
+            convert(raw, out, without=LAST)
             raw.unlink()
 
 
 def _stop(machine: Machine, process: GuestProcess, raw: Path) -> None:
     """End tcpdump once it has written a last packet of ours: then it has written all before."""
-    script = f"echo -n '{_LAST.decode()}' > /dev/udp/127.0.0.1/9"
+    script = f"echo -n '{LAST.decode()}' > /dev/udp/127.0.0.1/9"
     machine.channel.run(_LIMIT, ["bash", "-c", script])
     deadline = time.monotonic() + _LIMIT
     seen = 0
     with raw.open("rb") as file:
         while time.monotonic() < deadline and not process.done():
             data = file.read()
-            if _LAST in data or (seen and not data and _has_last(raw)):
+            if LAST in data or (seen and not data and _has_last(raw)):
                 break
             seen += len(data)
             threading.Event().wait(0.02)
@@ -74,4 +74,4 @@ def _stop(machine: Machine, process: GuestProcess, raw: Path) -> None:
 
 
 def _has_last(raw: Path) -> bool:
-    return _LAST in raw.read_bytes()[-4096:]
+    return LAST in raw.read_bytes()[-4096:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kernlab.config.paths import config_file, config_files
-from kernlab.config.yaml import Model, load, near
+from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
 
 
@@ -24,7 +24,7 @@ class Preset(Model):
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        return tuple((p,) if isinstance(p, str) else tuple(p) for p in self.probes)
+        return tuple(tuple(listed(probe)) for probe in self.probes)
 
 
 def names() -> list[str]:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from kernlab.debugger.mi import Gdb, GdbError
+from kernlab.decode import expr
 from kernlab.errors import KernlabError
 from kernlab.record.event import VERSION
 from kernlab.symbols.kernel import KernelSymbols
@@ -169,7 +170,7 @@ class GdbEngine:
             event["stack"] = stack[: self._plan.request.stack]
         where = self._plan.where
         on_host = where is not None and "stack" in where.fields()
-        if where and on_host and where.evaluate({**event, "stack": stack}) is not True:
+        if on_host and not expr.passes(where, {**event, "stack": stack}):
             self.filtered_here += 1
             return None
         self._seq += 1
