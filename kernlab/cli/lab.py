@@ -54,12 +54,14 @@ def run(
     Ends with 0 only if every verdict holds.
     """
     from kernlab.cli.output import stdout
+    from kernlab.reasons.model import senders, table
     from kernlab.sinks.labs import LabView
 
     requests = chosen(labs or [], every)
     language = language_of(lang)
     answers = _ask(requests, answer, language) if quiz else {}
-    view = LabView(stdout(), language, quiet=json or len(requests) > 3)
+    quiet = json or len(requests) > 3
+    view = LabView(stdout(), language, quiet, () if quiet or no_gdb else senders(table()))
     results, directory = _run(
         requests, kernel, cpus, memory, out, gdb=not no_gdb, answers=answers,
         tell=(lambda told: None) if json else view.told,
@@ -176,6 +178,7 @@ def detect(lab: str, where: Expr | None, json: bool, full: bool, kernel: str | N
            memory: int, out: str | None) -> int:  # fmt: skip
     """``kernlab rst --lab``: the RSTs of a lab's main leg, explained."""
     from kernlab.cli.output import print_json, stdout
+    from kernlab.decode import expr
     from kernlab.sinks.rst import RstView
 
     requests = chosen([lab], False)
@@ -188,7 +191,7 @@ def detect(lab: str, where: Expr | None, json: bool, full: bool, kernel: str | N
         for leg in result.legs:
             for event in leg.explained:
                 sent += 1
-                if where is not None and where.evaluate(event) is not True:
+                if not expr.passes(where, event):
                     continue
                 shown += 1
                 if json:

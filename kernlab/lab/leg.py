@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kernlab.lab.model import Family, Lab, Part
 from kernlab.leg.run import Recorder, Run, Setup, trouble
 from kernlab.reasons.match import findings
-from kernlab.reasons.model import table as reasons_table
+from kernlab.reasons.model import Reasons
 from kernlab.reasons.report import completed
 from kernlab.record.leg import LegDir, load, write_json
 from kernlab.record.rundir import RunDir
@@ -69,19 +69,26 @@ class Told:
 Tell = Callable[[Told], None]
 
 
+class Explain(NamedTuple):
+    """What RSTs are explained by: the causes, and the kernel's tree for the lines that
+    decided."""
+
+    reasons: Reasons
+    source: Path
+
+
 def run_leg(
     request: LabRequest,
     name: str,
     part: Part,
     machine: Machine,
     run: RunDir,
-    source: Path,
+    explain: Explain,
     recorder: Recorder | None,
     tell: Tell,
     result: LegResult,
 ) -> None:
-    """Run a leg and judge it into ``result``; ``source``: the kernel's tree, for the lines
-    that decided. Raises ``MachineFailed``, ``WeFailed``."""
+    """Run a leg and judge it into ``result``. Raises ``MachineFailed``, ``WeFailed``."""
 
     def hear(kind: str, text: str = "", value: str = "",
              event: dict[str, Any] | None = None) -> None:  # fmt: skip
@@ -98,10 +105,10 @@ def run_leg(
     one.run()
     leg = load(result.directory)
     if leg.events is not None:
-        found = list(findings(leg.events, reasons_table()))
-        result.explained = completed(found, leg.events, leg.segments, source)
+        found = list(findings(leg.events, explain.reasons))
+        result.explained = completed(found, leg.events, leg.segments, explain.source)
         write_json(result.directory.rst, result.rst)
-        leg = load(result.directory)
+        leg = replace(leg, rst=result.rst)
     result.error = trouble(one.status, one.said)
     result.lines = judge(part.verdict, leg)
     tell(Told("verdict", request, name, result=result))

@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from kernlab.config.paths import config_file, config_files, expanded
 from kernlab.config.text import Text
-from kernlab.config.yaml import Model, load, near
+from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
 from kernlab.verdict.model import Check
 
@@ -30,6 +30,11 @@ class ProbeRow(Model):
 
     at: str | list[str]
     show: dict[str, str] = {}
+
+    @property
+    def places(self) -> list[str]:
+        """The functions, or the one line (file.c:LINE)."""
+        return listed(self.at)
 
 
 class Choice(Model):

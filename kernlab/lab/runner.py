@@ -7,17 +7,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from kernlab.errors import MachineFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
-from kernlab.lab.leg import LabRequest, LegResult, Tell, run_leg
+from kernlab.lab.leg import Explain, LabRequest, LegResult, Tell, run_leg
 from kernlab.lab.model import Lab
 from kernlab.leg.run import bring
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter
-from kernlab.reasons.model import table as reasons_table
+from kernlab.reasons.model import Reasons, table
 from kernlab.record.leg import LegDir
 from kernlab.record.rundir import RunDir
 from kernlab.rst import plan as detective
@@ -36,7 +35,6 @@ class LabResult:
     request: LabRequest
     legs: list[LegResult] = field(default_factory=list)
     seconds: float = 0.0
-    notes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -62,8 +60,13 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
         report,
     )
     plans = {}
+    explain = Explain(table() if gdb else {}, kernel.source)
     if symbols is not None:
-        plans = {one.name: _plan(one.lab, symbols) for one in requests if one.lab.debugger}
+        plans = {
+            one.name: _plan(one.lab, symbols, explain.reasons)
+            for one in requests
+            if one.lab.debugger
+        }
     broken = 0
     while left:
         try:
@@ -79,7 +82,7 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
                 while left:
                     request = left.pop(0)
                     plan = plans.get(request.name)
-                    lab = _Lab(request, machine, run, kernel.source, probing, plan, tell)
+                    lab = _Lab(request, machine, run, explain, probing, plan, tell)
                     results.append(lab.result)
                     lab.run()
         except MachineFailed as error:
@@ -94,31 +97,26 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
     return results
 
 
-def _plan(lab: Lab, symbols: KernelSymbols) -> Plan:
+def _plan(lab: Lab, symbols: KernelSymbols, reasons: Reasons) -> Plan:
     """The lab's probes and the detective's."""
-    reasons = reasons_table()
-    groups = [
-        (row.at,) if isinstance(row.at, str) else tuple(row.at)
-        for row in lab.probes
-        if not _is_line(row.at)
-    ]
+    rows = [row.places for row in lab.probes]
+    groups = [tuple(places) for places in rows if not _is_line(places)]
     shows = [
         Show(at, name, text)
         for row in lab.probes
-        for at in ([row.at] if isinstance(row.at, str) else row.at)
+        for at in row.places
         for name, text in row.show.items()
     ]
-    lines = tuple(row.at for row in lab.probes if isinstance(row.at, str) and _is_line(row.at))
     request = TraceRequest(
-        functions=lines,
+        functions=tuple(places[0] for places in rows if _is_line(places)),
         presets=(*groups, *detective.probes(reasons)),
         shows=(*shows, *detective.shows(reasons)),
     )
     return make(request, symbols)
 
 
-def _is_line(at: str | list[str]) -> bool:
-    return isinstance(at, str) and ":" in at
+def _is_line(places: list[str]) -> bool:
+    return len(places) == 1 and ":" in places[0]
 
 
 class _Probing:
@@ -146,12 +144,12 @@ class _Lab:
         request: LabRequest,
         machine: Machine,
         run: RunDir,
-        source: Path,
+        explain: Explain,
         probing: _Probing | None,
         plan: Plan | None,
         tell: Tell,
     ) -> None:
-        self._source = source
+        self._explain = explain
         self.result = LabResult(request)
         self._request = request
         self._machine = machine
@@ -173,6 +171,6 @@ class _Lab:
                 directory = LegDir(self._run.path / self._request.name / name)
                 result = LegResult(name, directory)
                 self.result.legs.append(result)
-                run_leg(self._request, name, part, self._machine, self._run, self._source,
+                run_leg(self._request, name, part, self._machine, self._run, self._explain,
                         engine, self._tell, result)  # fmt: skip
         self.result.seconds = time.monotonic() - started

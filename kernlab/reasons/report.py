@@ -63,7 +63,7 @@ def ends(event: Mapping[str, Any]) -> tuple[str, int, str, int] | None:
     """From where to where the RST goes: the sock's way, or back where the segment came from."""
     packet, sock = event.get("packet"), event.get("sock") or {}
     try:
-        if packet is not None and "send_active" not in event["probe"]:
+        if packet is not None:  # the segment that is refused; a socket's own RST has none
             return packet["dst"], packet["dport"], packet["src"], packet["sport"]
         return _plain(sock["src"]), sock["sport"], _plain(sock["dst"]), sock["dport"]
     except KeyError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -18,14 +18,15 @@ from kernlab.sinks.terminal import safe, stack_lines
 
 _MARK = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]·[/]"}
 _MOST = 40  # segments shown of a leg
-_SENDERS = ("tcp_send_active_reset", "tcp_v4_send_reset", "tcp_v6_send_reset", "nf_send_reset",
-            "nf_send_reset6")  # fmt: skip
 
 
 class LabView:
-    """Draws what the runner tells. With ``quiet`` only one line a leg."""
+    """Draws what the runner tells. With ``quiet`` only one line a leg. ``senders``: the
+    probes that stand for a RST, which are shown beside the lab's own."""
 
-    def __init__(self, console: Console, language: Language = "en", quiet: bool = False) -> None:
+    def __init__(self, console: Console, language: Language = "en", quiet: bool = False,
+                 senders: Collection[str] = ()) -> None:  # fmt: skip
+        self._senders = set(senders)
         self._console = console
         self._language: Language = language
         self._quiet = quiet
@@ -67,12 +68,8 @@ class LabView:
     def _event(self, told: Any) -> None:
         """A stop at one of the lab's own probes, or at a RST's sender."""
         event = told.event
-        wanted = {
-            name
-            for row in told.request.lab.probes
-            for name in ([row.at] if isinstance(row.at, str) else row.at)
-        }
-        if event["probe"] not in wanted and event["probe"] not in _SENDERS:
+        wanted = {name for row in told.request.lab.probes for name in row.places}
+        if event["probe"] not in wanted | self._senders:
             return
         line = Text("    ● ", "magenta")
         line.append(safe(event["probe"]), "bold magenta")
