@@ -56,6 +56,10 @@ class Vcpus:
         else:
             self._gdb.console("set scheduler-locking on", _ANSWER)
             self._gdb.command(f"-thread-select {who + 1}", _ANSWER)
+            # An interrupt is told of the vCPU that QEMU calls current (gdbstub.c,
+            # gdb_vm_state_change()): by default the one that stopped last. GDB 13 dies when
+            # that is one that stood all the while (skip_inline_frames()'s assertion).
+            self._gdb.console(f"maintenance packet Hc{who + 1}", _ANSWER)
         self.running = True
         self._gdb.command("-exec-continue", _ANSWER)
 
