@@ -18,12 +18,13 @@ from gdb_scripts.inferior import Registers
 from gdb_scripts.probes import Tracer
 from gdb_scripts.values import EntryValues, LineValues, Values
 from kernlab.decode.memory import Unreadable
+from kernlab.decode.sock import decode_sock
 
 _MASK = (1 << 64) - 1
 _FRAMES = 24
 _LOCKS = ("spinlock", "raw_spinlock", "qspinlock")
 _WORDS = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long"}
-_SOCKS = ("sock", "tcp_sock", "inet_connection_sock", "inet_sock")
+_FULL = ("sock", "tcp_sock", "inet_connection_sock", "inet_sock")  # those with an sk_lock
 
 
 class Floor:
@@ -32,6 +33,7 @@ class Floor:
     def __init__(self, plan: Dict[str, Any]) -> None:
         self.tracer = Tracer(plan)
         self.kernel = self.tracer.kernel
+        self._tables: List[Dict[str, str]] = plan.get("locks", [])
         self.posts: List[gdb.Breakpoint] = []
         self.hit: Optional[Dict[str, Any]] = None
         self._threads = {t.ptid[1] - 1: t for t in gdb.selected_inferior().threads()}
@@ -70,26 +72,58 @@ class Floor:
 
     def locks(self, cpu: int) -> List[Dict[str, Any]]:
         """Locks that this vCPU may hold: those that its frames have a pointer to, and that
-        are taken. A queued spinlock does not say by whom (kernel/locking/qspinlock.c)."""
+        are taken. A queued spinlock does not say by whom (kernel/locking/qspinlock.c), so
+        each comes with the frames that know it: the host looks there for who took it."""
         self.select(cpu)
         found: Dict[int, Dict[str, Any]] = {}
         frame: Optional[Any] = gdb.newest_frame()
         for _ in range(_FRAMES):
             if frame is None:
                 break
-            where = frame.find_sal()
-            for name, address in _locks_of(frame):
-                if address in found or not self._taken(address):
-                    continue
-                found[address] = {
-                    "addr": "0x%x" % address, "name": name, "func": frame.name() or "?",
-                    "line": where.line,
-                }  # fmt: skip
+            for name, address, what in self._locks_of(frame):
+                if address not in found:
+                    if not self._taken(address):
+                        continue
+                    found[address] = {"addr": "0x%x" % address, "name": name, "frames": []}
+                    what = what or self._kind(address)
+                    if what:
+                        found[address]["what"] = what
+                found[address]["frames"].append(_place(frame, name))
             try:
                 frame = frame.older()
             except gdb.error:
                 break
         return list(found.values())
+
+    def _locks_of(self, frame: Any) -> Iterator[Tuple[str, int, str]]:
+        """Pointers to spinlocks among a frame's names, and the socket locks of its socks."""
+        for _, name, address in variables(frame, _LOCKS):
+            if address >= 1 << 47:  # the kernel's half
+                yield name, address, ""
+        for _, name, address in variables(frame, _FULL):
+            if address >= 1 << 47:
+                sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
+                slock = sock.dereference()["sk_lock"]["slock"].address
+                yield "%s->sk_lock.slock" % name, int(slock) & _MASK, self._sock(address)
+
+    def _sock(self, address: int) -> str:
+        """Whose socket lock it is."""
+        sock = decode_sock(self.kernel.memory, self.kernel.layout, address)
+        if sock is None:
+            return ""
+        return "lock of the socket :%s (%s)" % (sock.get("sport", "?"), sock.get("state", "?"))
+
+    def _kind(self, address: int) -> str:
+        """Which of the kernel's tables of locks it is in."""
+        for row in self._tables:
+            try:
+                first = int(gdb.parse_and_eval(row["first"])) & _MASK
+                size = int(gdb.parse_and_eval(row["size"]))
+            except (gdb.error, gdb.MemoryError):
+                continue  # not in this kernel
+            if first <= address < first + size:
+                return str(row["what"])
+        return ""
 
     def _taken(self, address: int) -> bool:
         """Whether the locked byte of a queued spinlock is set (asm-generic/qspinlock_types.h)."""
@@ -99,16 +133,15 @@ class Floor:
             return False
 
 
-def _locks_of(frame: Any) -> Iterator[Tuple[str, int]]:
-    """Pointers to spinlocks among a frame's names, and the socket locks of its socks."""
-    for _, name, address in variables(frame, _LOCKS):
-        if address >= 1 << 47:  # the kernel's half
-            yield name, address
-    for _, name, address in variables(frame, _SOCKS):
-        if address >= 1 << 47:
-            sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
-            slock = sock.dereference()["sk_lock"]["slock"].address
-            yield "%s->sk_lock.slock" % name, int(slock) & _MASK
+def _place(frame: Any, name: str) -> Dict[str, Any]:
+    """Where a frame stands; ``first`` is the line where its function begins."""
+    where = frame.find_sal()
+    function = frame.function()
+    return {
+        "func": frame.name() or "?", "name": name,
+        "file": where.symtab.filename if where.symtab else "", "line": where.line,
+        "first": function.line if function else 0,
+    }  # fmt: skip
 
 
 def _holds(text: str) -> bool:
@@ -165,7 +198,8 @@ def _arrived(floor: Floor, spec: Dict[str, Any]) -> bool:
         return False  # an actor without a task is its vCPU
     if "rsp" in spec and int(gdb.newest_frame().read_register("rsp")) & _MASK != spec["rsp"]:
         return False  # the same address in another call
-    if spec.get("when") and not _holds(spec["when"]):
+    whens = spec.get("when") or []
+    if whens and not any(_holds(when) for when in ([whens] if isinstance(whens, str) else whens)):
         return False
     floor.hit = {"post": spec["id"], "cpu": cpu, "right": cpu == spec["cpu"]}
     return True

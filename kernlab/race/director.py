@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kernlab.debugger.vcpus import Vcpus
+from kernlab.race.locks import settled
 from kernlab.race.model import Place, Race, Step
 from kernlab.race.stage import Spot, Stage
 from kernlab.record.event import VERSION
@@ -34,11 +36,13 @@ class Round:
 class Director:
     """One guest, one schedule, round after round."""
 
-    def __init__(self, race: Race, stage: Stage, vcpus: Vcpus, symbolizer: Symbolizer) -> None:
+    def __init__(self, race: Race, stage: Stage, vcpus: Vcpus, symbolizer: Symbolizer,
+                 source: Path) -> None:  # fmt: skip
         self._race = race
         self._stage = stage
         self._vcpus = vcpus
         self._symbolizer = symbolizer
+        self._source = source
         self._standing: set[str] = set()
         self._at = 0
         self._free = True
@@ -142,15 +146,14 @@ class Director:
         alone = step.run is not None or bool(self._standing)
         self._vcpus.go(actor.vcpu if alone else "all")
         if not self._vcpus.stopped(step.limit):
-            # Noted before the interrupt, of which GDB 13 may die.
-            self.round.trouble = "timeout"
-            self.round.said = f"step {self._at}: {name} did not stop in {step.limit:g} s"
             self._vcpus.interrupt()
             nowhere = Spot("timeout", (), _anywhere("timeout"))
-            yield self._event(name, "timeout", nowhere, actor.vcpu)
+            event = self._event(name, "timeout", nowhere, actor.vcpu)
+            yield event
             self._give_up("timeout", f"step {self._at}: {name} did not come to "
                           f"{' or '.join(_text(one) for one in step.targets)} "
-                          f"in {step.limit:g} s")  # fmt: skip
+                          f"in {step.limit:g} s; vCPU {actor.vcpu} is in {_where(event)}"
+                          )  # fmt: skip
             return
         hit = self._vcpus.hit()
         if hit is None:
@@ -160,12 +163,15 @@ class Director:
         key: str = hit["post"]
         waits = key.partition(" ")[0] if key.startswith(("lock ", "ipi ", "rcu ")) else ""
         spot = self._spot(key)
-        yield self._event(name, "blocked" if waits else key, spot, hit["cpu"], waits)
+        event = self._event(name, "blocked" if waits else key, spot, hit["cpu"], waits)
+        yield event
         self.round.reached.append("blocked" if waits else key)
         if not hit["right"]:
             self._give_up("wrong actor", f"step {self._at}: {name} stopped on vCPU {hit['cpu']}")
         elif waits and "blocked" not in step.targets:
-            self._give_up("blocked", f"step {self._at}: {name} waits for the other vCPU ({key})")
+            self._give_up("blocked", f"step {self._at}: {name} {_wait_text(event)}, and never "
+                          f"comes to {' or '.join(_text(one) for one in step.targets)}"
+                          )  # fmt: skip
 
     def _posts(self, step: Step, target: str | Place, name: str) -> Iterator[dict[str, Any]]:
         actor = self._race.actors[name]
@@ -193,7 +199,7 @@ class Director:
             return []
         return [
             {"id": f"{kind} {spot.name}", "address": address,
-             "cpu": self._race.actors[name].vcpu, "task": None}
+             "cpu": self._race.actors[name].vcpu, "task": None, "when": list(spot.when)}
             for kind, spots in self._stage.waits.items()
             for spot in spots
             for address in spot.addresses
@@ -216,12 +222,13 @@ class Director:
         stack = self._symbolizer.stack(
             [(pc, exact) for pc, exact in data.pop("pcs")], entry=bool(spot.addresses)
         )
-        locks = data.pop("locks")
+        locks = settled(data.pop("locks"), self._source)
         self._seq += 1
         race: dict[str, Any] = {"step": self._at, "actor": name, "reached": reached,
                                 "locks": locks}  # fmt: skip
         if waits:
             race["waits"] = self._waits(waits, data, name)
+            race["locks"] = [one for one in locks if one["addr"] != race["waits"].get("addr")]
         first = stack[0] if stack else {}
         site = {key: first[key] for key in ("func", "file", "line") if key in first}
         return {
@@ -235,14 +242,13 @@ class Director:
         others = [one for one in self._standing if one != name]
         if kind != "lock":
             return {**found, "of": others}
-        address = (data.get("args") or {}).get("lock")
-        found["addr"] = address
+        args = data.get("args") or {}
+        found["addr"] = address = args.get("lock") or args.get("sk")
         for other in others:
             look = self._vcpus.look(_anywhere(other), self._race.actors[other].vcpu)
-            for lock in look["locks"]:
+            for lock in settled(look["locks"], self._source):
                 if lock["addr"] == address:
-                    return {**found, "name": lock["name"], "held_by": other,
-                            "func": lock["func"], "line": lock["line"]}  # fmt: skip
+                    return {**found, "held_by": other, **lock}
         return found
 
     def _release(self) -> None:
@@ -264,6 +270,25 @@ def _anywhere(name: str) -> dict[str, Any]:
             "sock": None, "args": [], "show": [],
             "site": dict.fromkeys(("tcp_cb", "lookup"), False)
             | dict.fromkeys(("header", "direction"), "none")}  # fmt: skip
+
+
+def _where(event: dict[str, Any]) -> str:
+    site = event["site"]
+    return f"{site['func']} ({site['file']}:{site['line']})" if site.get("file") else "?"
+
+
+def _wait_text(event: dict[str, Any]) -> str:
+    """For whom the actor of an event waits, in words."""
+    waits = event["race"]["waits"]
+    if waits["kind"] != "lock":
+        what = {"ipi": "the answer to an IPI", "rcu": "an RCU grace period"}[waits["kind"]]
+        return f"waits for {what} of {' and '.join(waits['of'])}, which stands"
+    name = waits.get("what") or waits.get("name") or "a lock"
+    if "held_by" not in waits:
+        return f"waits for {name} at {waits['addr']}"
+    line = f"{waits['func']} ({waits['file']}:{waits.get('since', waits['line'])})"
+    since = f"since {line}" if "since" in waits else f"which stands in {line}"
+    return f"waits for the {name}, held by {waits['held_by']} {since}"
 
 
 def _text(target: str | Place) -> str:

@@ -20,7 +20,7 @@ from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_read
 from kernlab.progress import Reporter
 from kernlab.race.director import Director
 from kernlab.race.model import Ending, Race
-from kernlab.race.stage import Stage, stage
+from kernlab.race.stage import LOCKS, Stage, stage
 from kernlab.record.leg import Leg, LegDir, load
 from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
@@ -158,7 +158,8 @@ class _Floor:
         self._director: Director | None = None
 
     def prepare(self) -> None:
-        plan = {"layout": self._symbols.layout(), "orc": str(self._symbols.orc()), "stack": 64}
+        plan = {"layout": self._symbols.layout(), "orc": str(self._symbols.orc()), "stack": 64,
+                "locks": list(LOCKS)}  # fmt: skip
         vmlinux = self._symbols.files.vmlinux
         self._vcpus = Vcpus(vmlinux, self._run.gdb_log, plan, self._machine.sockets)
         self._vcpus.prepare()
@@ -166,7 +167,8 @@ class _Floor:
     def open(self, stale: Sequence[int] = ()) -> None:
         assert self._vcpus is not None
         self._vcpus.attach(self._machine.gdb_socket, stale)
-        self._director = Director(self._race, self._stage, self._vcpus, self._symbolizer)
+        self._director = Director(self._race, self._stage, self._vcpus, self._symbolizer,
+                                  self._symbols.files.source)  # fmt: skip
         self._director.start()
 
     def round(self, name: str, number: int) -> RoundResult:

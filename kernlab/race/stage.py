@@ -17,23 +17,53 @@ from kernlab.trace.plan import Probe, TraceRequest, make
 MARK = "do_sched_yield"  # what racing() in rootfs/guest/races/race.h calls
 END = "do_exit"
 # A vCPU that comes here while the other stands waits for it: for a lock (kernel/locking/
-# qspinlock.c, the slow path is entered only when the lock is taken), for the answer to an
-# IPI (kernel/smp.c), for a grace period that a standing reader never ends (kernel/rcu).
-WAITS: dict[str, tuple[str, ...]] = {
-    "lock": ("queued_spin_lock_slowpath", "native_queued_spin_lock_slowpath",
-             "__pv_queued_spin_lock_slowpath"),
-    "ipi": ("smp_call_function_many_cond", "smp_call_function_single"),
-    "rcu": ("__wait_rcu_gp", "synchronize_rcu"),
+# qspinlock.c and qrwlock.c, the slow paths are entered only when the lock is taken; a mutex
+# and lock_sock() of net/core/sock.c sleep), for the answer to an IPI (kernel/smp.c), for a
+# grace period that a standing reader never ends (kernel/rcu). Conditions: one must hold.
+WAITS: dict[str, dict[str, tuple[str, ...]]] = {
+    "lock": {
+        "queued_spin_lock_slowpath": (),
+        "native_queued_spin_lock_slowpath": (),
+        "__pv_queued_spin_lock_slowpath": (),
+        "queued_read_lock_slowpath": (),
+        "queued_write_lock_slowpath": (),
+        "__mutex_lock_slowpath": (),
+        "__lock_sock": (),
+    },
+    "ipi": {
+        # SCF_WAIT is the lowest bit of scf_flags, which took the place of wait in v5.13.
+        "smp_call_function_many_cond": ("wait", "scf_flags & 1"),
+        "smp_call_function_single": ("wait",),
+    },
+    "rcu": {
+        "__wait_rcu_gp": (), "synchronize_rcu": (), "synchronize_rcu_expedited": (),
+        "rcu_barrier": (),
+    },
 }  # fmt: skip
+# Locks that stand in a table, by its first byte and its size: C expressions.
+LOCKS: tuple[dict[str, str], ...] = (
+    {"what": "lock of an ehash bucket", "first": "tcp_hashinfo.ehash_locks",
+     "size": "(tcp_hashinfo.ehash_locks_mask + 1) * sizeof(*tcp_hashinfo.ehash_locks)"},
+    {"what": "lock of a listening bucket", "first": "&tcp_hashinfo.listening_hash",
+     "size": "sizeof(tcp_hashinfo.listening_hash)"},
+    {"what": "lock of a listening bucket", "first": "tcp_hashinfo.lhash2",
+     "size": "(tcp_hashinfo.lhash2_mask + 1) * sizeof(*tcp_hashinfo.lhash2)"},
+    {"what": "lock of a bind bucket", "first": "tcp_hashinfo.bhash",
+     "size": "tcp_hashinfo.bhash_size * sizeof(*tcp_hashinfo.bhash)"},
+    {"what": "lock of a connection tracking bucket", "first": "&nf_conntrack_locks",
+     "size": "sizeof(nf_conntrack_locks)"},
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a post can be planted: addresses, and what to read there."""
+    """Where a post can be planted: addresses, and what to read there. ``when``: C conditions
+    of which one must hold."""
 
     name: str
     addresses: tuple[int, ...]
     what: dict[str, Any]
+    when: tuple[str, ...] = ()
 
 
 @dataclass
@@ -73,7 +103,8 @@ def stage(race: Race, symbols: KernelSymbols) -> Stage:
         found.spots[key] = _spot(key, [p for p in plan.probes if p.place.func == name])
     for kind, row in waits.items():
         found.waits[kind] = [
-            _spot(name, [p for p in plan.probes if p.place.func == name]) for name in row
+            _spot(name, [p for p in plan.probes if p.place.func == name], WAITS[kind][name])
+            for name in row
         ]
     return found
 
@@ -85,8 +116,8 @@ def _places(race: Race) -> Iterable[Place]:
                 yield target
 
 
-def _spot(name: str, probes: list[Probe]) -> Spot:
-    return Spot(name, tuple(probe.place.address for probe in probes), probes[0].as_data())
+def _spot(name: str, probes: list[Probe], when: tuple[str, ...] = ()) -> Spot:
+    return Spot(name, tuple(probe.place.address for probe in probes), probes[0].as_data(), when)
 
 
 def _first(names: str | list[str] | None, symbols: KernelSymbols) -> str:
