@@ -13,11 +13,12 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import gdb
 
-from gdb_scripts.here import variables
+from gdb_scripts.here import frames, variables
 from gdb_scripts.inferior import Registers
 from gdb_scripts.probes import Tracer
 from gdb_scripts.values import EntryValues, LineValues, Values
 from kernlab.decode.memory import Unreadable
+from kernlab.decode.skb import decode_skb
 from kernlab.decode.sock import decode_sock
 
 _MASK = (1 << 64) - 1
@@ -34,6 +35,7 @@ class Floor:
         self.tracer = Tracer(plan)
         self.kernel = self.tracer.kernel
         self._tables: List[Dict[str, str]] = plan.get("locks", [])
+        self._sites: Dict[str, Dict[str, Any]] = plan.get("sites", {})
         self.posts: List[gdb.Breakpoint] = []
         self.hit: Optional[Dict[str, Any]] = None
         self._threads = {t.ptid[1] - 1: t for t in gdb.selected_inferior().threads()}
@@ -67,8 +69,29 @@ class Floor:
             values = EntryValues(what, registers, self.tracer.symbols(what))
         event = self.tracer.read(what, registers, values)
         event["pcs"] = self.tracer.stack(registers)
+        if "packet" not in event:
+            self.select(cpu)
+            event.update(self._on_the_way())
         event["locks"] = self.locks(cpu)
         return event
+
+    def _on_the_way(self) -> Dict[str, Any]:
+        """The packet that this vCPU is taking in: that of the nearest caller of which
+        sites.yaml says where its header is. Only an argument counts: a variable may be left
+        from a packet that is gone."""
+        for _, frame in frames():
+            row = self._sites.get(frame.name() or "")
+            if row is None or row["direction"] != "in":
+                continue
+            for argument, _, address in variables(frame, ("sk_buff",)):
+                if not argument or not address:
+                    continue
+                skb, packet = decode_skb(
+                    self.kernel.memory, self.kernel.layout, address, dict(row, tcp_cb=False)
+                )
+                if skb is not None and packet is not None:
+                    return {"skb": dict(skb, of=frame.name()), "packet": packet}
+        return {}
 
     def locks(self, cpu: int) -> List[Dict[str, Any]]:
         """Locks that this vCPU may hold: those that its frames have a pointer to, and that

@@ -225,7 +225,7 @@ class Director:
         locks = settled(data.pop("locks"), self._source)
         self._seq += 1
         race: dict[str, Any] = {"step": self._at, "actor": name, "reached": reached,
-                                "locks": locks}  # fmt: skip
+                                "locks": locks, "source": self._stage.source(stack)}  # fmt: skip
         if waits:
             race["waits"] = self._waits(waits, data, name)
             race["locks"] = [one for one in locks if one["addr"] != race["waits"].get("addr")]

@@ -21,13 +21,15 @@ from kernlab.progress import Reporter
 from kernlab.race.director import Director
 from kernlab.race.model import Ending, Race
 from kernlab.race.stage import LOCKS, Stage, stage
-from kernlab.record.leg import Leg, LegDir, load
+from kernlab.record.leg import Leg, LegDir, load, write_json
 from kernlab.record.rundir import RunDir
+from kernlab.symbols import sites
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.verdict.judge import judge
 from kernlab.vm.machine import Machine
 
 RACE_FILE = "race.yaml"
+ROUND_FILE = "round.json"
 _TRANSFER = "httpwl"  # what shows that the guest lives on
 # A round that did not go as written says nothing of the kernel: it is done again, but not
 # for ever.
@@ -47,6 +49,14 @@ class RoundResult:
     trouble: str = ""
     said: str = ""
     reached: list[str] = field(default_factory=list)
+
+    def keep(self) -> None:
+        """Note it beside the rest of the round's record."""
+        self.directory.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.directory.path / ROUND_FILE, {
+            "round": self.number, "ending": self.ending.id if self.ending else None,
+            "trouble": self.trouble, "said": self.said, "reached": self.reached,
+        })  # fmt: skip
 
 
 @dataclass
@@ -129,6 +139,7 @@ def run_race(
         while len(result.rounds) < times:
             number = len(result.rounds) + len(result.again) + 1
             one = floor.round(name, number)
+            one.keep()
             repeat = one.trouble in _AGAIN and len(result.again) < times + 5
             (result.again if repeat else result.rounds).append(one)
             on_round(one, repeat)
@@ -158,8 +169,11 @@ class _Floor:
         self._director: Director | None = None
 
     def prepare(self) -> None:
-        plan = {"layout": self._symbols.layout(), "orc": str(self._symbols.orc()), "stack": 64,
-                "locks": list(LOCKS)}  # fmt: skip
+        plan = {
+            "layout": self._symbols.layout(), "orc": str(self._symbols.orc()), "stack": 64,
+            "locks": list(LOCKS),
+            "sites": {name: row.model_dump() for name, row in sites.table().sites.items()},
+        }  # fmt: skip
         vmlinux = self._symbols.files.vmlinux
         self._vcpus = Vcpus(vmlinux, self._run.gdb_log, plan, self._machine.sockets)
         self._vcpus.prepare()

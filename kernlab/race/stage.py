@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kernlab.config.yaml import listed, near
 from kernlab.errors import BadInput
 from kernlab.race.model import Place, Race
+from kernlab.reasons.report import source_lines
 from kernlab.symbols import places, sites
 from kernlab.symbols.dwarf import Line
 from kernlab.symbols.kernel import KernelSymbols
@@ -16,6 +18,7 @@ from kernlab.trace.plan import Probe, TraceRequest, make
 
 MARK = "do_sched_yield"  # what racing() in rootfs/guest/races/race.h calls
 END = "do_exit"
+_FRAMES = 6  # of a stop's stack, those whose source lines are kept
 # A vCPU that comes here while the other stands waits for it: for a lock (kernel/locking/
 # qspinlock.c and qrwlock.c, the slow paths are entered only when the lock is taken; a mutex
 # and lock_sock() of net/core/sock.c sleep), for the answer to an IPI (kernel/smp.c), for a
@@ -72,6 +75,7 @@ class Stage:
 
     spots: dict[str, Spot] = field(default_factory=dict)
     waits: dict[str, list[Spot]] = field(default_factory=dict)
+    tree: Path = Path()  # the kernel's source
 
     @property
     def mark(self) -> Spot:
@@ -81,10 +85,20 @@ class Stage:
     def end(self) -> Spot:
         return self.spots[END]
 
+    def source(self, stack: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """``file:line`` → the line's text, of the innermost frames that are no inlined
+        calls, so that a record can be read without this very tree."""
+        found = {}
+        for frame in [one for one in stack if not one.get("inlined")][:_FRAMES]:
+            for number, text in source_lines(self.tree, frame):
+                if number == frame["line"]:
+                    found[f"{frame['file']}:{number}"] = str(text).strip()
+        return found
+
 
 def stage(race: Race, symbols: KernelSymbols) -> Stage:
     """Find everything. Raises ``BadInput`` for a place that this kernel does not have."""
-    found = Stage()
+    found = Stage(tree=symbols.files.source)
     entries: dict[str, str] = {MARK: MARK, END: END}
     for place in _places(race):
         if place.kind == "entry":
