@@ -2,7 +2,9 @@
  *
  *   actor("A", 1, a_part)     a child, pinned to vCPU 1, does a_part() and ends
  *   racing("A")               called by it just before the step that races: from here on the
- *                             task is called A, by which a schedule's `hold: A` knows it
+ *                             task is called A, by which a schedule's `hold: A` knows it;
+ *                             nobody comes so far before both_end(): a parent that still forks
+ *                             the other may be on the vCPU that will stand
  *   turn(n), await_turn(n)    a page that both share: what must be over before the race
  *
  * Actors are processes, not threads: unmapping memory of a shared address space waits for an
@@ -16,7 +18,7 @@
 #include <sys/prctl.h>
 
 struct shared {
-	volatile int turn;
+	volatile int turn, all;
 	volatile uint32_t number[16];
 };
 static struct shared *shared;
@@ -47,6 +49,13 @@ static inline void await_turn(int number)
 
 static inline void racing(const char *name)
 {
+	double limit = seconds() + LIMIT_MS / 1000.0;
+
+	while (!__atomic_load_n(&shared->all, __ATOMIC_SEQ_CST)) {
+		if (seconds() > limit)
+			fail("%s waits for the others: no both_end()?", name);
+		pass_ms(1);
+	}
 	prctl(PR_SET_NAME, name);
 	sched_yield(); /* the mark: kernlab/race/stage.py */
 }
@@ -74,6 +83,7 @@ static inline void both_end(pid_t one, pid_t other)
 {
 	int a = 0, b = 0;
 
+	__atomic_store_n(&shared->all, 1, __ATOMIC_SEQ_CST);
 	waitpid(one, &a, 0);
 	waitpid(other, &b, 0);
 	if (a || b)
