@@ -204,7 +204,7 @@ class _Floor:
         told = self._director.round
         failed = trouble(one.status, one.said)
         result = RoundResult(number, directory, trouble=told.trouble, said=told.said,
-                             reached=list(told.reached))  # fmt: skip
+                             reached=list(map(self._stage.named, told.reached)))  # fmt: skip
         if not told.trouble and failed:
             result.trouble, result.said = "program failed", failed
         elif not told.trouble and not told.begun and not told.reached:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from kernlab.config.yaml import listed, near
@@ -18,7 +17,7 @@ from kernlab.trace.plan import Probe, TraceRequest, make
 
 MARK = "do_sched_yield"  # what racing() in rootfs/guest/races/race.h calls
 END = "do_exit"
-_FRAMES = 6  # of a stop's stack, those whose source lines are kept
+_FRAMES = 10  # of a stop's stack, those whose source lines are kept
 # A vCPU that comes here while the other stands waits for it: for a lock (kernel/locking/
 # qspinlock.c and qrwlock.c, the slow paths are entered only when the lock is taken; a mutex
 # and lock_sock() of net/core/sock.c sleep), for the answer to an IPI (kernel/smp.c), for a
@@ -60,8 +59,8 @@ LOCKS: tuple[dict[str, str], ...] = (
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a post can be planted: addresses, and what to read there. ``when``: C conditions
-    of which one must hold."""
+    """Where a post can be planted: addresses, and what to read there. ``name``: the place in
+    this kernel's own names; ``when``: C conditions of which one must hold."""
 
     name: str
     addresses: tuple[int, ...]
@@ -73,9 +72,9 @@ class Spot:
 class Stage:
     """All places of a schedule by their words (``Place.text``), and those every schedule has."""
 
+    symbols: KernelSymbols
     spots: dict[str, Spot] = field(default_factory=dict)
     waits: dict[str, list[Spot]] = field(default_factory=dict)
-    tree: Path = Path()  # the kernel's source
 
     @property
     def mark(self) -> Spot:
@@ -85,12 +84,28 @@ class Stage:
     def end(self) -> Spot:
         return self.spots[END]
 
+    def named(self, text: str) -> str:
+        """A place's words with the names that this kernel has of the file's alternatives."""
+        return self.spots[text].name if text in self.spots else text
+
+    def where(self, text: str) -> str:
+        """``file:line`` of a place, in the real function; empty for one that is only found
+        when its actor stands (a word of memory, a return)."""
+        spot = self.spots.get(text)
+        if spot is None or not spot.addresses:
+            return ""
+        if " in " not in text:
+            return f"{spot.what['file']}:{spot.what['line']}"
+        with self.symbols.symbolizer() as symbolizer:
+            frame = symbolizer.frames(spot.addresses[0], exact=True)[-1]
+        return f"{frame['file']}:{frame['line']}" if "line" in frame else ""
+
     def source(self, stack: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-        """``file:line`` → the line's text, of the innermost frames that are no inlined
-        calls, so that a record can be read without this very tree."""
+        """``file:line`` → the line's text, of the innermost frames, so that a record can be
+        read without this very tree."""
         found = {}
-        for frame in [one for one in stack if not one.get("inlined")][:_FRAMES]:
-            for number, text in source_lines(self.tree, frame):
+        for frame in stack[:_FRAMES]:
+            for number, text in source_lines(self.symbols.files.source, frame):
                 if number == frame["line"]:
                     found[f"{frame['file']}:{number}"] = str(text).strip()
         return found
@@ -98,7 +113,7 @@ class Stage:
 
 def stage(race: Race, symbols: KernelSymbols) -> Stage:
     """Find everything. Raises ``BadInput`` for a place that this kernel does not have."""
-    found = Stage(tree=symbols.files.source)
+    found = Stage(symbols)
     entries: dict[str, str] = {MARK: MARK, END: END}
     for place in _places(race):
         if place.kind == "entry":
@@ -114,7 +129,7 @@ def stage(race: Race, symbols: KernelSymbols) -> Stage:
     names = list(dict.fromkeys([*entries.values(), *(n for row in waits.values() for n in row)]))
     plan = make(TraceRequest(functions=tuple(names)), symbols)
     for key, name in entries.items():
-        found.spots[key] = _spot(key, [p for p in plan.probes if p.place.func == name])
+        found.spots[key] = _spot(name, [p for p in plan.probes if p.place.func == name])
     for kind, row in waits.items():
         found.waits[kind] = [
             _spot(name, [p for p in plan.probes if p.place.func == name], WAITS[kind][name])
@@ -154,7 +169,7 @@ def _inlined(place: Place, symbols: KernelSymbols) -> Spot:
     for name in names:
         found = symbols.dwarf.inlined_places(name, inside)
         if found:
-            return _line_spot(place.text(), found[:1])
+            return _line_spot(f"{name} in {inside}", found[:1])
     raise BadInput(
         f"{inside} has no inlined {' or '.join(names)} in this kernel",
         f"inlined there: {', '.join(symbols.dwarf.inlined_in(inside)[:12]) or 'nothing'}",
@@ -196,7 +211,7 @@ def _source(place: Place, symbols: KernelSymbols) -> Spot:
             "the compiler merged it with its neighbours",
             "the line before or after, an inlined call, or a word that changes",
         )
-    return _line_spot(place.text(), found)
+    return _line_spot(f"'{place.source}' in {inside}", found)
 
 
 def _body(text: list[str], first: int) -> Iterable[tuple[int, str]]:
