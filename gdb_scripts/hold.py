@@ -105,7 +105,7 @@ class Floor:
                 break
             for name, address, what in self._locks_of(frame):
                 if address not in found:
-                    if not self._taken(address):
+                    if not name.endswith("owned") and not self._taken(address):
                         continue
                     found[address] = {"addr": "0x%x" % address, "name": name, "frames": []}
                     what = what or self._kind(address)
@@ -126,8 +126,20 @@ class Floor:
         for _, name, address in variables(frame, _FULL):
             if address >= 1 << 47:
                 sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
-                slock = sock.dereference()["sk_lock"]["slock"].address
-                yield "%s->sk_lock.slock" % name, int(slock) & _MASK, self._sock(address)
+                lock = sock.dereference()["sk_lock"]
+                yield ("%s->sk_lock.slock" % name, int(lock["slock"].address) & _MASK,
+                       self._sock(address))  # fmt: skip
+                if int(lock["owned"]):
+                    # Owned by a process, which need not be on a vCPU: known by the sock.
+                    yield "%s->sk_lock.owned" % name, address, self._sock(address)
+
+    def value(self, text: str, cpu: int) -> Optional[int]:
+        """A C expression's number where the vCPU stands; None where it has no meaning."""
+        self.select(cpu)
+        try:
+            return int(gdb.parse_and_eval(text))
+        except (gdb.error, gdb.MemoryError):
+            return None
 
     def _sock(self, address: int) -> str:
         """Whose socket lock it is."""
@@ -231,6 +243,13 @@ def _arrived(floor: Floor, spec: Dict[str, Any]) -> bool:
 _floor: List[Floor] = []
 
 
+def warm() -> None:
+    """Read the debug info of the types that stops ask for: the first time takes seconds,
+    which a step's limit would be charged with. Needs no guest."""
+    for name in ("task_struct", "sock", "mutex"):
+        gdb.lookup_type("struct %s" % name)
+
+
 def setup(path: str) -> None:
     """Read the plan in the file ``path``; the guest is stopped."""
     with open(path, encoding="utf-8") as file:
@@ -273,3 +292,9 @@ def look(text: str) -> None:
     """Print where a vCPU stands: {"what": a probe, "cpu": its number}."""
     asked = json.loads(text)
     print(json.dumps(_floor[0].look(asked["what"], asked["cpu"])))
+
+
+def value(text: str) -> None:
+    """Print the number of {"text": a C expression, "cpu": where it is meant}, or null."""
+    asked = json.loads(text)
+    print(json.dumps(_floor[0].value(asked["text"], asked["cpu"])))

@@ -35,6 +35,7 @@ class Vcpus:
         """What needs no guest: settings and the kernel's debug info."""
         self._gdb.prepare("hold", _ATTACH)
         self._gdb.read_symbols(self._vmlinux, _ATTACH)
+        self._gdb.console("python hold.warm()", _ATTACH)
         (self._sockets / "stage.json").write_text(json.dumps(self._plan), "utf-8")
 
     def attach(self, gdb_socket: Path, stale: Sequence[int] = ()) -> None:
@@ -104,6 +105,11 @@ class Vcpus:
     def look(self, what: dict[str, Any], cpu: int) -> dict[str, Any]:
         """Where a vCPU stands, as an event with ``pcs`` and ``locks``."""
         said: dict[str, Any] = self._ask(f"look({json.dumps({'what': what, 'cpu': cpu})!r})")
+        return said
+
+    def value(self, text: str, cpu: int) -> int | None:
+        """A C expression's number where a vCPU stands; None where it has no meaning."""
+        said: int | None = self._ask(f"value({json.dumps({'text': text, 'cpu': cpu})!r})")
         return said
 
     # -- the end ------------------------------------------------------------------

@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from kernlab.debugger.vcpus import Vcpus
 from kernlab.race.locks import settled
 from kernlab.race.model import Place, Race, Step
-from kernlab.race.stage import Spot, Stage
+from kernlab.race.stage import MUTEX, Spot, Stage
 from kernlab.record.event import VERSION
-from kernlab.symbols.frames import Symbolizer
+from kernlab.symbols.kernel import KernelSymbols
 
 _MARKS = 20.0  # seconds until every actor must have come to its mark
 
@@ -36,14 +35,15 @@ class Round:
 class Director:
     """One guest, one schedule, round after round."""
 
-    def __init__(self, race: Race, stage: Stage, vcpus: Vcpus, symbolizer: Symbolizer,
-                 source: Path) -> None:  # fmt: skip
+    def __init__(self, race: Race, stage: Stage, vcpus: Vcpus, symbols: KernelSymbols) -> None:
         self._race = race
         self._stage = stage
         self._vcpus = vcpus
-        self._symbolizer = symbolizer
-        self._source = source
+        self._symbolizer = symbols.symbolizer()
+        self._source = symbols.files.source
+        self._names = {f"0x{address:x}": name for name, address in symbols.map.all.items()}
         self._standing: set[str] = set()
+        self._pids: dict[str, int] = {}  # of those that stand
         self._at = 0
         self._free = True
         self._at_once = False  # nobody has a mark: the first step begins the round
@@ -145,33 +145,34 @@ class Director:
         self._standing.discard(name)
         alone = step.run is not None or bool(self._standing)
         self._vcpus.go(actor.vcpu if alone else "all")
-        if not self._vcpus.stopped(step.limit):
+        late = not self._vcpus.stopped(step.limit)
+        if late:
             self._vcpus.interrupt()
+        hit = self._vcpus.hit()  # also of a stop that came while the limit passed
+        if hit is None:
             nowhere = Spot("timeout", (), _anywhere("timeout"))
-            event = self._event(name, "timeout", nowhere, actor.vcpu)
+            event = self._event(name, "timeout" if late else "nowhere", nowhere, actor.vcpu)
             yield event
-            self._give_up("timeout", f"step {self._at}: {name} did not come to "
-                          f"{' or '.join(_text(one) for one in step.targets)} "
+            trouble = "timeout" if late else "wrong actor"
+            self._give_up(trouble, f"step {self._at}: {name} did not come to {_targets(step)} "
                           f"in {step.limit:g} s; vCPU {actor.vcpu} is in {_where(event)}"
                           )  # fmt: skip
             return
-        hit = self._vcpus.hit()
-        if hit is None:
-            self._give_up("wrong actor", f"step {self._at}: the guest stopped at no post")
-            return
         self._standing.add(name)
         key: str = hit["post"]
-        waits = key.partition(" ")[0] if key.startswith(("lock ", "ipi ", "rcu ")) else ""
+        kind = key.partition(" ")[0]
+        waits = kind if kind in self._stage.waits else ""
         spot = self._spot(key)
         event = self._event(name, "blocked" if waits else key, spot, hit["cpu"], waits)
         yield event
         self.round.reached.append("blocked" if waits else key)
         if not hit["right"]:
             self._give_up("wrong actor", f"step {self._at}: {name} stopped on vCPU {hit['cpu']}")
+        elif waits == "stop_machine":
+            self._give_up(waits, f"step {self._at}: vCPU {hit['cpu']} waits in stop_machine()")
         elif waits and "blocked" not in step.targets:
             self._give_up("blocked", f"step {self._at}: {name} {_wait_text(event)}, and never "
-                          f"comes to {' or '.join(_text(one) for one in step.targets)}"
-                          )  # fmt: skip
+                          f"comes to {_targets(step)}")  # fmt: skip
 
     def _posts(self, step: Step, target: str | Place, name: str) -> Iterator[dict[str, Any]]:
         actor = self._race.actors[name]
@@ -199,11 +200,19 @@ class Director:
             return []
         return [
             {"id": f"{kind} {spot.name}", "address": address,
-             "cpu": self._race.actors[name].vcpu, "task": None, "when": list(spot.when)}
+             "cpu": self._race.actors[name].vcpu, "task": None, "when": self._whens(spot)}
             for kind, spots in self._stage.waits.items()
             for spot in spots
             for address in spot.addresses
         ]  # fmt: skip
+
+    def _whens(self, spot: Spot) -> list[str]:
+        """When a wait is one for somebody who stands: a mutex keeps its owner
+        (kernel/locking/mutex.c, __mutex_owner())."""
+        if spot.name != MUTEX:
+            return list(spot.when)
+        owner = "((struct task_struct *) (lock->owner.counter & ~7))->pid"
+        return [f"{owner} == {self._pids[name]}" for name in self._standing if name in self._pids]
 
     def _spot(self, key: str) -> Spot:
         if key == "done":
@@ -229,6 +238,8 @@ class Director:
         if waits:
             race["waits"] = self._waits(waits, data, name)
             race["locks"] = [one for one in locks if one["addr"] != race["waits"].get("addr")]
+        if data.get("task"):
+            self._pids[name] = data["task"]["pid"]
         first = stack[0] if stack else {}
         site = {key: first[key] for key in ("func", "file", "line") if key in first}
         return {
@@ -244,11 +255,15 @@ class Director:
             return {**found, "of": others}
         args = data.get("args") or {}
         found["addr"] = address = args.get("lock") or args.get("sk")
+        if address in self._names:
+            found["what"] = self._names[address]
         for other in others:
             look = self._vcpus.look(_anywhere(other), self._race.actors[other].vcpu)
             for lock in settled(look["locks"], self._source):
                 if lock["addr"] == address:
                     return {**found, "held_by": other, **lock}
+            if data["probe"] == MUTEX:  # who came here waits for one that stands: see _whens()
+                return {**found, "held_by": other}
         return found
 
     def _release(self) -> None:
@@ -274,7 +289,7 @@ def _anywhere(name: str) -> dict[str, Any]:
 
 def _where(event: dict[str, Any]) -> str:
     site = event["site"]
-    return f"{site['func']} ({site['file']}:{site['line']})" if site.get("file") else "?"
+    return f"{site['func']} ({site['file']}:{site['line']})" if site.get("file") else "user space"
 
 
 def _wait_text(event: dict[str, Any]) -> str:
@@ -286,10 +301,14 @@ def _wait_text(event: dict[str, Any]) -> str:
     name = waits.get("what") or waits.get("name") or "a lock"
     if "held_by" not in waits:
         return f"waits for {name} at {waits['addr']}"
+    if "func" not in waits:
+        return f"waits for {name}, held by {waits['held_by']}, which stands"
     line = f"{waits['func']} ({waits['file']}:{waits.get('since', waits['line'])})"
     since = f"since {line}" if "since" in waits else f"which stands in {line}"
     return f"waits for the {name}, held by {waits['held_by']} {since}"
 
 
-def _text(target: str | Place) -> str:
-    return target if isinstance(target, str) else target.text()
+def _targets(step: Step) -> str:
+    return " or ".join(
+        one if isinstance(one, str) else one.text() for one in step.targets
+    )  # fmt: skip

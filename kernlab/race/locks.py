@@ -23,7 +23,10 @@ def settled(locks: list[dict[str, Any]], source: Path) -> list[dict[str, Any]]:
     """``gdb_scripts.hold``'s locks, each with the function that took it and the line
     (``func``, ``file``, ``since``) where that can be told, and where its holder is now
     (``line``); without their frames."""
-    return [_settled(lock, source) for lock in locks]
+    found = [_settled(lock, source) for lock in locks]
+    # A process that owns a sock (lock_sock()) may sleep anywhere: only who took it on this
+    # very stack is told.
+    return [one for one in found if "since" in one or not one["name"].endswith("owned")]
 
 
 def _settled(lock: dict[str, Any], source: Path) -> dict[str, Any]:

@@ -31,9 +31,15 @@ from kernlab.vm.machine import Machine
 RACE_FILE = "race.yaml"
 ROUND_FILE = "round.json"
 _TRANSFER = "httpwl"  # what shows that the guest lives on
+# A second after boot the kernel changes from tsc-early to tsc, for which every vCPU has to come
+# to stop_machine() (kernel/time/timekeeping.c, timekeeping_notify()): nobody may stand then.
+_CALM = ("cd /sys/devices/system/clocksource/clocksource0; "
+         "for turn in $(seq 50); do "
+         "[ $(cat current_clocksource) = tsc-early ] || exit 0; sleep 0.1; done")  # fmt: skip
+_CALM_LIMIT = 20.0
 # A round that did not go as written says nothing of the kernel: it is done again, but not
 # for ever.
-_AGAIN = ("wrong actor", "gdb died", "not begun")
+_AGAIN = ("wrong actor", "gdb died", "not begun", "stop_machine")
 _SICK = re.compile(
     "rcu: INFO|detected stall|soft lockup|hung_task|BUG: |Oops: |general protection fault"
 )
@@ -135,6 +141,7 @@ def run_race(
         stack.callback(floor.close)
         floor.prepare()
         wait_ready(machine, report)
+        machine.channel.run(_CALM_LIMIT, ["sh", "-c", _CALM])
         floor.open()
         while len(result.rounds) < times:
             number = len(result.rounds) + len(result.again) + 1
@@ -164,7 +171,6 @@ class _Floor:
         self._symbols = symbols
         self._machine = machine
         self._run = run
-        self._symbolizer = symbols.symbolizer()
         self._vcpus: Vcpus | None = None
         self._director: Director | None = None
 
@@ -181,8 +187,7 @@ class _Floor:
     def open(self, stale: Sequence[int] = ()) -> None:
         assert self._vcpus is not None
         self._vcpus.attach(self._machine.gdb_socket, stale)
-        self._director = Director(self._race, self._stage, self._vcpus, self._symbolizer,
-                                  self._symbols.files.source)  # fmt: skip
+        self._director = Director(self._race, self._stage, self._vcpus, self._symbols)
         self._director.start()
 
     def round(self, name: str, number: int) -> RoundResult:
@@ -209,10 +214,8 @@ class _Floor:
             result.trouble, result.said = "program failed", failed
         elif not told.trouble and not told.begun and not told.reached:
             result.trouble, result.said = "not begun", "no actor came to its mark"
-        if result.trouble in ("", "blocked"):
+        if not result.trouble:
             result.ending = ending(self._race, load(directory))
-            if result.ending is not None:
-                result.trouble = ""
         return result
 
     def _renew(self) -> None:

@@ -17,6 +17,7 @@ from kernlab.trace.plan import Probe, TraceRequest, make
 
 MARK = "do_sched_yield"  # what racing() in rootfs/guest/races/race.h calls
 END = "do_exit"
+MUTEX = "__mutex_lock_slowpath"
 _FRAMES = 10  # of a stop's stack, those whose source lines are kept
 # A vCPU that comes here while the other stands waits for it: for a lock (kernel/locking/
 # qspinlock.c and qrwlock.c, the slow paths are entered only when the lock is taken; a mutex
@@ -29,7 +30,7 @@ WAITS: dict[str, dict[str, tuple[str, ...]]] = {
         "__pv_queued_spin_lock_slowpath": (),
         "queued_read_lock_slowpath": (),
         "queued_write_lock_slowpath": (),
-        "__mutex_lock_slowpath": (),
+        MUTEX: (),
         "__lock_sock": (),
     },
     "ipi": {
@@ -41,6 +42,8 @@ WAITS: dict[str, dict[str, tuple[str, ...]]] = {
         "__wait_rcu_gp": (), "synchronize_rcu": (), "synchronize_rcu_expedited": (),
         "rcu_barrier": (),
     },
+    # kernel/stop_machine.c: whatever runs there waits until every vCPU has come.
+    "stop_machine": {"multi_cpu_stop": ()},
 }  # fmt: skip
 # Locks that stand in a table, by its first byte and its size: C expressions.
 LOCKS: tuple[dict[str, str], ...] = (
