@@ -8,12 +8,15 @@ import typer
 
 from kernlab.cli import common, complete
 from kernlab.cli.lessons import LANG, language_of
+from kernlab.cli.race_explore import explore
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
-    from kernlab.race.runner import RaceResult, RoundResult
+    from kernlab.race.floor import RoundResult
+    from kernlab.race.runner import RaceResult
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+app.command("explore")(explore)
 
 
 @app.callback()
@@ -50,6 +53,7 @@ def run(
     from kernlab.cli.output import print_json, reporter
     from kernlab.pipeline import MachineOptions
     from kernlab.race import runner
+    from kernlab.race.floor import Scene
     from kernlab.race.model import find
 
     path, found = find(race)
@@ -57,16 +61,13 @@ def run(
     with reporter() as report:
         built, guest = common.artifacts(kernel, "busybox", [], report)
         directory = common.new_run(out)
-        options = MachineOptions(2, memory)
+        scene = Scene(path.stem, found, path, built, guest, MachineOptions(2, memory), directory)
         if natural:
-            leg = runner.natural(
-                path.stem, found, path, built, guest, options, directory, report
-            )
+            leg = runner.natural(scene, report)
         else:
             result = runner.run_race(
-                path.stem, found, path, built, guest, options, directory, report,
-                lambda one, again: _told(one, again, json), times,
-            )  # fmt: skip
+                scene, report, lambda one, again: _told(one, again, json), times
+            )
     if natural:
         print_json({"race": path.stem, **leg.got})
         return 0

@@ -7,7 +7,7 @@ a guest program like any other; its events are the stops.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,9 @@ class Director:
         self._names = {f"0x{address:x}": name for name, address in symbols.map.all.items()}
         self._standing: set[str] = set()
         self._pids: dict[str, int] = {}  # of those that stand
+        self._steps = list(race.steps)
+        self._exploring = False
+        self._out: set[str] = set()
         self._at = 0
         self._free = True
         self._at_once = False  # nobody has a mark: the first step begins the round
@@ -57,9 +60,14 @@ class Director:
         self._ready()
         self._vcpus.go("all")
 
-    def begin(self) -> None:
-        """A round begins: its program is about to be started."""
+    def begin(self, order: Sequence[Step] = ()) -> None:
+        """A round begins: its program is about to be started. With an ``order`` that is
+        explored, its steps are taken instead of the race's: each goes on, past stops on the
+        way, to the first of its targets, and who has ended or waits for another has none."""
         self.round = Round()
+        self._steps = list(order or self._race.steps)
+        self._exploring = bool(order)
+        self._out = set()  # who has ended or waits, in an order that is explored
         self._standing.clear()
         self._at = 0
         self._free = False
@@ -125,11 +133,13 @@ class Director:
     # -- steps ----------------------------------------------------------------------
 
     def _step(self) -> Iterator[dict[str, Any]]:
-        if self._at == len(self._race.steps):
+        if self._at == len(self._steps):
             self._release()
             return
-        step = self._race.steps[self._at]
+        step = self._steps[self._at]
         self._at += 1
+        if step.actor in self._out:
+            return
         if step.release is not None:
             self._release()
             return
@@ -170,6 +180,10 @@ class Director:
             self._give_up("wrong actor", f"step {self._at}: {name} stopped on vCPU {hit['cpu']}")
         elif waits == "stop_machine":
             self._give_up(waits, f"step {self._at}: vCPU {hit['cpu']} waits in stop_machine()")
+        elif self._exploring and (waits or key == "done"):
+            self._out.add(name)
+        elif self._exploring and key != _key(step.targets[0]):
+            self._at -= 1  # on its way
         elif waits and "blocked" not in step.targets:
             self._give_up("blocked", f"step {self._at}: {name} {_wait_text(event)}, and never "
                           f"comes to {_targets(step)}")  # fmt: skip
@@ -308,7 +322,9 @@ def _wait_text(event: dict[str, Any]) -> str:
     return f"waits for the {name}, held by {waits['held_by']} {since}"
 
 
+def _key(target: str | Place) -> str:
+    return target if isinstance(target, str) else target.text()
+
+
 def _targets(step: Step) -> str:
-    return " or ".join(
-        one if isinstance(one, str) else one.text() for one in step.targets
-    )  # fmt: skip
+    return " or ".join(map(_key, step.targets))

@@ -1,0 +1,114 @@
+"""``kernlab race explore``: every order of a race's hold places, run once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from kernlab.cli import common, complete
+from kernlab.cli.lessons import LANG, language_of
+
+if TYPE_CHECKING:
+    from kernlab.config.text import Language
+    from kernlab.race.explore import Order, Table
+
+_ORDERS = 40
+
+
+def explore(
+    race: str = typer.Argument(..., metavar="ID", autocompletion=complete.races),
+    orders: int = typer.Option(
+        _ORDERS, "--orders", metavar="N", min=1, help="Orders to run at most."
+    ),
+    lang: str = LANG,
+    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
+    json: bool = common.JSON,
+    kernel: str | None = common.KERNEL,
+    memory: int = common.MEMORY,
+) -> int:
+    """Run every order of a race's hold places once: which order ends how."""
+    from kernlab.cli.output import print_json, reporter
+    from kernlab.pipeline import MachineOptions
+    from kernlab.race import explore as exploring
+    from kernlab.race.floor import Scene
+    from kernlab.race.model import find
+    from kernlab.record.leg import write_json
+
+    path, found = find(race)
+    with reporter() as report:
+        built, guest = common.artifacts(kernel, "busybox", [], report)
+        directory = common.new_run(out)
+        scene = Scene(path.stem, found, path, built, guest, MachineOptions(2, memory), directory)
+        table = exploring.explore(scene, report, orders)
+    rows = _rows(table)
+    write_json(directory.path / "explore.json", rows)
+    directory.result(race=path.stem, outcomes={key: len(row) for key, row in table.merged.items()},
+                     cut=len(table.cut), healthy=not table.health)  # fmt: skip
+    if json:
+        for row in rows:
+            print_json(row)
+    else:
+        _told(table, path.stem, language_of(lang), str(directory.path))
+    failed = table.health or any(one.round.trouble for one in table.tried)
+    return 1 if failed else 0
+
+
+def _rows(table: Table) -> list[dict[str, Any]]:
+    endings = {one.id: one for one in table.race.endings}
+    tried = [
+        {"order": _words(one.order), "outcome": one.outcome, "round": one.round.number,
+         "fired": one.outcome in endings and endings[one.outcome].fired,
+         "reached": one.round.reached}
+        for one in table.tried
+    ]  # fmt: skip
+    cut = [
+        {"order": _words(one.order), "cut": one.why, **({"like": one.same} if one.same else {})}
+        for one in table.cut
+    ]
+    return [*tried, *cut]
+
+
+def _words(order: Order) -> list[str]:
+    return [piece.text() for piece in order]
+
+
+def _told(table: Table, name: str, language: Language, path: str) -> None:
+    from rich.table import Table as Rows
+    from rich.text import Text
+
+    from kernlab.cli.output import stdout
+    from kernlab.config.text import say
+
+    console = stdout()
+    console.print(f"{name}  {say(table.race.title, language)}", markup=False)
+    for row in table.pieces.values():
+        for number, piece in enumerate(row, 1):
+            console.print(f"  {piece.actor}{number}  {piece.text()}", markup=False)
+    endings = {one.id: one for one in table.race.endings}
+    shown = Rows("#", "order", "outcome", box=None, pad_edge=False, show_edge=False)
+    number = {id(one): at for at, one in enumerate(table.tried, 1)}
+    for outcome, rows in table.merged.items():
+        end = endings.get(outcome)
+        words = Text(say(end.title, language) if end else outcome)
+        if end is not None and end.fired:
+            words.stylize("bold red")
+        for one in rows:
+            shown.add_row(str(number[id(one)]), _short(one.order, table), words)
+            words = Text('  "')
+    console.print()
+    console.print(shown)
+    if table.cut:
+        console.print("\nnot run:")
+        for cut in table.cut:
+            like = f", like {cut.same}" if cut.same else ""
+            console.print(f"  {_short(cut.order, table)}  {cut.why}{like}", markup=False)
+    ran = f"{len(table.tried)} orders run, {len(table.cut)} cut, {len(table.merged)} outcomes"
+    console.print(f"\n{ran}, guest {table.health or 'lives on'}", markup=False)
+    console.print(f"run   {path}", markup=False, soft_wrap=True)
+
+
+def _short(order: Order, table: Table) -> str:
+    names = {piece: f"{piece.actor}{at}" for row in table.pieces.values()
+             for at, piece in enumerate(row, 1)}  # fmt: skip
+    return " ".join(names[piece] for piece in order)

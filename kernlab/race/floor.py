@@ -1,0 +1,232 @@
+"""One machine on which rounds of a schedule are run, one after the other."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kernlab.debugger.vcpus import Vcpus
+from kernlab.errors import BadInput, MachineFailed, WeFailed
+from kernlab.guest.build import program
+from kernlab.image.model import Image
+from kernlab.kernel.model import Kernel
+from kernlab.leg.run import Run, Setup, bring, trouble
+from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
+from kernlab.progress import Reporter
+from kernlab.race.director import Director
+from kernlab.race.model import Ending, Race, Step
+from kernlab.race.stage import LOCKS, Stage, stage
+from kernlab.record.leg import Leg, LegDir, load, write_json
+from kernlab.record.rundir import RunDir
+from kernlab.symbols import sites
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.verdict.judge import judge
+from kernlab.vm.machine import Machine
+
+RACE_FILE = "race.yaml"
+ROUND_FILE = "round.json"
+# A second after boot the kernel changes from tsc-early to tsc, for which every vCPU has to come
+# to stop_machine() (kernel/time/timekeeping.c, timekeeping_notify()): nobody may stand then.
+_CALM = ("cd /sys/devices/system/clocksource/clocksource0; "
+         "for turn in $(seq 50); do "
+         "[ $(cat current_clocksource) = tsc-early ] || exit 0; sleep 0.1; done")  # fmt: skip
+_CALM_LIMIT = 20.0
+_TRANSFER = "httpwl"  # what shows that the guest lives on
+_SICK = re.compile(
+    "rcu: INFO|detected stall|soft lockup|hung_task|BUG: |Oops: |general protection fault"
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where a race is run: its file, and what it is run on."""
+
+    id: str
+    race: Race
+    path: Path
+    kernel: Kernel
+    image: Image
+    options: MachineOptions
+    run: RunDir
+
+    @property
+    def program(self) -> str:
+        """The guest program, as ``kernlab.guest.build.source_of`` takes it."""
+        name = self.race.program
+        return name if name.endswith(".c") else f"races/{name}"
+
+    def setup(self, args: Sequence[str]) -> Setup:
+        """The program as a run."""
+        race = self.race
+        return Setup(
+            name=self.id, program=self.program, args=tuple(args), sysctl=dict(race.sysctl),
+            setup=tuple(race.setup), topology=race.topology, timeout=race.timeout,
+        )  # fmt: skip
+
+    def bring(self, report: Reporter) -> None:
+        """What the guest needs into the share, and the race's file into the record."""
+        bring({self.program: self.path.parent}, self.run.share, report)
+        directory = self.run.path / self.id
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / RACE_FILE).write_bytes(self.path.read_bytes())
+
+
+@dataclass
+class RoundResult:
+    """How a round ended. ``ending`` is one of the race's, or None; then ``trouble`` says why
+    it did not go as written, or is empty: it went so, and came to no ending of the file."""
+
+    number: int
+    directory: LegDir
+    ending: Ending | None = None
+    trouble: str = ""
+    said: str = ""
+    reached: list[str] = field(default_factory=list)
+
+    def keep(self) -> None:
+        """Note it beside the rest of the round's record."""
+        self.directory.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.directory.path / ROUND_FILE, {
+            "round": self.number, "ending": self.ending.id if self.ending else None,
+            "trouble": self.trouble, "said": self.said, "reached": self.reached,
+        })  # fmt: skip
+
+
+class Floor:
+    """The booted machine, and GDB on it; a new GDB when one dies."""
+
+    def __init__(self, scene: Scene, found: Stage, symbols: KernelSymbols,
+                 machine: Machine) -> None:  # fmt: skip
+        self._scene = scene
+        self._stage = found
+        self._symbols = symbols
+        self._machine = machine
+        self._vcpus: Vcpus | None = None
+        self._director: Director | None = None
+
+    def prepare(self) -> None:
+        """Start GDB, which needs no guest yet."""
+        plan = {
+            "layout": self._symbols.layout(), "orc": str(self._symbols.orc()), "stack": 64,
+            "locks": list(LOCKS),
+            "sites": {name: row.model_dump() for name, row in sites.table().sites.items()},
+        }  # fmt: skip
+        vmlinux = self._symbols.files.vmlinux
+        self._vcpus = Vcpus(vmlinux, self._scene.run.gdb_log, plan, self._machine.sockets)
+        self._vcpus.prepare()
+
+    def open(self, stale: Sequence[int] = ()) -> None:
+        """Attach it, and let the guest run. ``stale``: see ``Vcpus.attach``."""
+        assert self._vcpus is not None
+        if not stale:
+            self._machine.channel.run(_CALM_LIMIT, ["sh", "-c", _CALM])
+        self._vcpus.attach(self._machine.gdb_socket, stale)
+        self._director = Director(self._scene.race, self._stage, self._vcpus, self._symbols)
+        self._director.start()
+
+    def round(self, number: int, order: Sequence[Step] = ()) -> RoundResult:
+        """One round, judged and noted; with its steps, or with those of an ``order`` that is
+        explored. Raises ``MachineFailed`` when the machine is lost."""
+        result = self._round(number, order)
+        result.keep()
+        return result
+
+    def _round(self, number: int, order: Sequence[Step]) -> RoundResult:
+        assert self._director is not None
+        scene = self._scene
+        directory = LegDir(scene.run.path / scene.id / f"round-{number:03}")
+        self._director.begin(order)
+        one = Run(scene.setup(scene.race.args), self._machine, scene.run.share, directory,
+                  self._director, _deaf)  # fmt: skip
+        try:
+            one.run()
+        except WeFailed as error:
+            if self._machine.child.poll() is not None:
+                raise self._machine.lost() from error
+            told = self._director.round
+            self._renew()
+            return RoundResult(number, directory, trouble=told.trouble or "gdb died",
+                               said=told.said or error.why)  # fmt: skip
+        told = self._director.round
+        failed = trouble(one.status, one.said)
+        result = RoundResult(number, directory, trouble=told.trouble, said=told.said,
+                             reached=list(map(self._stage.named, told.reached)))  # fmt: skip
+        if not told.trouble and failed:
+            result.trouble, result.said = "program failed", failed
+        elif not told.trouble and not told.begun and not told.reached:
+            result.trouble, result.said = "not begun", "no actor came to its mark"
+        if not result.trouble:
+            result.ending = ending(scene.race, load(directory))
+        return result
+
+    def health(self) -> str:
+        """What is wrong with the guest after the last release; empty when it lives: a transfer
+        over TCP succeeds on both vCPUs, and its log has no complaint. GDB is ended first."""
+        self.close()
+        script = "for mask in 1 2; do busybox taskset $mask /mnt/share/httpwl -n 1 || exit 1; done"
+        try:
+            said = self._machine.channel.run(60, ["sh", "-c", script])
+            log = self._machine.channel.run(20, ["busybox", "dmesg"]).text
+        except (MachineFailed, TimeoutError) as error:
+            return f"it no longer answers: {error}"
+        if said.returncode:
+            return (
+                f"a transfer failed: {said.text}{said.stderr.decode('utf-8', 'replace')}".strip()
+            )
+        sick = _SICK.search(log)
+        return f"its log says: {sick.group()}" if sick else ""
+
+    def _renew(self) -> None:
+        """GDB is gone and the guest stands: QEMU's stub takes another one. The breakpoints of
+        the dead one are still planted there."""
+        self.close()
+        self.prepare()
+        spots = [*self._stage.spots.values(),
+                 *(spot for row in self._stage.waits.values() for spot in row)]  # fmt: skip
+        self.open([address for spot in spots for address in spot.addresses])
+
+    def close(self) -> None:
+        """End GDB; the guest goes on."""
+        if self._vcpus is not None:
+            with suppress(WeFailed):
+                self._vcpus.close()
+            self._vcpus = None
+
+
+@contextmanager
+def floor(scene: Scene, report: Reporter) -> Iterator[Floor]:
+    """Boot, attach, and end both with the block. Raises ``BadInput`` before anything boots
+    for a place that the kernel does not have."""
+    if scene.options.cpus != 2:
+        raise BadInput(f"--cpus {scene.options.cpus}: a race has two vCPUs", "", "--cpus 2")
+    symbols = symbols_for(scene.kernel)
+    found = stage(scene.race, symbols)
+    scene.bring(report)
+    shutil.copy2(program(_TRANSFER, report), scene.run.share / _TRANSFER)
+    with ExitStack() as stack:
+        machine = stack.enter_context(
+            machine_for(scene.run, scene.kernel, scene.image, scene.options, report)
+        )
+        opened = Floor(scene, found, symbols, machine)
+        stack.callback(opened.close)
+        opened.prepare()
+        wait_ready(machine, report)
+        opened.open()
+        yield opened
+
+
+def _deaf(kind: str, text: str = "", value: str = "", event: dict[str, Any] | None = None) -> None:
+    """A round's story is in its record."""
+
+
+def ending(race: Race, leg: Leg) -> Ending | None:
+    """The first ending whose predicates all hold."""
+    for one in race.endings:
+        if all(line.holds for line in judge(one.when, leg)):
+            return one
+    return None
