@@ -124,7 +124,7 @@ class Floor:
             if address >= 1 << 47:  # the kernel's half
                 yield name, address, ""
         for _, name, address in variables(frame, _FULL):
-            if address >= 1 << 47:
+            if address >= 1 << 47 and not self._small(address):
                 sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
                 lock = sock.dereference()["sk_lock"]
                 yield ("%s->sk_lock.slock" % name, int(lock["slock"].address) & _MASK,
@@ -140,6 +140,12 @@ class Floor:
             return int(gdb.parse_and_eval(text))
         except (gdb.error, gdb.MemoryError):
             return None
+
+    def _small(self, address: int) -> bool:
+        """Whether a sock is but a request or a timewait sock, which have no sk_lock: what is
+        called ``osk`` or ``sk`` often is (include/net/sock.h, sk_fullsock())."""
+        sock = decode_sock(self.kernel.memory, self.kernel.layout, address)
+        return sock is None or sock.get("state") in ("NEW_SYN_RECV", "TIME_WAIT")
 
     def _sock(self, address: int) -> str:
         """Whose socket lock it is."""
