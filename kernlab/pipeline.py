@@ -36,6 +36,13 @@ def kernel_for(request: BuildRequest, report: Reporter) -> Kernel:
     return build(request, report)
 
 
+def built_kernel(version: str | None = None) -> Kernel | None:
+    """A kernel that is built here already (a release, a series, None for the default)."""
+    from kernlab.kernel.built import newest
+
+    return newest(version)
+
+
 def image_for(request: ImageRequest, report: Reporter) -> Image:
     """The image asked for, assembled when it is not there yet."""
     from kernlab.image.busybox import build

@@ -101,3 +101,8 @@ def races(incomplete: str) -> list[str]:
     from kernlab.race.model import ids
 
     return [name for name in ids() if name.lower().startswith(incomplete.lower())]
+
+
+def races_and_runs(incomplete: str) -> list[str]:
+    """Races by id, then runs."""
+    return races(incomplete) + runs(incomplete)

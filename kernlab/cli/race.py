@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kernlab.cli import common, complete
+from kernlab.cli import common, complete, race_read
 from kernlab.cli.lessons import LANG, language_of
 from kernlab.cli.race_explore import explore
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
+    from kernlab.race.compare import Row
     from kernlab.race.floor import RoundResult
+    from kernlab.race.model import Race
     from kernlab.race.runner import RaceResult
+    from kernlab.record.rundir import RunDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 app.command("explore")(explore)
+
+app.registered_commands += race_read.app.registered_commands
 
 
 @app.callback()
 def group() -> None:
     """Races: what shows once in a million connections, made to happen every time."""
-
-
-@app.command("list")
-def list_races(lang: str = LANG) -> None:
-    """The races there are."""
-    from kernlab.cli.output import stdout
-    from kernlab.config.text import say
-    from kernlab.race.model import find, ids
-
-    for name in ids():
-        title = say(find(name)[1].title, language_of(lang))
-        stdout().print(f"  {name:<6} {title}", markup=False)
 
 
 @app.command("run")
@@ -64,26 +58,106 @@ def run(
         scene = Scene(path.stem, found, path, built, guest, MachineOptions(2, memory), directory)
         if natural:
             leg = runner.natural(scene, report)
-        else:
-            result = runner.run_race(
-                scene, report, lambda one, again: _told(one, again, json), times
-            )
-    if natural:
-        print_json({"race": path.stem, **leg.got})
-        return 0
-    directory.result(race=path.stem, endings=result.counts, again=len(result.again),
-                     healthy=result.healthy)  # fmt: skip
+            print_json({"race": path.stem, **leg.got})
+            return 0
+        result = runner.run_race(
+            scene, report,
+            lambda one, again: _told(one, again, found, directory, language, json), times,
+        )  # fmt: skip
+    _keep(result, directory)
     for one in result.rounds if json else ():
         print_json(_row(one))
+    shown = _show(result, directory, language, json)
     if not json:
-        _summary(result, str(directory.path), language)
+        _summary(result, str(directory.path), language, shown)
     return 0 if result.definite else 1
 
 
-def _told(one: RoundResult, again: bool, json: bool) -> None:
+@app.command("compare")
+def compare(
+    race: str = typer.Argument(..., metavar="ID", autocompletion=complete.races),
+    kernel: list[str] = typer.Option(
+        ..., "--kernel", metavar="VERSION", autocompletion=complete.kernels, help="Two or more."
+    ),
+    times: int = typer.Option(3, "--times", metavar="N", min=1, help="Rounds on each kernel."),
+    lang: str = LANG,
+    json: bool = common.JSON,
+    memory: int = common.MEMORY,
+) -> int:
+    """Force a race on several kernels: which ending each comes to, where each has the places,
+    and where they part. Ends with 0 if every round came to a known ending."""
+    from kernlab.cli.output import print_json, stdout
+    from kernlab.errors import BadInput
+    from kernlab.race.model import find
+    from kernlab.sinks.races import compared
+
+    if len(kernel) < 2:
+        raise BadInput("one kernel is no comparison", "", f"--kernel {kernel[0]} --kernel 6.12")
+    language = language_of(lang)
+    path, found = find(race)
+    rows = [_on(version, path, found, times, memory, language) for version in kernel]
+    for row in rows if json else ():
+        print_json({"race": path.stem, "kernel": row.release, "endings": dict(row.counts),
+                    "again": row.again, "run": row.run,
+                    "places": {text: {"name": name, "at": where}
+                               for text, (name, where) in row.places.items()},
+                    **({"missing": row.missing} if row.missing else {})})  # fmt: skip
+    if not json:
+        compared(stdout(), path.stem, found, rows, language)
+    return 0 if all(row.definite for row in rows) else 1
+
+
+def _on(version: str, path: Path, race: Race, times: int, memory: int,
+        language: Language) -> Row:  # fmt: skip
+    """The race on one kernel. One that lacks a place has that as what was found."""
+    from kernlab.cli.output import reporter
+    from kernlab.errors import BadInput
+    from kernlab.pipeline import MachineOptions, symbols_for
+    from kernlab.race import compare, runner
+    from kernlab.race.floor import Scene
+    from kernlab.race.stage import stage
+
+    with reporter() as report:
+        built, guest = common.artifacts(version, "busybox", [], report)
+        try:
+            places = stage(race, symbols_for(built))
+        except BadInput as error:
+            return compare.Row(built.release, missing=f"{error.what}: {error.why}")
+        directory = common.new_run()
+        scene = Scene(path.stem, race, path, built, guest, MachineOptions(2, memory), directory)
+        result = runner.run_race(scene, report, lambda one, again: None, times)
+    _keep(result, directory)
+    _show(result, directory, language, quiet=True)
+    return compare.row(built.release, result, places, str(directory.path))
+
+
+def _keep(result: RaceResult, directory: RunDir) -> None:
+    directory.result(race=result.id, endings=result.counts, again=len(result.again),
+                     healthy=result.healthy)  # fmt: skip
+
+
+def _show(result: RaceResult, directory: RunDir, language: Language, quiet: bool) -> Path | None:
+    """The picture of the first round that fired, or of the last; where it was written."""
+    from kernlab.cli.output import stdout
+    from kernlab.race.picture import keep, keep_shown, rounds, shown
+    from kernlab.sinks.timeline_text import draw
+
+    chosen = shown(result.race, rounds(directory.path / result.id))
+    if chosen is None:
+        return None
+    timeline = keep(result.race, directory, chosen, language)
+    if not quiet:
+        draw(stdout(), timeline)
+    return keep_shown(timeline, directory)
+
+
+def _told(one: RoundResult, again: bool, race: Race, directory: RunDir, language: Language,
+          json: bool) -> None:  # fmt: skip
     """A round, while the others still run."""
     from kernlab.cli.output import stdout
+    from kernlab.race.picture import keep
 
+    keep(race, directory, one.directory, language)
     if json:
         return
     how = one.ending.id if one.ending else f"{one.trouble}: {one.said}"
@@ -92,7 +166,7 @@ def _told(one: RoundResult, again: bool, json: bool) -> None:
     stdout().print(f"round {one.number:>3}  {how:<12} {way}{repeated}", markup=False)
 
 
-def _summary(result: RaceResult, path: str, language: Language) -> None:
+def _summary(result: RaceResult, path: str, language: Language, shown: Path | None) -> None:
     from kernlab.cli.output import stdout
     from kernlab.config.text import say
 
@@ -105,6 +179,8 @@ def _summary(result: RaceResult, path: str, language: Language) -> None:
     fired = f"fired {result.fired} of {len(result.rounds)}"
     console.print(f"{fired}, done again {len(result.again)}, guest {health}", markup=False)
     console.print(f"run   {path}", markup=False, soft_wrap=True)
+    if shown is not None:
+        console.print(f"SVG   {shown}", markup=False, soft_wrap=True)
 
 
 def _row(one: RoundResult) -> dict[str, Any]:

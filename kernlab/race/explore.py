@@ -141,6 +141,7 @@ def explore(scene: Scene, report: Reporter, limit: int = LIMIT) -> Table:
             for _ in range(_TRIES):
                 number += 1
                 one = opened.round(number, steps(order, scene.race))
+                one.keep(one.trouble in AGAIN)
                 if one.trouble not in AGAIN:
                     break
             table.tried.append(Tried(order, one, _outcome(one)))

@@ -19,7 +19,7 @@ from kernlab.leg.run import Run, Setup, bring, trouble
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter
 from kernlab.race.director import Director
-from kernlab.race.model import Ending, Race, Step
+from kernlab.race.model import RACE_FILE, ROUND_FILE, Ending, Race, Step
 from kernlab.race.stage import LOCKS, Stage, stage
 from kernlab.record.leg import Leg, LegDir, load, write_json
 from kernlab.record.rundir import RunDir
@@ -28,8 +28,6 @@ from kernlab.symbols.kernel import KernelSymbols
 from kernlab.verdict.judge import judge
 from kernlab.vm.machine import Machine
 
-RACE_FILE = "race.yaml"
-ROUND_FILE = "round.json"
 # A second after boot the kernel changes from tsc-early to tsc, for which every vCPU has to come
 # to stop_machine() (kernel/time/timekeeping.c, timekeeping_notify()): nobody may stand then.
 _CALM = ("cd /sys/devices/system/clocksource/clocksource0; "
@@ -88,12 +86,13 @@ class RoundResult:
     said: str = ""
     reached: list[str] = field(default_factory=list)
 
-    def keep(self) -> None:
-        """Note it beside the rest of the round's record."""
+    def keep(self, again: bool = False) -> None:
+        """Note it beside the rest of the round's record. ``again``: it does not count."""
         self.directory.path.mkdir(parents=True, exist_ok=True)
         write_json(self.directory.path / ROUND_FILE, {
             "round": self.number, "ending": self.ending.id if self.ending else None,
             "trouble": self.trouble, "said": self.said, "reached": self.reached,
+            "again": again,
         })  # fmt: skip
 
 
@@ -130,13 +129,8 @@ class Floor:
         self._director.start()
 
     def round(self, number: int, order: Sequence[Step] = ()) -> RoundResult:
-        """One round, judged and noted; with its steps, or with those of an ``order`` that is
-        explored. Raises ``MachineFailed`` when the machine is lost."""
-        result = self._round(number, order)
-        result.keep()
-        return result
-
-    def _round(self, number: int, order: Sequence[Step]) -> RoundResult:
+        """One round, judged; with its steps, or with those of an ``order`` that is explored.
+        Raises ``MachineFailed`` when the machine is lost."""
         assert self._director is not None
         scene = self._scene
         directory = LegDir(scene.run.path / scene.id / f"round-{number:03}")

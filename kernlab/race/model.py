@@ -20,6 +20,9 @@ from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
 from kernlab.verdict.model import Check
 
+# In a run's record: the race as it was run, beside its rounds; in a round's, how it ended.
+RACE_FILE = "race.yaml"
+ROUND_FILE = "round.json"
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 _WORDS = ("done", "blocked")
 

@@ -65,6 +65,7 @@ def run_race(scene: Scene, report: Reporter, on_round: OnRound, times: int = 1) 
             one = opened.round(number)
             repeat = one.trouble in AGAIN and len(result.again) < times + 5
             (result.again if repeat else result.rounds).append(one)
+            one.keep(repeat)
             on_round(one, repeat)
         result.health = opened.health()
     return result

@@ -1,0 +1,124 @@
+"""The commands of ``kernlab race`` that boot nothing: list, show, validate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from kernlab.cli import common, complete
+from kernlab.cli.lessons import LANG, language_of
+
+if TYPE_CHECKING:
+    from kernlab.config.text import Language
+    from kernlab.race.stage import Stage
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("list")
+def list_races(lang: str = LANG, json: bool = common.JSON) -> None:
+    """The races there are."""
+    from kernlab.cli.output import print_json, stdout
+    from kernlab.config.text import say
+    from kernlab.race.model import find, ids
+
+    for name in ids():
+        race = find(name)[1]
+        title = say(race.title, language_of(lang))
+        if json:
+            print_json({"id": name, "title": title, "endings": [one.id for one in race.endings]})
+        else:
+            stdout().print(f"  {name:<6} {title}", markup=False)
+
+
+@app.command("show")
+def show(
+    name: str = typer.Argument(
+        "latest", metavar="ID|RUN", autocompletion=complete.races_and_runs,
+        help="A race (its lesson), or a run's id or directory, or latest (its picture).",
+    ),
+    number: int | None = typer.Option(
+        None, "--round", metavar="N", help="Of a run: this round, not the first that fired."
+    ),
+    lang: str = LANG,
+    kernel: str | None = common.KERNEL,
+) -> None:
+    """A race to read, with the places of its steps on a kernel that is built; or the picture
+    of a run from its record. Boots nothing."""
+    from kernlab.errors import BadInput
+    from kernlab.record.rundir import find as find_run
+
+    language = language_of(lang)
+    if _is_race(name):
+        if number is not None:
+            raise BadInput(f"--round {number} goes with a run", f"{name} is a race",
+                           "kernlab race show latest")  # fmt: skip
+        _lesson(name, kernel, language)
+        return
+    if name != "latest":
+        find_run(name)  # says which names are near
+    _picture(name, number, language)
+
+
+def _is_race(name: str) -> bool:
+    from kernlab.race.model import ids
+
+    if name.endswith((".yaml", ".yml")):
+        return True
+    return name.lower() in {one.lower() for one in ids()}
+
+
+def _lesson(name: str, kernel: str | None, language: Language) -> None:
+    from kernlab.cli.output import stdout
+    from kernlab.race.compare import located
+    from kernlab.race.model import find
+    from kernlab.sinks.races import lesson
+
+    path, race = find(name)
+    stage, release = _stage(path, kernel)
+    places: dict[str, tuple[str, str]] = {}
+    if stage is not None:
+        places = located(race, stage)
+    lesson(stdout(), path.stem, race, language, places, release)
+
+
+def _stage(path: Path, kernel: str | None) -> tuple[Stage | None, str]:
+    """The race's places on a kernel: one that was named is built if it has to be, the default
+    one is only looked at where it is there. Raises ``BadInput`` for a place that is missing."""
+    from kernlab.cli.output import reporter
+    from kernlab.kernel.model import BuildRequest
+    from kernlab.pipeline import built_kernel, kernel_for, symbols_for
+    from kernlab.race.model import find
+    from kernlab.race.stage import stage
+
+    built = built_kernel(kernel)
+    if built is None and kernel is not None:
+        with reporter() as report:
+            built = kernel_for(BuildRequest(version=kernel), report)
+    if built is None:
+        return None, ""
+    return stage(find(str(path))[1], symbols_for(built)), built.release
+
+
+def _picture(name: str, number: int | None, language: Language) -> None:
+    from kernlab.cli.output import stdout
+    from kernlab.errors import BadInput
+    from kernlab.race.picture import picture, recorded, rounds, shown
+    from kernlab.sinks.races import rounds_table
+    from kernlab.sinks.timeline_text import draw
+
+    run, directory, race = recorded(name)
+    told = rounds(directory)
+    chosen = shown(race, told)
+    if number is not None:
+        chosen = next((one for one, note in told if note.get("round") == number), None)
+    if chosen is None:
+        numbers = ", ".join(str(note.get("round")) for _, note in told) or "none"
+        raise BadInput(f"{run.id} has no such round", f"there are: {numbers}",
+                       "kernlab race show latest")  # fmt: skip
+    console = stdout()
+    rounds_table(console, race, [note for _, note in told], language)
+    draw(console, picture(race, run, chosen, language))
+    console.print(f"\nrun   {run.path}", markup=False, soft_wrap=True)

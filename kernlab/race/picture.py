@@ -1,0 +1,87 @@
+"""A round's picture from its record: the timeline, and its SVG beside the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kernlab.config.paths import arriving_file
+from kernlab.config.text import Language
+from kernlab.config.yaml import load as load_yaml
+from kernlab.errors import BadInput
+from kernlab.race.model import RACE_FILE, ROUND_FILE, Race
+from kernlab.record.leg import LegDir, load, read_json
+from kernlab.record.rundir import RunDir, find, runs
+from kernlab.sinks.timeline import Round, Timeline, build
+from kernlab.sinks.timeline_svg import svg
+from kernlab.verdict.judge import judge
+
+SVG_FILE = "timeline.svg"
+
+
+def picture(race: Race, run: RunDir, directory: LegDir, language: Language = "en") -> Timeline:
+    """One round as it is in the record."""
+    told = read_json(directory.path / ROUND_FILE) or {}
+    leg = load(directory)
+    ending = next((one for one in race.endings if one.id == told.get("ending")), None)
+    resolved = run.read().get("resolved", {})
+    about = [str(resolved.get("release", "")), f"round {told.get('round', '?')}"]
+    return build(
+        directory.path.parent.name, race, leg.events or [], leg.segments,
+        Round(
+            about=" · ".join(part for part in about if part),
+            ending=ending,
+            lines=judge(ending.when, leg, language) if ending else (),
+            said=str(told.get("said") or told.get("trouble") or "") if ending is None else "",
+        ),
+        language=language,
+    )  # fmt: skip
+
+
+def keep(race: Race, run: RunDir, directory: LegDir, language: Language = "en") -> Timeline:
+    """The picture, written as ``timeline.svg`` in the round's directory."""
+    timeline = picture(race, run, directory, language)
+    _write(directory.path / SVG_FILE, timeline)
+    return timeline
+
+
+def keep_shown(timeline: Timeline, run: RunDir) -> Path:
+    """The picture of the round that is shown, at the top of the run's directory."""
+    path = run.path / SVG_FILE
+    _write(path, timeline)
+    return path
+
+
+def _write(path: Path, timeline: Timeline) -> None:
+    with arriving_file(path) as temporary:
+        temporary.write_text(svg(timeline), "utf-8")
+
+
+def recorded(name: str) -> tuple[RunDir, Path, Race]:
+    """A run by id, path or ``latest`` (of those that hold a race), the directory of its
+    race, and the race as it was kept there. Raises ``BadInput``."""
+    if name == "latest":
+        having = [one.id for one in runs() if any(one.path.glob(f"*/{RACE_FILE}"))]
+        name = having[-1] if having else name
+    run = find(name)
+    for path in sorted(run.path.glob(f"*/{RACE_FILE}")):
+        return run, path.parent, load_yaml(path, Race)
+    raise BadInput(f"{run.path} holds no race", f"no */{RACE_FILE} in it", "kernlab race run R1")
+
+
+def rounds(directory: Path) -> list[tuple[LegDir, dict[str, Any]]]:
+    """The rounds of a recorded race in order, each with what was noted of it."""
+    found = []
+    for path in sorted(directory.glob(f"round-*/{ROUND_FILE}")):
+        found.append((LegDir(path.parent), dict(read_json(path) or {})))
+    return found
+
+
+def shown(race: Race, told: list[tuple[LegDir, dict[str, Any]]]) -> LegDir | None:
+    """The round that stands for the run: the first that fired, or else the last."""
+    fired = {one.id for one in race.endings if one.fired}
+    counted = [one for one in told if not one[1].get("again")] or told
+    for directory, note in counted:
+        if note.get("ending") in fired:
+            return directory
+    return counted[-1][0] if counted else None
