@@ -7,7 +7,8 @@ import os
 import sys
 
 VERSION = os.environ.get("KERNLAB_TEST_KERNEL")
-_BOOT = (("boot",), ("debug",), ("run",), ("trace",), ("rst",), ("lab", "run"), ("race", "run"))
+_BOOT = (("boot",), ("debug",), ("run",), ("trace",), ("rst",), ("lab", "run"), ("race", "run"),
+         ("race", "explore"))  # fmt: skip
 
 
 def kernlab(*words: str) -> list[str]:

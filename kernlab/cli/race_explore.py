@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kernlab.race.explore import Order, Table
 
 _ORDERS = 40
+_SHOWN = 20  # of the orders that were not run
 
 
 def explore(
@@ -83,32 +84,32 @@ def _told(table: Table, name: str, language: Language, path: str) -> None:
     console = stdout()
     console.print(f"{name}  {say(table.race.title, language)}", markup=False)
     for row in table.pieces.values():
-        for number, piece in enumerate(row, 1):
-            console.print(f"  {piece.actor}{number}  {piece.text()}", markup=False)
+        for piece in row:
+            console.print(f"  {piece.actor}{piece.number}  {piece.text()}", markup=False)
     endings = {one.id: one for one in table.race.endings}
     shown = Rows("#", "order", "outcome", box=None, pad_edge=False, show_edge=False)
-    number = {id(one): at for at, one in enumerate(table.tried, 1)}
+    numbers = {id(one): at for at, one in enumerate(table.tried, 1)}
     for outcome, rows in table.merged.items():
         end = endings.get(outcome)
         words = Text(say(end.title, language) if end else outcome)
         if end is not None and end.fired:
             words.stylize("bold red")
         for one in rows:
-            shown.add_row(str(number[id(one)]), _short(one.order, table), words)
+            shown.add_row(str(numbers[id(one)]), _short(one.order), words)
             words = Text('  "')
     console.print()
     console.print(shown)
     if table.cut:
         console.print("\nnot run:")
-        for cut in table.cut:
+        for cut in table.cut[:_SHOWN]:
             like = f", like {cut.same}" if cut.same else ""
-            console.print(f"  {_short(cut.order, table)}  {cut.why}{like}", markup=False)
+            console.print(f"  {_short(cut.order)}  {cut.why}{like}", markup=False)
+        if len(table.cut) > _SHOWN:
+            console.print(f"  and {len(table.cut) - _SHOWN} more: explore.json")
     ran = f"{len(table.tried)} orders run, {len(table.cut)} cut, {len(table.merged)} outcomes"
     console.print(f"\n{ran}, guest {table.health or 'lives on'}", markup=False)
     console.print(f"run   {path}", markup=False, soft_wrap=True)
 
 
-def _short(order: Order, table: Table) -> str:
-    names = {piece: f"{piece.actor}{at}" for row in table.pieces.values()
-             for at, piece in enumerate(row, 1)}  # fmt: skip
-    return " ".join(names[piece] for piece in order)
+def _short(order: Order) -> str:
+    return " ".join(f"{piece.actor}{piece.number}" for piece in order)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import comb
 
 from kernlab.progress import Reporter
 from kernlab.race.floor import RoundResult, Scene, floor
-from kernlab.race.model import Place, Race, Step
+from kernlab.race.model import Place, Race, Step, place_of
 from kernlab.race.runner import AGAIN
 from kernlab.record.leg import load
 
@@ -24,11 +23,13 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of an actor's way: up to a place, or, without one, to its end."""
+    """A part of an actor's way, its ``number`` from 1: up to a place, or, without one, to
+    its end."""
 
     actor: str
-    place: Place | None = None
-    when: str | None = None
+    number: int
+    place: Place | None = field(default=None, compare=False)
+    when: str | None = field(default=None, compare=False)
 
     def text(self) -> str:
         return f"{self.actor} to {self.place.text()}" if self.place else f"{self.actor} to its end"
@@ -75,15 +76,18 @@ class Table:
 
 
 def pieces(race: Race) -> dict[str, list[Piece]]:
-    """Each actor's way, cut at its hold places."""
+    """Each actor's way, cut at its hold places or at those that the file wants explored."""
     found: dict[str, list[Piece]] = {name: [] for name in race.actors}
     for step in race.steps:
-        if step.hold is None:
-            continue
-        place = step.targets[0]
-        assert isinstance(place, Place)
-        found[step.hold].append(Piece(step.hold, place, step.when))
-    return {name: [*row, Piece(name)] for name, row in found.items()}
+        if step.hold is not None and step.at is not None and step.hold not in race.explore:
+            row = found[step.hold]
+            row.append(Piece(step.hold, len(row) + 1, place_of(step.at), step.when))
+    for name, places in race.explore.items():
+        found[name] = [Piece(name, at, place_of(one)) for at, one in enumerate(places, 1)]
+    for name, row in found.items():
+        if race.actors[name].task:  # what is no task has no end to come to
+            row.append(Piece(name, len(row) + 1))
+    return found
 
 
 def orders(ways: dict[str, list[Piece]]) -> Iterator[Order]:
@@ -100,12 +104,6 @@ def orders(ways: dict[str, list[Piece]]) -> Iterator[Order]:
     return mixed(first, second)
 
 
-def count(ways: dict[str, list[Piece]]) -> int:
-    """How many orders there are."""
-    first, second = (len(row) for row in ways.values())
-    return comb(first + second, first)
-
-
 def steps(order: Order, race: Race) -> list[Step]:
     """An order as a schedule. The places that the race's own ``run`` steps name are stops on
     the way: its endings speak of them."""
@@ -115,9 +113,13 @@ def steps(order: Order, race: Race) -> list[Step]:
             on_the_way[step.run] += [one for one in step.targets if isinstance(one, Place)]
     found = []
     for piece in order:
+        limit = max([_STEP, *(one.limit for one in race.steps if one.hold == piece.actor)])
+        if piece.place is not None and not race.actors[piece.actor].task:
+            # A timer's time goes on with its vCPU; it is waited for as in the race itself.
+            found.append(Step(hold=piece.actor, at=piece.place, when=piece.when, limit=limit))
+            continue
         until: list[str | Place] = [piece.place] if piece.place else []
         until += ["done", "blocked", *on_the_way[piece.actor]]
-        limit = max([_STEP, *(one.limit for one in race.steps if one.hold == piece.actor)])
         found.append(Step(run=piece.actor, until=until, when=piece.when, limit=limit))
     return [*found, Step(release="all")]
 
@@ -131,52 +133,59 @@ def explore(scene: Scene, report: Reporter, limit: int = LIMIT) -> Table:
     number = 0
     with floor(scene, report) as opened:
         for order in orders(ways):
-            like = next((known[order[:n]] for n in range(1, len(order)) if order[:n] in known), None)
+            begun = (order[:at] for at in range(1, len(order)))
+            like = next((known[one] for one in begun if one in known), None)
             if like is not None:
-                table.cut.append(Cut(order, like[1], like[0]))
+                table.cut.append(Cut(order, like[1], like[0] or None))
                 continue
             if len(table.tried) == limit:
                 table.cut.append(Cut(order, f"more than {limit} orders: --orders"))
                 continue
             for _ in range(_TRIES):
                 number += 1
-                one = opened.round(number, steps(order, scene.race))
-                one.keep(one.trouble in AGAIN)
-                if one.trouble not in AGAIN:
+                ran = opened.round(number, steps(order, scene.race))
+                ran.keep(ran.trouble in AGAIN)
+                if ran.trouble not in AGAIN:
                     break
-            table.tried.append(Tried(order, one, _outcome(one)))
-            beginning = _decided(order, one, scene.race)
+            asleep = sleeper(order, ran, scene.race)
+            if asleep is not None:
+                table.cut.append(Cut(order, asleep[1]))
+                known[asleep[0]] = (0, asleep[1])
+                continue
+            table.tried.append(Tried(order, ran, _outcome(ran)))
+            beginning = decided(order, ran, scene.race)
             if beginning is not None:
                 known[beginning[0]] = (len(table.tried), beginning[1])
         table.health = opened.health()
     return table
 
 
-def _decided(order: Order, one: RoundResult, race: Race) -> tuple[Order, str] | None:
+def decided(order: Order, one: RoundResult, race: Race) -> tuple[Order, str] | None:
     """The beginning after which the rest of an order made no difference, and why."""
     if one.trouble:
         return None
-    reached = _by_piece(order, load(one.directory).events)
-    ended: set[str] = set()
-    for at, (piece, what) in enumerate(zip(order, reached, strict=False), 1):
-        if what in ("done", "blocked"):
-            ended.add(piece.actor)
+    came: dict[int, str] = {}  # step → what its piece came to in the end
+    for event in load(one.directory).events or []:
+        came[event["race"]["step"]] = event["race"]["reached"]
+    for at, piece in enumerate(order, 1):
         rest = order[at:]
-        if what == "done" and piece.place is not None and any(p.actor == piece.actor for p in rest):
+        mine = any(later.actor == piece.actor for later in rest)
+        if came.get(at) == "done" and piece.place is not None and mine:
             return order[:at], f"{piece.actor} had ended before {piece.place.text()}"
-        if what == "blocked" and rest:
+        if came.get(at) == "blocked" and rest:
             return order[:at], f"{piece.actor} waited for {_other(race, piece.actor)} there"
     return None
 
 
-def _by_piece(order: Order, events: list[dict[str, object]]) -> list[str]:
-    """What each piece came to in the end: its step's last event."""
-    last: dict[int, str] = {}
-    for event in events:
-        race = event["race"]
-        assert isinstance(race, dict)
-        last[race["step"]] = race["reached"]
-    return [last.get(number, "") for number in range(1, len(order) + 1)]
+def sleeper(order: Order, one: RoundResult, race: Race) -> tuple[Order, str] | None:
+    """The beginning of an order that cannot be, and why: whoever was to come next sleeps, and
+    its vCPU idles (task 0), until the other one does something."""
+    events = load(one.directory).events or []
+    if one.trouble != "timeout" or not events or (events[-1].get("task") or {}).get("pid") != 0:
+        return None
+    at = int(events[-1]["race"]["step"])
+    name = order[at - 1].actor
+    return order[:at], f"cannot be: {name} sleeps until {_other(race, name)} goes on"
 
 
 def _other(race: Race, name: str) -> str:

@@ -88,6 +88,11 @@ class Place(Model):
 Where = str | list[str] | Place
 
 
+def place_of(where: Where) -> Place:
+    """A place as it is written in a file."""
+    return where if isinstance(where, Place) else Place(entry=where)
+
+
 class Actor(Model):
     """``vcpu``: where it runs. ``task`` false: it is whatever runs there (a timer, a
     softirq). ``mark`` false: it does not wait for the others at a mark."""
@@ -132,8 +137,8 @@ class Step(Model):
     @property
     def targets(self) -> list[str | Place]:
         """Where it may end: ``done``, ``blocked`` or places; a plain name is an entry."""
-        if self.hold is not None:
-            return [self.at if isinstance(self.at, Place) else Place(entry=self.at)]
+        if self.at is not None:
+            return [place_of(self.at)]
         wanted = self.until
         rows = wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]
         return [
@@ -153,7 +158,8 @@ class Ending(Model):
 
 class Race(Model):
     """A schedule and what may come of it. ``natural_args``: of the program when it runs
-    unforced, many tries in one run."""
+    unforced, many tries in one run. ``explore``: where `race explore` cuts an actor's way, in
+    its order; by default at its hold places."""
 
     title: Text
     idea: Text
@@ -167,6 +173,7 @@ class Race(Model):
     timeout: int = 30
     actors: dict[str, Actor]
     steps: list[Step]
+    explore: dict[str, list[Where]] = {}
     endings: list[Ending]
     differs: Text | None = None
 
@@ -177,6 +184,9 @@ class Race(Model):
                 close = near(step.actor, self.actors)
                 hint = f", did you mean {close[0]}?" if close else ""
                 raise ValueError(f"steps.{number}: there is no actor '{step.actor}'{hint}")
+        for name in self.explore:
+            if name not in self.actors:
+                raise ValueError(f"explore: there is no actor '{name}'")
         vcpus = [actor.vcpu for actor in self.actors.values()]
         if sorted(vcpus) != list(range(len(vcpus))) or len(vcpus) != 2:
             raise ValueError("actors: two of them, on vCPU 0 and vCPU 1")

@@ -8,7 +8,7 @@ from typing import Any
 
 from kernlab.config.yaml import listed, near
 from kernlab.errors import BadInput
-from kernlab.race.model import Place, Race
+from kernlab.race.model import Place, Race, place_of
 from kernlab.reasons.report import source_lines
 from kernlab.symbols import places, sites
 from kernlab.symbols.dwarf import Line
@@ -146,6 +146,8 @@ def _places(race: Race) -> Iterable[Place]:
         for target in step.targets:
             if isinstance(target, Place):
                 yield target
+    for row in race.explore.values():
+        yield from map(place_of, row)
 
 
 def _spot(name: str, probes: list[Probe], when: tuple[str, ...] = ()) -> Spot:

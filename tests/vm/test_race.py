@@ -49,3 +49,17 @@ def check(name: str, events: list[dict[str, Any]]) -> None:
         if waits and name in ("R1", "R1b"):
             assert (waits["kind"], waits["held_by"]) == ("lock", "A")
             assert waits["addr"] == event["args"]["lock"]
+
+
+def test_every_order_is_tried_and_the_bad_one_found(kernlab: Kernlab, tmp_path: Path) -> None:
+    said = kernlab("race", "explore", "R2", "--json", "--out", str(tmp_path / "run"))
+    assert said.returncode == 0, said.stderr.decode()
+    rows = [json.loads(line) for line in said.stdout.splitlines()]
+    hold, rest, other = "A to inet_csk_complete_hashdance", "A to its end", "B to its end"
+    assert {tuple(row["order"]): row["outcome"] for row in rows} == {
+        (hold, rest, other): "closed-after",
+        (other, hold, rest): "closed-after",
+        (hold, other, rest): "rst",
+    }
+    assert [row["order"] for row in rows if row["fired"]] == [[hold, other, rest]]
+    assert json.loads((tmp_path / "run" / "explore.json").read_text()) == rows
