@@ -14,7 +14,7 @@ from typing import Any
 from kernlab.debugger.vcpus import Vcpus
 from kernlab.race.locks import settled
 from kernlab.race.model import Place, Race, Step
-from kernlab.race.stage import MUTEX, Spot, Stage
+from kernlab.race.stage import MUTEX, Spot, Stage, sleeps
 from kernlab.record.event import VERSION
 from kernlab.symbols.kernel import KernelSymbols
 
@@ -176,8 +176,11 @@ class Director:
         event = self._event(name, "blocked" if waits else key, spot, hit["cpu"], waits)
         yield event
         self.round.reached.append("blocked" if waits else key)
+        comm = (event.get("task") or {}).get("comm")
         if not hit["right"]:
             self._give_up("wrong actor", f"step {self._at}: {name} stopped on vCPU {hit['cpu']}")
+        elif waits and actor.task and comm != name:
+            self._give_up("wrong actor", f"step {self._at}: {comm} waits on {name}'s vCPU")
         elif waits == "stop_machine":
             self._give_up(waits, f"step {self._at}: vCPU {hit['cpu']} waits in stop_machine()")
         elif self._exploring and (waits or key == "done"):
@@ -212,9 +215,13 @@ class Director:
         waited for: a contended lock is then an ordinary thing."""
         if not self._standing - {name}:
             return []
+        actor = self._race.actors[name]
         return [
-            {"id": f"{kind} {spot.name}", "address": address,
-             "cpu": self._race.actors[name].vcpu, "task": None, "when": self._whens(spot)}
+            {"id": f"{kind} {spot.name}", "address": address, "cpu": actor.vcpu,
+             # Who sleeps lets others run: only the actor's own sleep is its wait. Who spins
+             # has the vCPU, whoever it is.
+             "task": name if actor.task and sleeps(kind, spot) else None,
+             "when": self._whens(spot)}
             for kind, spots in self._stage.waits.items()
             for spot in spots
             for address in spot.addresses

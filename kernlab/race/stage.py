@@ -18,6 +18,7 @@ from kernlab.trace.plan import Probe, TraceRequest, make
 MARK = "do_sched_yield"  # what racing() in rootfs/guest/races/race.h calls
 END = "do_exit"
 MUTEX = "__mutex_lock_slowpath"
+_LOCK_SOCK = "__lock_sock"
 _FRAMES = 10  # of a stop's stack, those whose source lines are kept
 # A vCPU that comes here while the other stands waits for it: for a lock (kernel/locking/
 # qspinlock.c and qrwlock.c, the slow paths are entered only when the lock is taken; a mutex
@@ -31,7 +32,7 @@ WAITS: dict[str, dict[str, tuple[str, ...]]] = {
         "queued_read_lock_slowpath": (),
         "queued_write_lock_slowpath": (),
         MUTEX: (),
-        "__lock_sock": (),
+        _LOCK_SOCK: (),
     },
     "ipi": {
         # SCF_WAIT is the lowest bit of scf_flags, which took the place of wait in v5.13.
@@ -112,6 +113,11 @@ class Stage:
                 if number == frame["line"]:
                     found[f"{frame['file']}:{number}"] = str(text).strip()
         return found
+
+
+def sleeps(kind: str, spot: Spot) -> bool:
+    """Whether who waits there sleeps; otherwise it spins."""
+    return kind == "rcu" or spot.name in (MUTEX, _LOCK_SOCK)
 
 
 def stage(race: Race, symbols: KernelSymbols) -> Stage:

@@ -63,3 +63,42 @@ def test_every_order_is_tried_and_the_bad_one_found(kernlab: Kernlab, tmp_path: 
     }
     assert [row["order"] for row in rows if row["fired"]] == [[hold, other, rest]]
     assert json.loads((tmp_path / "run" / "explore.json").read_text()) == rows
+
+
+KINDS = """
+title: every kind of place
+idea: every kind of place
+source: [here]
+program: r1
+actors: {A: {vcpu: 1}, B: {vcpu: 0}}
+steps:
+  - {hold: A, at: tcp_v4_syn_recv_sock}
+  - {hold: A, at: {returns: tcp_v4_syn_recv_sock}}
+  - {hold: A, at: [no_such_function, inet_csk_complete_hashdance]}
+  - {hold: A, at: {source: "inet_csk_reqsk_queue_drop(", inside: inet_csk_complete_hashdance}}
+  - {hold: A, at: {inlined: [no_such_inline, reqsk_queue_removed], inside: inet_csk_complete_hashdance}}
+  - {hold: A, at: {word: "sk->sk_ack_backlog"}}
+  - release: all
+endings:
+  - {id: through, title: through, when: [{got: {server.recv: 5}}]}
+"""
+
+
+def test_every_kind_of_place(kernlab: Kernlab, tmp_path: Path) -> None:
+    mine = tmp_path / "kinds.yaml"
+    mine.write_text(KINDS)
+    said = kernlab("race", "run", str(mine), "--json", "--out", str(tmp_path / "run"))
+    (one,) = (json.loads(line) for line in said.stdout.splitlines())
+    assert one["ending"] == "through", said.stderr.decode()
+    record = tmp_path / "run" / "kinds" / "round-001" / "events.jsonl"
+    stops = [json.loads(line) for line in record.read_text().splitlines()]
+    entry, returned, second, source, inlined, word = ([
+        (frame["func"], stop["race"]["source"].get(f"{frame['file']}:{frame['line']}", ""))
+        for frame in stop["stack"]
+    ] for stop in stops)  # fmt: skip
+    assert (entry[0][0], second[0][0]) == ("tcp_v4_syn_recv_sock", "inet_csk_complete_hashdance")
+    assert returned[:5] == entry[1:6]  # its caller stands at the call, as before
+    assert source[0][0] == "inet_csk_complete_hashdance"
+    assert source[0][1].startswith("inet_csk_reqsk_queue_drop(")
+    assert any("reqsk_queue_removed(" in text for _, text in inlined)
+    assert any("spin_unlock" in text or "sk_acceptq_added" in text for _, text in word)
