@@ -13,8 +13,9 @@ from kernlab.cli.race_explore import explore
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
+    from kernlab.progress import Reporter
     from kernlab.race.compare import Row
-    from kernlab.race.floor import RoundResult
+    from kernlab.race.floor import RoundResult, Scene
     from kernlab.race.model import Race
     from kernlab.race.runner import RaceResult
     from kernlab.record.rundir import RunDir
@@ -33,7 +34,9 @@ def group() -> None:
 @app.command("run")
 def run(
     race: str = typer.Argument(..., metavar="ID", autocompletion=complete.races),
-    times: int = typer.Option(1, "--times", metavar="N", min=1, help="Rounds, from one boot."),
+    times: int | None = typer.Option(
+        None, "--times", metavar="N", min=1, help="Rounds, from one boot; tries with --natural."
+    ),
     natural: bool = typer.Option(
         False, "--natural", help="Unforced, as fast as it goes: how often does it fire?"
     ),
@@ -57,12 +60,11 @@ def run(
         directory = common.new_run(out)
         scene = Scene(path.stem, found, path, built, guest, MachineOptions(2, memory), directory)
         if natural:
-            leg = runner.natural(scene, report)
-            print_json({"race": path.stem, **leg.got})
+            _natural(scene, report, times, json)
             return 0
         result = runner.run_race(
             scene, report,
-            lambda one, again: _told(one, again, found, directory, language, json), times,
+            lambda one, again: _told(one, again, found, directory, language, json), times or 1,
         )  # fmt: skip
     _keep(result, directory)
     for one in result.rounds if json else ():
@@ -71,6 +73,28 @@ def run(
     if not json:
         _summary(result, str(directory.path), language, shown)
     return 0 if result.definite else 1
+
+
+def _natural(scene: Scene, report: Reporter, tries: int | None, json: bool) -> None:
+    from kernlab.cli.output import print_json, stdout
+    from kernlab.race.natural import natural
+
+    found = natural(scene, report, tries)
+    row: dict[str, Any] = {"race": scene.id, "tries": found.tries, "fired": found.fired,
+                           "got": found.got}  # fmt: skip
+    if found.window is not None:
+        shortest, median = found.window
+        row["window"] = {"shortest_ns": shortest, "median_ns": median, "of": found.windows}
+    scene.run.result(**row)
+    if json:
+        print_json(row)
+        return
+    console = stdout()
+    console.print(f"{scene.id}  fired {found.fired} of {found.tries} unforced", markup=False)
+    if found.window is not None:
+        console.print(f"its window, with two kprobes in it: median {median} ns, "
+                      f"shortest {shortest} ns, of {found.windows}", markup=False)  # fmt: skip
+    console.print(f"run   {scene.run.path}", markup=False, soft_wrap=True)
 
 
 @app.command("compare")

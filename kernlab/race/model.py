@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from kernlab.config.paths import config_file, config_files, expanded
 from kernlab.config.text import Text
@@ -156,9 +156,33 @@ class Ending(Model):
     when: list[Check]
 
 
+class Natural(Model):
+    """The program unforced: `--natural TRIES` is its last two arguments. ``fired`` names what
+    counts: something the program says, or a counter's delta (less one for each try, where
+    every try moves it once). ``window``: it is open from when one vCPU is at the first place
+    until it is at the second."""
+
+    tries: int = Field(gt=0)
+    fired: Fired
+    window: tuple[Place, Place] | None = None
+
+
+class Fired(Model):
+    """One of: a name the program says, a counter (as in ``counters``)."""
+
+    got: str | None = None
+    counter: str | None = None
+    beyond_tries: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> Fired:
+        if (self.got is None) == (self.counter is None):
+            raise ValueError("fired is one of got, counter")
+        return self
+
+
 class Race(Model):
-    """A schedule and what may come of it. ``natural_args``: of the program when it runs
-    unforced, many tries in one run. ``explore``: where `race explore` cuts an actor's way, in
+    """A schedule and what may come of it. ``explore``: where `race explore` cuts an actor's way, in
     its order; by default at its hold places."""
 
     title: Text
@@ -166,7 +190,7 @@ class Race(Model):
     source: list[str]
     program: str
     args: list[str] = []
-    natural_args: list[str] | None = None
+    natural: Natural | None = None
     topology: Literal["loopback", "tun", "veth"] = "tun"
     sysctl: dict[str, int | str] = {}
     setup: list[str] = []

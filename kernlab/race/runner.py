@@ -1,18 +1,13 @@
-"""Rounds of a race on one booted machine, forced or natural."""
+"""Rounds of a race on one booted machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from kernlab.errors import BadInput, MachineFailed
-from kernlab.leg.run import Run, trouble
-from kernlab.pipeline import machine_for, wait_ready
 from kernlab.progress import Reporter
 from kernlab.race.floor import RoundResult, Scene, floor
 from kernlab.race.model import Race
-from kernlab.record.leg import Leg, LegDir, load
 
 # A round that did not go as written says nothing of the kernel: it is done again, but not
 # for ever.
@@ -69,28 +64,3 @@ def run_race(scene: Scene, report: Reporter, on_round: OnRound, times: int = 1) 
             on_round(one, repeat)
         result.health = opened.health()
     return result
-
-
-def natural(scene: Scene, report: Reporter) -> Leg:
-    """The same program unforced, many tries in one run; what it got. Raises ``BadInput``
-    where the race has no such run."""
-    if scene.race.natural_args is None:
-        raise BadInput(f"{scene.id} has no natural run", "its file has no natural_args",
-                       f"kernlab race run {scene.id}")  # fmt: skip
-    scene.bring(report)
-    with machine_for(scene.run, scene.kernel, scene.image, scene.options, report) as machine:
-        wait_ready(machine, report)
-        directory = LegDir(scene.run.path / scene.id / "natural")
-        setup = scene.setup(scene.race.natural_args)
-        one = Run(setup, machine, scene.run.share, directory, None, _deaf)
-        one.run()
-        failed = trouble(one.status, one.said)
-        if failed:
-            raise MachineFailed(
-                f"{scene.id}: {failed}", "", "read console.log in the run directory"
-            )
-    return load(directory)
-
-
-def _deaf(kind: str, text: str = "", value: str = "", event: dict[str, Any] | None = None) -> None:
-    """A round's story is in its record."""

@@ -154,6 +154,8 @@ def _places(race: Race) -> Iterable[Place]:
                 yield target
     for row in race.explore.values():
         yield from map(place_of, row)
+    if race.natural is not None:
+        yield from race.natural.window or ()
 
 
 def _spot(name: str, probes: list[Probe], when: tuple[str, ...] = ()) -> Spot:

@@ -6,6 +6,9 @@
  *                             nobody comes so far before both_end(): a parent that still forks
  *                             the other may be on the vCPU that will stand
  *   turn(n), await_turn(n)    a page that both share: what must be over before the race
+ *   tries_of(argc, argv)      N of `--natural N`, or 0: so many tries unforced, in one run
+ *   meet(), jitter(try)       both go on at once, and then one a little later than the other:
+ *                             who is first differs from try to try
  *
  * Actors are processes, not threads: unmapping memory of a shared address space waits for an
  * answer of the other vCPU, and a held one never answers. All memory is locked and touched
@@ -18,7 +21,7 @@
 #include <sys/prctl.h>
 
 struct shared {
-	volatile int turn, all;
+	volatile int turn, all, met;
 	volatile uint32_t number[16];
 };
 static struct shared *shared;
@@ -45,6 +48,30 @@ static inline void await_turn(int number)
 	while (__atomic_load_n(&shared->turn, __ATOMIC_SEQ_CST) < number)
 		if (seconds() > limit)
 			fail("turn %d did not come", number);
+}
+
+static inline int tries_of(int argc, char **argv)
+{
+	return asked("--natural") ? atoi(argv[argc - 1]) : 0;
+}
+
+/* Called by both actors; the n-th call of one returns when the other has come to its n-th. */
+static inline void meet(void)
+{
+	static int times;
+	double limit = seconds() + LIMIT_MS / 1000.0;
+
+	times++;
+	__atomic_add_fetch(&shared->met, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&shared->met, __ATOMIC_SEQ_CST) < 2 * times)
+		if (seconds() > limit)
+			fail("nobody came to meet %d", times);
+}
+
+static inline void jitter(int try)
+{
+	for (volatile int spin = try * 37 % 1500; spin > 0; spin--)
+		;
 }
 
 static inline void racing(const char *name)

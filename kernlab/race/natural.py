@@ -1,0 +1,130 @@
+"""A race's program unforced, as fast as it goes: how often it fires, how long its window is.
+
+The window is measured in the same kernel by two kprobe events of its own tracer, in a run
+apart from the one that is counted: a probe makes the window longer (an int3 each).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from kernlab.errors import BadInput, MachineFailed
+from kernlab.leg.run import Run, trouble
+from kernlab.pipeline import machine_for, symbols_for, wait_ready
+from kernlab.progress import Reporter
+from kernlab.race.floor import Scene
+from kernlab.race.model import Natural
+from kernlab.race.stage import Stage, stage
+from kernlab.record.counters import named
+from kernlab.record.leg import Leg, LegDir, load
+from kernlab.vm.machine import Machine
+
+_TRACING = "/sys/kernel/tracing"
+# $1, $2: addresses. Of the tracer's clocks only x86-tsc is not rounded to microseconds in its
+# text (Documentation/trace/ftrace.rst, kernel/trace/trace_output.c).
+_ARM = f"""
+[ -e {_TRACING}/trace ] || mount -t tracefs tracefs {_TRACING} || exit 1
+cd {_TRACING} && mkdir instances/window || exit 1
+echo "p:window/open $1" >kprobe_events && echo "p:window/shut $2" >>kprobe_events || exit 1
+cd instances/window && echo x86-tsc >trace_clock && echo 8192 >buffer_size_kb || exit 1
+echo 1 >events/window/enable
+"""
+_READ = f"""
+cd {_TRACING}/instances/window && echo 0 >events/window/enable && cat trace
+cd {_TRACING} && rmdir instances/window; echo >kprobe_events
+grep "cpu MHz" /proc/cpuinfo
+"""
+_LIMIT = 60.0
+_HIT = re.compile(r"^\s*\S.*?-(?P<pid>\d+)\s+\[(?P<cpu>\d+)\].*?"
+                  r"(?P<at>\d+): (?P<probe>open|shut):")  # fmt: skip
+_MHZ = re.compile(r"cpu MHz\s*: (?P<mhz>[\d.]+)")  # that of its TSC, without frequency scaling
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a natural run found. ``window``: shortest and median in ns, with two probes in
+    it, of so many ``windows``; None where it was not measured."""
+
+    tries: int
+    fired: int
+    got: dict[str, str]
+    window: tuple[int, int] | None = None
+    windows: int = 0
+
+
+def natural(scene: Scene, report: Reporter, tries: int | None = None) -> Found:
+    """Run it. Raises ``BadInput`` where the race has no such run, ``MachineFailed``."""
+    wanted = scene.race.natural
+    if wanted is None:
+        raise BadInput(f"{scene.id} has no natural run", "its file has no 'natural'",
+                       f"kernlab race run {scene.id}")  # fmt: skip
+    tries = tries or wanted.tries
+    found = stage(scene.race, symbols_for(scene.kernel)) if wanted.window else None
+    scene.bring(report)
+    with machine_for(scene.run, scene.kernel, scene.image, scene.options, report) as machine:
+        wait_ready(machine, report)
+        leg = _leg(scene, machine, tries, "natural")
+        shown = Found(tries, _fired(wanted, leg, tries), leg.got)
+        if found is None:
+            return shown
+        spans = _window(scene, machine, wanted, found, tries)
+    if not spans:
+        return shown
+    return Found(tries, shown.fired, leg.got, (min(spans), int(median(spans))), len(spans))
+
+
+def _leg(scene: Scene, machine: Machine, tries: int, name: str) -> Leg:
+    directory = LegDir(scene.run.path / scene.id / name)
+    setup = scene.setup([*scene.race.args, "--natural", str(tries)])
+    one = Run(setup, machine, scene.run.share, directory, None, _deaf)
+    one.run()
+    failed = trouble(one.status, one.said)
+    if failed:
+        raise MachineFailed(f"{scene.id}: {failed}", "", "read console.log in the run directory")
+    return load(directory)
+
+
+def _fired(wanted: Natural, leg: Leg, tries: int) -> int:
+    fired = wanted.fired
+    if fired.got is not None:
+        return int(leg.got.get(fired.got, 0))
+    moved = named(leg.counters, fired.counter or "") or 0
+    return max(0, moved - tries) if fired.beyond_tries else moved
+
+
+def _window(scene: Scene, machine: Machine, wanted: Natural, found: Stage,
+            tries: int) -> list[int]:  # fmt: skip
+    assert wanted.window is not None
+    opens, shuts = (found.spots[place.text()].addresses[0] for place in wanted.window)
+    armed = machine.channel.run(_LIMIT, ["sh", "-c", _ARM, "arm", f"0x{opens:x}", f"0x{shuts:x}"])
+    if armed.returncode:
+        raise MachineFailed(
+            "the kernel takes no probe at the window's ends",
+            armed.stderr.decode("utf-8", "replace").strip(), "kernlab race show " + scene.id,
+        )  # fmt: skip
+    _leg(scene, machine, tries, "window")
+    return spans(machine.channel.run(_LIMIT, ["sh", "-c", _READ]).text)
+
+
+def spans(text: str) -> list[int]:
+    """How long each window was, in ns, from the tracer's lines: from ``open`` to the next
+    ``shut`` of the same task on the same CPU. Nothing where the kernel does not know how fast
+    its TSC goes: on a loaded host it cannot always tell."""
+    rate = _MHZ.search(text)
+    mhz = float(rate["mhz"]) if rate else 0.0
+    open_at: dict[tuple[str, str], int] = {}
+    found = []
+    for hit in filter(None, map(_HIT.match, text.splitlines())):
+        who = (hit["pid"], hit["cpu"])
+        if hit["probe"] == "open":
+            open_at[who] = int(hit["at"])
+        elif who in open_at:
+            found.append(int(hit["at"]) - open_at.pop(who))
+    return [int(ticks * 1000 / mhz) for ticks in found] if mhz else []
+
+
+def _deaf(kind: str, text: str = "", value: str = "", event: dict[str, Any] | None = None) -> None:
+    """A run's story is in its record."""
