@@ -114,6 +114,7 @@ def models() -> dict[str, type[BaseModel]]:
     from kernlab.image.model import BusyboxTable
     from kernlab.kernel.catalogue import Catalogue
     from kernlab.lab.model import Lab
+    from kernlab.race.held import LockTable
     from kernlab.race.model import Race
     from kernlab.reasons.model import Reason
     from kernlab.sinks.fold import FrameTable
@@ -133,6 +134,7 @@ def models() -> dict[str, type[BaseModel]]:
         "image-busybox": BusyboxTable,
         "packages": PackageTable,
         "known": KnownTable,
+        "locks": LockTable,
     }
 
 

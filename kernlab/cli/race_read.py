@@ -12,6 +12,7 @@ from kernlab.cli.lessons import LANG, language_of
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
+    from kernlab.kernel.model import Kernel
     from kernlab.race.stage import Stage
 
 app = typer.Typer(add_completion=False)
@@ -85,21 +86,28 @@ def _lesson(name: str, kernel: str | None, language: Language) -> None:
 
 
 def _stage(path: Path, kernel: str | None) -> tuple[Stage | None, str]:
-    """The race's places on a kernel: one that was named is built if it has to be, the default
-    one is only looked at where it is there. Raises ``BadInput`` for a place that is missing."""
-    from kernlab.cli.output import reporter
-    from kernlab.kernel.model import BuildRequest
-    from kernlab.pipeline import built_kernel, kernel_for, symbols_for
+    """The race's places on a kernel. Raises ``BadInput`` for one that it does not have."""
+    from kernlab.pipeline import symbols_for
     from kernlab.race.model import find
     from kernlab.race.stage import stage
+
+    built = _built(kernel)
+    if built is None:
+        return None, ""
+    return stage(find(str(path))[1], symbols_for(built)), built.release
+
+
+def _built(kernel: str | None) -> Kernel | None:
+    """A kernel that was named, built if it has to be; the default one only where it is here."""
+    from kernlab.cli.output import reporter
+    from kernlab.kernel.model import BuildRequest
+    from kernlab.pipeline import built_kernel, kernel_for
 
     built = built_kernel(kernel)
     if built is None and kernel is not None:
         with reporter() as report:
             built = kernel_for(BuildRequest(version=kernel), report)
-    if built is None:
-        return None, ""
-    return stage(find(str(path))[1], symbols_for(built)), built.release
+    return built
 
 
 def _picture(name: str, number: int | None, language: Language) -> None:
@@ -122,3 +130,33 @@ def _picture(name: str, number: int | None, language: Language) -> None:
     rounds_table(console, race, [note for _, note in told], language)
     draw(console, picture(race, run, chosen, language))
     console.print(f"\nrun   {run.path}", markup=False, soft_wrap=True)
+
+
+@app.command("validate")
+def validate(
+    files: list[Path] = typer.Argument(..., metavar="FILE...", help="Race files."),
+    kernel: str | None = common.KERNEL,
+) -> None:
+    """Check race files: every error with its line, and what it may have been meant as; against
+    a kernel that is built also its places, and the locks that a step would wait for."""
+    from kernlab.errors import BadInput
+    from kernlab.pipeline import symbols_for
+    from kernlab.race.check import problems
+
+    built = _built(kernel)
+    symbols = symbols_for(built) if built is not None else None
+    found = [one for path in files for one in problems(path, symbols)]
+    wrong = [str(one) for one in found if one.sure]
+    for one in found:
+        if not one.sure:
+            typer.echo(str(one), err=True)
+    if wrong:
+        raise BadInput(
+            f"{len(wrong)} problems" if len(wrong) > 1 else wrong[0],
+            "\n".join(wrong) if len(wrong) > 1 else "",
+            "kernlab race validate FILE after an edit",
+        )
+    against = f", and {built.release} has their places" if built is not None else ""
+    typer.echo(f"{len(files)} race files are in order{against}")
+    if built is None:
+        typer.echo("no kernel is built here: their places were not looked up", err=True)

@@ -78,6 +78,16 @@ def parse(text: str, model: type[M], name: str) -> M:
         ) from error
 
 
+def line_of(text: str, *keys: int | str) -> int:
+    """The line (1-based) of a key or an item in a YAML text that ``parse`` takes, by the way
+    to it: ``line_of(text, "steps", 2, "until")``. Of what is not there, the nearest above."""
+    loader = _LOADER(text)
+    try:
+        return _line(loader.get_single_node(), keys)
+    finally:
+        loader.dispose()
+
+
 def _line(node: Any, loc: tuple[int | str, ...]) -> int:
     """The line of the deepest part of ``loc`` that is in the file (1-based)."""
     line: int = node.start_mark.line + 1 if node is not None else 1

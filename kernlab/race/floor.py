@@ -40,6 +40,11 @@ _SICK = re.compile(
 )
 
 
+def program_of(race: Race) -> str:
+    """The guest program, as ``kernlab.guest.build.source_of`` takes it."""
+    return race.program if race.program.endswith(".c") else f"races/{race.program}"
+
+
 @dataclass(frozen=True)
 class Scene:
     """Where a race is run: its file, and what it is run on."""
@@ -52,23 +57,17 @@ class Scene:
     options: MachineOptions
     run: RunDir
 
-    @property
-    def program(self) -> str:
-        """The guest program, as ``kernlab.guest.build.source_of`` takes it."""
-        name = self.race.program
-        return name if name.endswith(".c") else f"races/{name}"
-
     def setup(self, args: Sequence[str]) -> Setup:
         """The program as a run."""
         race = self.race
         return Setup(
-            name=self.id, program=self.program, args=tuple(args), sysctl=dict(race.sysctl),
+            name=self.id, program=program_of(self.race), args=tuple(args), sysctl=dict(race.sysctl),
             setup=tuple(race.setup), topology=race.topology, timeout=race.timeout,
         )  # fmt: skip
 
     def bring(self, report: Reporter) -> None:
         """What the guest needs into the share, and the race's file into the record."""
-        bring({self.program: self.path.parent}, self.run.share, report)
+        bring({program_of(self.race): self.path.parent}, self.run.share, report)
         directory = self.run.path / self.id
         directory.mkdir(parents=True, exist_ok=True)
         (directory / RACE_FILE).write_bytes(self.path.read_bytes())

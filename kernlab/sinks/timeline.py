@@ -7,6 +7,7 @@ where a stop first showed it taken, a segment stands where the capture has it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -29,6 +30,7 @@ _WORDS: dict[str, dict[Language, str]] = {
     "done": {"en": "is done: its process ends", "zh": "完成：进程结束"},
     "timeout": {"en": "did not come to its place", "zh": "未到达指定位置"},
     "stands": {"en": "stands in {func}", "zh": "停在 {func}"},
+    "mark": {"en": "waits at its mark", "zh": "在标记处等待"},
     "when": {"en": "when", "zh": "条件"},
     "packet": {"en": "packet", "zh": "报文"},
     "socket": {"en": "socket", "zh": "套接字"},
@@ -49,8 +51,24 @@ _WORDS: dict[str, dict[Language, str]] = {
     "quiet": {"en": "the race did not fire", "zh": "竞态未发生"},
     "nothing": {"en": "no known ending", "zh": "没有已知的结局"},
     "interrupted": {"en": "whatever runs there", "zh": "该 vCPU 上的任意代码"},
+    "lock of an ehash bucket": {"en": "lock of an ehash bucket", "zh": "ehash 桶锁"},
+    "lock of a listening bucket": {"en": "lock of a listening bucket", "zh": "监听桶锁"},
+    "lock of a bind bucket": {"en": "lock of a bind bucket", "zh": "绑定桶锁"},
+    "lock of a connection tracking bucket": {
+        "en": "lock of a connection tracking bucket", "zh": "连接跟踪桶锁"},
     "line": {"en": "called at {at}", "zh": "调用处 {at}"},
 }
+
+
+_SOCKET = re.compile(r"^lock of the socket (\S+) \((\S+)\)$")
+
+
+def _whose(what: str, language: Language) -> str:
+    """Whose lock it is, as kernlab.race says it, in the picture's language."""
+    socket = _SOCKET.match(what)
+    if socket and language == "zh":
+        return f"套接字 {socket[1]} ({socket[2]}) 的锁"
+    return _WORDS[what][language] if what in _WORDS else what
 
 
 def word(name: str, language: Language, **values: object) -> str:
@@ -151,13 +169,25 @@ class Timeline:
     outcome: Outcome
     language: Language = "en"
 
+    def stands(self, number: int) -> bool:
+        """Whether the other actor is known to stand while card ``number`` is come to."""
+        card = self.cards[number]
+        last = [one for one in self.cards[:number] if one.lane != card.lane]
+        return last[-1].mood != "done" if last else self.lanes[1 - card.lane].waits
+
 
 def standing(timeline: Timeline, number: int) -> str:
-    """Where the other actor stands while card ``number`` is come to; empty where it has not
-    been seen to stop, or has ended."""
+    """In words, where the other actor stands while card ``number`` is come to; empty where
+    that is not known, where it has ended, and where it was said a card before."""
     card = timeline.cards[number]
+    if number and timeline.cards[number - 1].lane == card.lane:
+        return ""
     last = [one for one in timeline.cards[:number] if one.lane != card.lane]
-    return last[-1].func if last else ""
+    if last:
+        func = last[-1].func
+        return word("stands", timeline.language, func=func) if func else ""
+    waits = timeline.lanes[1 - card.lane].waits
+    return word("mark", timeline.language) if waits else ""
 
 
 @dataclass(frozen=True)
@@ -234,7 +264,7 @@ class _Builder:
                 open_[addr] = len(self.bars)
                 self.bars.append(
                     Bar(lane, chr(ord("a") + len(self.bars) % 26), addr, lock["name"],
-                        str(lock.get("what", "")), self._since(lock), number,
+                        _whose(str(lock.get("what", "")), self.language), self._since(lock), number,
                         len(self.events))
                 )  # fmt: skip
 
@@ -332,7 +362,8 @@ class _Builder:
             bar = self.bars[at]
             name, since = bar.title or bar.name, bar.since
         else:
-            name = str(waits.get("what") or waits.get("name") or waits.get("addr") or "?")
+            whose = _whose(str(waits.get("what", "")), self.language)
+            name = whose or str(waits.get("name") or waits.get("addr") or "?")
             since = self._since(waits)
         if waits.get("held_by"):
             name += ": " + word("which", self.language, who=waits["held_by"], since=since)

@@ -19,6 +19,7 @@ _PAD = 16  # inside a card
 _BAR = 14  # a lock's bar, and the gap beside it
 _GAP = 10
 _LINE = 34  # between a card and the first bar: the line of life
+_SPACE = 26  # between two cards
 _LABEL = 74  # of a fact
 
 # name → (light, dark)
@@ -106,7 +107,7 @@ class _Drawing:
             tops.append(y)
             height = self._draw_card(card, y)
             bottoms.append(y + height)
-            y += height + 18
+            y += height + _SPACE
         end = y
         over = self._out[under:]
         del self._out[under:]
@@ -154,8 +155,12 @@ class _Drawing:
         for row in wrap(f"{it.id}  {it.title}", WIDTH - 2 * _EDGE, sans(22)):
             y += 24
             self._say(_EDGE, y, row, "t f-text")
+        tint = "bad" if it.outcome.fired or not it.outcome.known else "good"
+        for row in wrap(it.outcome.title, WIDTH - 2 * _EDGE, sans(15)):
+            y += 23
+            self._say(_EDGE, y, row, f"h f-{tint}")
         if it.about:
-            y += 21
+            y += 20
             self._say(_EDGE, y, it.about, "s f-dim")
         return y + 18
 
@@ -199,12 +204,12 @@ class _Drawing:
                    ' stroke-width="2" stroke-dasharray="2 6" stroke-linecap="round"')  # fmt: skip
 
     def _stands(self, number: int, y: float) -> None:
-        func = standing(self._it, number)
-        if not func:
+        text = standing(self._it, number)
+        if not text:
             return
         lane = 1 - self._it.cards[number].lane
         x = self._x[lane] + (self._card - 8 if lane == 0 else 8)
-        row = wrap(word("stands", self._it.language, func=func), self._card - 40, sans(12))[0]
+        row = wrap(text, self._card - 40, sans(12))[0]
         self._say(x, y + 25, row, "s f-dim" + (" e" if lane == 0 else ""))
 
     # -- locks ------------------------------------------------------------------------
@@ -309,7 +314,7 @@ class _Drawing:
             weight = " w"
             colour = "bad" if fact.kind == "socket" else colour
         prose = fact.kind in ("takes", "wants")
-        measure = sans(13) if prose else mono(12.5)
+        measure = sans(13.9 if weight else 13) if prose else mono(12.5)
         first = at + 17
         for row in wrap(fact.text, inner - _LABEL, measure):
             at += 17

@@ -45,6 +45,7 @@ class _Drawing:
         yield title
         if it.about:
             yield Text(safe(it.about), "dim")
+        yield Text()
         yield self._row(self._head(0), self._head(1), -1)
         yield self._rule()
         for number, card in enumerate(it.cards):
@@ -71,11 +72,12 @@ class _Drawing:
 
     def _card(self, number: int, card: Card) -> Iterator[Text]:
         mine = self._body(card, self._widths[card.lane])
-        stood = standing(self._it, number)
+        words = standing(self._it, number)
+        stands = self._it.stands(number)
         for at, line in enumerate(mine):
-            other = Text("┆" if stood else "", "dim")
-            if stood and at == 0:
-                other.append(f" {safe(word('stands', self._it.language, func=stood))}")
+            other = Text("┆" if stands else "", "dim")
+            if words and at == 0:
+                other.append(f" {safe(words)}")
             sides = (line, other) if card.lane == 0 else (other, line)
             yield self._row(*sides, number, first=at == 0)
         yield self._row(Text(), Text(), number)

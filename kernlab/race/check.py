@@ -1,0 +1,280 @@
+"""What can be said of a schedule without running it: first of the file alone, then against a
+kernel that is built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernlab.config.yaml import line_of, load, near
+from kernlab.errors import BadInput
+from kernlab.guest.build import names as programs
+from kernlab.guest.build import source_of
+from kernlab.race import held
+from kernlab.race.model import Place, Race, Step
+from kernlab.race.floor import program_of
+from kernlab.race.stage import MARK, Stage, stage
+from kernlab.symbols.dwarf import Function, Line
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.verdict.model import Check
+
+_REACHED = re.compile(r"\brace\.(reached|actor|waits\.kind)\s*==\s*('[^']*'|\"[^\"]*\"|[\w.]+)")
+_ACTOR = re.compile(r'\bactor\("([^"]+)",\s*(\d+)')
+_RACING = re.compile(r'\bracing\(("[^"]+"|\w+)\)')
+_KINDS = ("lock", "ipi", "rcu")
+_Way = tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``sure``: it cannot work; else it is only likely not to."""
+
+    path: Path
+    line: int
+    text: str
+    sure: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {'' if self.sure else 'warning: '}{self.text}"
+
+
+def problems(path: Path, symbols: KernelSymbols | None = None) -> list[Problem]:
+    """Everything that is wrong with a race's file, in the file's order; with ``symbols`` also
+    what that kernel lacks and where a step would wait for a lock that is held."""
+    try:
+        race = load(path, Race)
+    except BadInput as error:
+        rows = error.why.splitlines() if error.what.endswith(" errors") else [error.what]
+        return [_parsed(path, row, error.why) for row in rows]
+    text = path.read_text("utf-8")
+    said = [*_order(race), *_names(race), *_programs(path, race)]
+    if symbols is not None:
+        said += _Against(race, symbols).all()
+    found = [Problem(path, line_of(text, *way), what, sure) for way, what, sure in said]
+    return sorted(found, key=lambda one: one.line)
+
+
+def _parsed(path: Path, row: str, why: str) -> Problem:
+    """A line of the loader's, ``file:line: what``."""
+    match = re.match(rf"{re.escape(str(path))}:(\d+): (.*)", row)
+    if match is None:
+        return Problem(path, 1, f"{row}: {why}" if why else row)
+    return Problem(path, int(match[1]), match[2])
+
+
+_Said = Iterator[tuple[_Way, str, bool]]
+
+
+# -- the order of the steps ------------------------------------------------------------
+
+
+def _order(race: Race) -> _Said:
+    for name in race.actors:
+        if not any(step.actor == name for step in race.steps):
+            yield ("actors", name), f"actors: {name} has no step: it is never held nor run", True
+    began: dict[str, Step] = {}
+    released = 0
+    for at, step in enumerate(race.steps):
+        where = ("steps", at)
+        if released:
+            yield where, f"step {at + 1} is never taken: step {released} has released all", True
+            continue
+        if step.release is not None:
+            if not began:
+                yield where, f"step {at + 1} releases before anybody has been held or run", True
+            released = at + 1
+            continue
+        yield from _turn(race, at, step, began)
+        assert step.actor is not None
+        began[step.actor] = step
+    if not any(ending.fired for ending in race.endings):
+        yield ("endings",), "endings: none of them is `fired: true`, so it can never fire", False
+
+
+def _turn(race: Race, at: int, step: Step, began: dict[str, Step]) -> _Said:
+    """One step against those before it; ``began``: each actor's last."""
+    name = step.actor
+    assert name is not None
+    before = began.get(name)
+    key = "at" if step.hold is not None else "until"
+    if before is not None and before.targets == ["done"]:
+        yield (("steps", at), f"step {at + 1}: {name} has ended: its step before is until done",
+               True)  # fmt: skip
+    for target in step.targets:
+        if isinstance(target, Place) and target.kind == "returns" and not _enters(before, target):
+            yield (("steps", at, key),
+                   f"step {at + 1}: {name} does not stand at the entry of {target.returns}: "
+                   f"hold it there first", True)  # fmt: skip
+        if isinstance(target, Place) and target.kind == "word" and before is None:
+            yield (("steps", at, key),
+                   f"step {at + 1}: '{target.word}' has the names of the place where {name} stands,"
+                   f" and that is its mark: hold it at a function first", False)  # fmt: skip
+    others = {one: actor for one, actor in race.actors.items() if one != name}
+    stands = any((one.task and one.mark) or other in began for other, one in others.items())
+    if "blocked" in step.targets and not stands:
+        yield (("steps", at, "until"),
+               f"step {at + 1}: nobody stands for whom {name} could wait: blocked cannot come",
+               step.targets == ["blocked"])  # fmt: skip
+
+
+def _enters(step: Step | None, place: Place) -> bool:
+    if step is None:
+        return False
+    return any(isinstance(one, Place) and place.returns in held.entries(one)
+               for one in step.targets)  # fmt: skip
+
+
+# -- names in the endings, and the program -----------------------------------------------
+
+
+def _names(race: Race) -> _Said:
+    reached = {"done", "blocked", "timeout"}
+    for step in race.steps:
+        reached |= {one.text() for one in step.targets if isinstance(one, Place)}
+    known = {"reached": reached, "actor": set(race.actors), "waits.kind": set(_KINDS)}
+    seen: set[str] = set()
+    for at, ending in enumerate(race.endings):
+        if ending.id in seen:
+            yield ("endings", at, "id"), f"endings: there are two '{ending.id}'", True
+        seen.add(ending.id)
+        for number, check in enumerate(ending.when):
+            for text in _expressions(check):
+                for key, word in _REACHED.findall(text):
+                    word = word.strip("'\"")
+                    if word not in known[key]:
+                        close = near(word, known[key])
+                        hint = f", did you mean {close[0]}?" if close else ""
+                        yield (("endings", at, "when", number),
+                               f"endings: race.{key} is never '{word}'{hint}", True)  # fmt: skip
+
+
+def _expressions(check: Check) -> Iterable[str]:
+    while check.negated is not None:
+        check = check.negated
+    for text in (check.event, check.no_event, *(check.events or ())):
+        if text is not None:
+            yield str(text)
+
+
+def _programs(path: Path, race: Race) -> _Said:
+    source = source_of(program_of(race), path.parent)
+    if not source.is_file():
+        known = [name.removeprefix("races/") for name in programs() if name.startswith("races/")]
+        close = near(race.program, known)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        yield ("program",), f"program: there is no guest program '{race.program}'{hint}", True
+        return
+    text = source.read_text("utf-8", "replace")
+    vcpus = {name: int(number) for name, number in _ACTOR.findall(text)}
+    for name, actor in race.actors.items():
+        if name in vcpus and vcpus[name] != actor.vcpu:
+            yield (("actors", name),
+                   f"actors: {name} is on vCPU {actor.vcpu} here and on {vcpus[name]} in "
+                   f"{source.name}", True)  # fmt: skip
+        marks = _RACING.findall(text)
+        told = all(mark.startswith('"') for mark in marks)  # else the name is a variable's
+        if actor.task and actor.mark and told and f'"{name}"' not in marks:
+            yield (("actors", name),
+                   f"actors: no racing(\"{name}\") is written in {source.name}: does {name} come "
+                   f"to its mark?", False)  # fmt: skip
+
+
+# -- against a kernel ----------------------------------------------------------------------
+
+
+class _Against:
+    """A race on one kernel."""
+
+    def __init__(self, race: Race, symbols: KernelSymbols) -> None:
+        self._race = race
+        self._symbols = symbols
+        self._stages: dict[int, Stage] = {}
+
+    def all(self) -> _Said:
+        for at, step in enumerate(self._race.steps):
+            if step.actor is None:
+                continue
+            try:
+                alone = self._race.model_copy(update={"steps": [step]})
+                self._stages[at] = stage(alone, self._symbols)
+            except BadInput as error:
+                why = f" ({error.why})" if error.why else ""
+                key = "at" if step.hold is not None else "until"
+                yield ("steps", at, key), f"step {at + 1}: {error.what}{why}", True
+        yield from self._names()
+        yield from self._locks()
+
+    def _names(self) -> _Said:
+        """Conditions and words: whether their names are there."""
+        last: dict[str, list[Function | Line]] = {}
+        for at, step in enumerate(self._race.steps):
+            if step.actor is None:
+                continue
+            if at not in self._stages:
+                last[step.actor] = []
+                continue
+            here = self._places(at, step)
+            if step.when is not None and here:
+                yield from self._told(("steps", at, "when"), at, step.when, here)
+            marks: list[Function | Line] = list(self._symbols.functions([MARK]))
+            for target in step.targets:
+                if isinstance(target, Place) and target.word is not None:
+                    where = last.get(step.actor, marks)
+                    key = "at" if step.hold is not None else "until"
+                    yield from self._told(("steps", at, key), at, target.word, where)
+            last[step.actor] = here
+
+    def _told(self, way: _Way, at: int, text: str, places: list[Function | Line]) -> _Said:
+        if not places:
+            return
+        for place, shown in zip(places, self._symbols.dwarf.shows([text], places)[0], strict=True):
+            if shown.error is not None:
+                yield way, f"step {at + 1}: '{text}' in {place.func}: {shown.error}", True
+                return
+
+    def _places(self, at: int, step: Step) -> list[Function | Line]:
+        found: list[Function | Line] = []
+        for target in step.targets:
+            if not isinstance(target, Place):
+                continue
+            name = self._stages[at].named(target.text())
+            if target.kind == "entry":
+                found += self._symbols.functions([name])
+        return found
+
+    def _locks(self) -> _Said:
+        """A run that would wait for what a standing actor holds, and never come anywhere."""
+        rows = held.table()
+        stands: dict[str, tuple[int, Place]] = {}
+        for at, step in enumerate(self._race.steps):
+            name = step.actor
+            if name is None or at not in self._stages:
+                continue
+            if step.run is not None and "blocked" not in step.targets:
+                for other, (since, place) in stands.items():
+                    if other != name:
+                        yield from self._waits(at, step, other, since, place, rows)
+            stands.pop(name, None)
+            stops = [one for one in step.targets if isinstance(one, Place)]
+            if len(stops) == 1 and stops[0].kind in ("entry", "inlined", "source"):
+                stands[name] = (at, stops[0])
+
+    def _waits(self, at: int, step: Step, other: str, since: int, place: Place,
+               rows: held.LockTable) -> _Said:  # fmt: skip
+        owns = {one.key: one for one in held.at(place, self._stages[since], rows)}
+        for target in step.targets:
+            if not isinstance(target, Place) or target.kind not in ("entry", "inlined", "source"):
+                continue
+            for wants in held.at(target, self._stages[at], rows):
+                if wants.key in owns:
+                    has = owns[wants.key]
+                    yield (
+                        ("steps", at, "until"),
+                        f"step {at + 1}: {step.actor} would wait for {has.name} that {other} "
+                        f"holds since {has.since}, and never come to {target.text()}, if both "
+                        f"mean the same one: add `blocked` to its until",
+                        False,
+                    )
+
