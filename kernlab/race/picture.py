@@ -12,7 +12,8 @@ from kernlab.errors import BadInput
 from kernlab.race.model import RACE_FILE, ROUND_FILE, Race
 from kernlab.record.leg import LegDir, load, read_json
 from kernlab.record.rundir import RunDir, find, runs
-from kernlab.sinks.timeline import Round, Timeline, build
+from kernlab.sinks.timeline import Timeline
+from kernlab.sinks.timeline_build import Round, build
 from kernlab.sinks.timeline_svg import svg
 from kernlab.verdict.judge import judge
 

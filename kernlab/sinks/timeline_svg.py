@@ -11,6 +11,7 @@ from html import escape
 
 from kernlab.sinks.terminal import safe
 from kernlab.sinks.timeline import Card, Fact, Timeline, standing, word
+from kernlab.sinks.timeline_style import LOCKS, style
 from kernlab.sinks.wrap import mono, sans, wrap
 
 WIDTH = 1120
@@ -22,56 +23,12 @@ _LINE = 34  # between a card and the first bar: the line of life
 _SPACE = 26  # between two cards
 _LABEL = 74  # of a fact
 
-# name → (light, dark)
-_COLOURS = {
-    "bg": ("#ffffff", "#0d1117"),
-    "panel": ("#f6f8fa", "#161b22"),
-    "code": ("#eaeef2", "#21262d"),
-    "edge": ("#d0d7de", "#30363d"),
-    "text": ("#1f2328", "#e6edf3"),
-    "dim": ("#59636e", "#9198a1"),
-    "a": ("#0969da", "#4493f8"),
-    "b": ("#8250df", "#ab7df8"),
-    "bad": ("#cf222e", "#f85149"),
-    "good": ("#1a7f37", "#3fb950"),
-    "warn": ("#9a6700", "#d29922"),
-    "lock0": ("#bf8700", "#d29922"),
-    "lock1": ("#1b7c83", "#39c5cf"),
-    "lock2": ("#bf3989", "#f778ba"),
-    "lock3": ("#4d7c0f", "#7ee787"),
-    "lock4": ("#a04100", "#ffa657"),
-}
-_LOCKS = 5
 _MOODS = {"held": "", "waits": "warn", "reset": "bad", "done": "good", "lost": "bad"}
-_SANS = 'system-ui, -apple-system, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "DejaVu Sans", ' \
-        'sans-serif'  # fmt: skip
-_MONO = 'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Noto Sans Mono CJK SC", ' \
-        'monospace'  # fmt: skip
 
 
 def svg(timeline: Timeline) -> str:
     """The picture, ending with a newline. Every text of the guest or a file is escaped."""
     return _Drawing(timeline).text()
-
-
-def _style() -> str:
-    rules = [
-        f".klt{{font-family:{_SANS};font-size:14px}}",
-        f".klt .m{{font-family:{_MONO};font-size:12.5px}}",
-        ".klt .s{font-size:12px}", ".klt .h{font-size:14.5px;font-weight:600}",
-        ".klt .t{font-size:22px;font-weight:700}", ".klt .o{font-size:17px;font-weight:700}",
-        ".klt .w{font-weight:600}", ".klt .e{text-anchor:end}", ".klt .c{text-anchor:middle}",
-        ".klt .n{font-size:13px;font-weight:700;text-anchor:middle}",
-    ]  # fmt: skip
-    for kind in (0, 1):
-        block = []
-        for name, pair in _COLOURS.items():
-            block.append(f".klt .f-{name}{{fill:{pair[kind]}}}")
-            block.append(f".klt .l-{name}{{stroke:{pair[kind]};fill:none}}")
-        rules += block if kind == 0 else [
-            "@media (prefers-color-scheme:dark){" + "".join(block) + "}"
-        ]  # fmt: skip
-    return "".join(rules)
 
 
 class _Drawing:
@@ -126,7 +83,7 @@ class _Drawing:
             f'<svg xmlns="http://www.w3.org/2000/svg" class="klt" role="img" '
             f'viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" '
             f'style="max-width:100%;height:auto">\n<title>{_text(name)}</title>\n'
-            f"<style>{_style()}</style>\n"
+            f"<style>{style()}</style>\n"
             f'<rect class="f-bg" width="{WIDTH}" height="{height:.0f}" rx="10"/>\n'
             + "\n".join(self._out) + "\n</svg>\n"
         )  # fmt: skip
@@ -216,7 +173,7 @@ class _Drawing:
 
     def _bars(self, tops: list[float], end: float) -> None:
         for at, bar in enumerate(self._it.bars):
-            x, kind = self._bar_x[at], f"lock{at % _LOCKS}"
+            x, kind = self._bar_x[at], f"lock{at % LOCKS}"
             y = tops[bar.first] + 12
             bottom = tops[bar.last] + 6 if bar.last < len(tops) else end - 4
             self._box(x, y, _BAR, max(bottom - y, 20), f"f-{kind}", 4)
@@ -238,7 +195,7 @@ class _Drawing:
         to_left = bar < x
         tip = bar + _BAR + 2 if to_left else bar - 2
         back = 9 if to_left else -9
-        kind = f"lock{card.wants % _LOCKS}"
+        kind = f"lock{card.wants % LOCKS}"
         self._path(f"M{x:.1f} {y:.1f}H{tip + back:.1f}", f"l-{kind}", ' stroke-width="3"')
         self._path(f"M{tip:.1f} {y:.1f}l{back} -6v12z", f"f-{kind}")
 
@@ -306,7 +263,7 @@ class _Drawing:
         name = fact.name
         if fact.bar is not None:
             bar = self._it.bars[fact.bar]
-            label = f"lock{fact.bar % _LOCKS}"
+            label = f"lock{fact.bar % LOCKS}"
             name = f"{name} {bar.sign}"
         if fact.kind == "wants":
             colour, weight = "warn", " w"

@@ -16,15 +16,15 @@ _MOODS = {"held": "bold cyan", "waits": "bold yellow", "reset": "bold red", "don
           "lost": "bold magenta"}  # fmt: skip
 _LOCKS = ("yellow", "blue", "magenta", "green", "cyan")
 _NAMES = 8  # columns of a fact's name
-_ASCII = str.maketrans("┃│─┆●⇄←→├┤", "||-:*=<>||")
+_ASCII = str.maketrans("┃│─┆⇄←→·", "||-:=<>-")
 
 
 def draw(console: Console, timeline: Timeline) -> None:
     """The whole picture."""
-    fancy = (console.encoding or "").lower().startswith("utf")
+    code = console.encoding or "ascii"
     for line in _Drawing(timeline, min(console.width, _WIDEST)).lines():
-        if not fancy:
-            line.plain = line.plain.translate(_ASCII)
+        if not code.lower().startswith("utf"):
+            line.plain = line.plain.translate(_ASCII).encode(code, "replace").decode(code)
         console.print(line, no_wrap=True, overflow="crop", soft_wrap=True)
 
 
