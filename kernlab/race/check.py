@@ -13,8 +13,8 @@ from kernlab.errors import BadInput
 from kernlab.guest.build import names as programs
 from kernlab.guest.build import source_of
 from kernlab.race import held
-from kernlab.race.model import Place, Race, Step
 from kernlab.race.floor import program_of
+from kernlab.race.model import Place, Race, Step
 from kernlab.race.stage import MARK, Stage, stage
 from kernlab.symbols.dwarf import Function, Line
 from kernlab.symbols.kernel import KernelSymbols
