@@ -235,7 +235,7 @@ def _arrived(floor: Floor, spec: Dict[str, Any]) -> bool:
     task = spec.get("task")
     if task is not None and floor.comm(cpu) != task:
         return False
-    if task is None and cpu != spec["cpu"]:
+    if task is None and cpu != spec["cpu"] and not spec.get("anywhere"):
         return False  # an actor without a task is its vCPU
     if "rsp" in spec and int(gdb.newest_frame().read_register("rsp")) & _MASK != spec["rsp"]:
         return False  # the same address in another call

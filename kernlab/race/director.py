@@ -193,7 +193,9 @@ class Director:
 
     def _posts(self, step: Step, target: str | Place, name: str) -> Iterator[dict[str, Any]]:
         actor = self._race.actors[name]
-        who = {"cpu": actor.vcpu, "task": name if actor.task else None}
+        # A timer may come on the other vCPU: what its condition tells it by is then seen there.
+        who = {"cpu": actor.vcpu, "task": name if actor.task else None,
+               "anywhere": not actor.task and step.when is not None}  # fmt: skip
         if target == "blocked":
             return  # always watched for
         if target == "done":
