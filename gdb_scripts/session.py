@@ -58,6 +58,10 @@ class Session:
         if isinstance(event, gdb.BreakpointEvent):
             self.hit = [point.number for point in event.breakpoints]
 
+    def on_exit(self, event: Any) -> None:
+        if hasattr(event, "exit_code"):  # without one, the user has let it go
+            self.tell("gone")
+
 
 _session: Optional[Session] = None
 
@@ -98,6 +102,7 @@ def _attach(session: Session) -> None:
         gdb.execute("break %s" % place)
         session.breakpoints += [p.number for p in gdb.breakpoints() if p.number not in before]
     gdb.events.stop.connect(session.on_stop)
+    gdb.events.exited.connect(session.on_exit)
     if session.breakpoints:
         gdb.write(
             "kernlab: waiting for %s; Ctrl-C stops the guest where it is\n"

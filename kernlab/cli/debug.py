@@ -14,6 +14,8 @@ from kernlab.cli import common, complete
 if TYPE_CHECKING:
     from kernlab.trace.workloads import Running
 
+_ENDS = 5.0  # seconds for QEMU to end after it has told GDB so
+
 app = typer.Typer(add_completion=False)
 
 
@@ -106,6 +108,9 @@ def debug(
             if machine.child.poll() is not None:
                 raise machine.lost() from error  # that is why GDB failed
             raise
+        if session.gone:
+            with suppress(WeFailed):
+                machine.child.wait(_ENDS)
         if machine.child.poll() is not None:
             machine.ended()
         said = _complaint(working)

@@ -105,6 +105,7 @@ class Session:
         self._argv = arguments(need("gdb", "drives the guest kernel", "gdb"), vmlinux, wish, told)
         self._heard = b""
         self._deadline: float | None = None
+        self.gone = False  # the guest has ended under GDB: QEMU has, or is about to
 
     def run(self, content: dict[str, Any], on_armed: Callable[[], None]) -> int:
         """Start GDB and stay until it ends. ``on_armed`` is called when the breakpoints stand.
@@ -168,6 +169,8 @@ class Session:
             on_armed()
         elif word == "stopped":
             self._deadline = None
+        elif word == "gone":
+            self.gone = True
         elif word.startswith("failed"):
             raise WeFailed(
                 "GDB could not attach to the guest", word.removeprefix("failed ").strip(),

@@ -151,10 +151,13 @@ def test_a_thousand_events_without_a_loss_and_with_the_kernels_own_stacks(
         theirs = kernel_stacks(channel.read_file(f"{tracing}/trace", timeout=60).decode())
     assert work.returncode == 0
     assert counted["breakpoints"] == (0 if "+" in where else 1)
-    assert len(events) == counted["hits"] == int(profile[1])
+    # Hits and misses: a kprobe that comes while another one is handled is counted as missed.
+    assert len(events) == counted["hits"] == int(profile[1]) + int(profile[2])
     assert len(events) >= (1000 if "+" in where else 100)
     ours = Counter(our_stack(event) for event in events)
-    assert by_address(kernel, ours) == by_address(kernel, theirs)
+    mine, kernels = by_address(kernel, ours), by_address(kernel, theirs)
+    assert not kernels - mine
+    assert sum((mine - kernels).values()) == int(profile[2])
 
 
 def test_ipv6_and_udp(traced: Traced) -> None:
