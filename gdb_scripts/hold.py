@@ -233,7 +233,7 @@ class Word(gdb.Breakpoint):  # type: ignore[misc]
 def _arrived(floor: Floor, spec: Dict[str, Any]) -> bool:
     cpu = int(gdb.selected_thread().ptid[1]) - 1
     task = spec.get("task")
-    if task is not None and floor.comm(cpu) != task:
+    if task is not None and floor.comm(cpu) not in (task, spec.get("or_task")):
         return False
     if task is None and cpu != spec["cpu"] and not spec.get("anywhere"):
         return False  # an actor without a task is its vCPU

@@ -13,7 +13,7 @@ from typing import Any
 
 from kernlab.debugger.vcpus import Vcpus
 from kernlab.race.locks import settled
-from kernlab.race.model import Place, Race, Step
+from kernlab.race.model import Actor, Place, Race, Step
 from kernlab.race.stage import MUTEX, Spot, Stage, sleeps
 from kernlab.record.event import VERSION
 from kernlab.symbols.kernel import KernelSymbols
@@ -179,7 +179,7 @@ class Director:
         comm = (event.get("task") or {}).get("comm")
         if not hit["right"]:
             self._give_up("wrong actor", f"step {self._at}: {name} stopped on vCPU {hit['cpu']}")
-        elif waits and actor.task and comm != name:
+        elif waits and actor.task and comm not in (name, _softirqd(actor)):
             self._give_up("wrong actor", f"step {self._at}: {comm} waits on {name}'s vCPU")
         elif waits == "stop_machine":
             self._give_up(waits, f"step {self._at}: vCPU {hit['cpu']} waits in stop_machine()")
@@ -195,12 +195,14 @@ class Director:
         actor = self._race.actors[name]
         # A timer may come on the other vCPU: what its condition tells it by is then seen there.
         who = {"cpu": actor.vcpu, "task": name if actor.task else None,
-               "anywhere": not actor.task and step.when is not None}  # fmt: skip
+               "anywhere": not actor.task and step.when is not None,
+               # What an actor sends may be taken in by its vCPU's ksoftirqd (kernel/softirq.c).
+               "or_task": _softirqd(actor)}  # fmt: skip
         if target == "blocked":
             return  # always watched for
         if target == "done":
             for address in self._stage.end.addresses:
-                yield {"id": "done", "address": address, **who}
+                yield {"id": "done", "address": address, **who, "or_task": None}
             return
         assert isinstance(target, Place)
         if target.kind == "word":
@@ -300,6 +302,10 @@ class Director:
         self.round.said = said
         self._vcpus.interrupt()
         self._release()
+
+
+def _softirqd(actor: Actor) -> str:
+    return f"ksoftirqd/{actor.vcpu}"
 
 
 def _anywhere(name: str) -> dict[str, Any]:
