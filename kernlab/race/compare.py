@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from kernlab.race.model import Race
 from kernlab.race.runner import RaceResult
 from kernlab.race.stage import Stage
+from kernlab.record.store import read_events
+from kernlab.sinks.timeline_build import frames, place
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,24 @@ class Row:
 
 def row(release: str, result: RaceResult, stage: Stage, run: str) -> Row:
     """What a run of the race on one kernel says."""
-    return Row(release, result.counts, located(result.race, stage), len(result.again),
-               result.definite, run=run)  # fmt: skip
+    places = located(result.race, stage)
+    for text, (name, where) in _stops(result).items():
+        if text == "blocked" or not places.get(text, ("", "-"))[1]:
+            places[text] = (name, where)
+    return Row(release, result.counts, places, len(result.again), result.definite, run=run)
+
+
+def _stops(result: RaceResult) -> dict[str, tuple[str, str]]:
+    """Where actors stopped at what only a run can find: a word that changed, a return, and
+    where who was blocked waits. The function and ``file:line``, of the first round that did."""
+    found: dict[str, tuple[str, str]] = {}
+    for one in result.rounds:
+        for event in read_events(one.directory.events) if one.ending else ():
+            reached = event["race"]["reached"]
+            frame, _ = frames(event.get("stack") or (), entry=False, waits=reached == "blocked")
+            if reached not in ("done", "timeout") and place(frame):
+                found.setdefault(reached, (str(frame["func"]), place(frame)))
+    return found
 
 
 def located(race: Race, stage: Stage) -> dict[str, tuple[str, str]]:

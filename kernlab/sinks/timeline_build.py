@@ -125,12 +125,12 @@ class _Builder:
         reached = told["reached"]
         stack = event.get("stack") or ()
         entry = self._is_entry(step, reached, stack)
-        frame, caller = _frames(stack, entry, reached == "blocked")
+        frame, caller = frames(stack, entry, reached == "blocked")
         waits = told.get("waits")
         wants = self._bar_of(waits.get("addr"), number) if waits else None
         source = told.get("source") or {}
-        where = _place(frame)
-        code = _place(caller) if entry else where
+        where = place(frame)
+        code = place(caller) if entry else where
         done = reached == "done"
         return Card(
             lane, told["step"], self._verb(step, reached, waits), "" if done else _func(frame),
@@ -291,7 +291,7 @@ def _ended(bar: Bar, number: int) -> Bar:
     return Bar(bar.lane, bar.sign, bar.addr, bar.name, bar.title, bar.since, bar.first, number)
 
 
-def _frames(stack: Sequence[Mapping[str, Any]], entry: bool,
+def frames(stack: Sequence[Mapping[str, Any]], entry: bool,
             waits: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:  # fmt: skip
     """The frame that stands for the stop and the one that called it. Of what is inlined the
     real function is meant; of who waits, who wants the lock."""
@@ -308,7 +308,8 @@ def _func(frame: Mapping[str, Any]) -> str:
     return f"{frame['func']}()" if frame.get("func") else ""
 
 
-def _place(frame: Mapping[str, Any]) -> str:
+def place(frame: Mapping[str, Any]) -> str:
+    """``file:line`` of a frame; empty where it has none."""
     return f"{frame['file']}:{frame['line']}" if frame.get("file") and frame.get("line") else ""
 
 
