@@ -78,11 +78,10 @@ static inline void racing(const char *name)
 {
 	double limit = seconds() + LIMIT_MS / 1000.0;
 
-	while (!__atomic_load_n(&shared->all, __ATOMIC_SEQ_CST)) {
+	/* Awake: one that sleeps may not be woken while the other stands. */
+	while (!__atomic_load_n(&shared->all, __ATOMIC_SEQ_CST))
 		if (seconds() > limit)
 			fail("%s waits for the others: no both_end()?", name);
-		pass_ms(1);
-	}
 	prctl(PR_SET_NAME, name);
 	sched_yield(); /* the mark: kernlab/race/stage.py */
 }
