@@ -101,3 +101,10 @@ def races(incomplete: str) -> list[str]:
     from kernlab.race.model import ids
 
     return [name for name in ids() if name.lower().startswith(incomplete.lower())]
+
+
+def engines(incomplete: str) -> list[str]:
+    """What can carry a trace out."""
+    from kernlab.trace.choice import ENGINES
+
+    return [name for name in ENGINES if name.startswith(incomplete)]

@@ -22,10 +22,15 @@ from typing import Any
 
 from kernlab.debugger.mi import Gdb, GdbError
 from kernlab.decode import expr
-from kernlab.errors import KernlabError
+from kernlab.errors import BadInput, KernlabError
+from kernlab.kernel.model import Kernel
+from kernlab.progress import Reporter
 from kernlab.record.event import VERSION
+from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
-from kernlab.trace.plan import Plan
+from kernlab.trace.engine import Cost, Counted, Kind
+from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.vm.machine import Machine
 
 _ATTACH = 30.0
 _STOP = 20.0
@@ -97,9 +102,9 @@ class GdbEngine:
         }
         (self._sockets / "plan.json").write_text(json.dumps(data), "utf-8")
 
-    def arm(self, gdb_socket: Path) -> None:
+    def arm(self, machine: Machine) -> None:
         """Attach to the guest (it stops), set the probes, let it run."""
-        self._gdb.command(f"-target-select remote {gdb_socket}", _ATTACH)
+        self._gdb.command(f"-target-select remote {machine.gdb_socket}", _ATTACH)
         plan = str(self._sockets / "plan.json")
         self._gdb.console(f"python probes.arm({plan!r})", _ATTACH)
         connection, _ = self._listener.accept()
@@ -202,11 +207,11 @@ class GdbEngine:
         value = self._gdb.command("-data-evaluate-expression $kl_sent", _STOP)
         return int(value["value"]) >= count
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Counted:
         """Stop the guest, remove the probes, detach: the guest runs on. What was counted."""
-        said: dict[str, Any] = {"hits": 0, "filtered": 0, "breakpoints": 0, "cost": {}}
         if not self._gdb.alive():
-            return said
+            return Counted()
+        said: dict[str, Any] = {"hits": 0, "filtered": 0, "breakpoints": 0, "cost": {}}
         try:
             if self._running:
                 self._gdb.interrupt(_STOP)
@@ -217,8 +222,14 @@ class GdbEngine:
             self._gdb.command("-target-detach", _STOP)
         except GdbError:
             pass  # the guest is gone: there is nothing to remove the probes from
-        said["filtered"] += self.filtered_here
-        return said
+        counted = Counted(said["hits"], said["filtered"] + self.filtered_here)
+        counted.cost = {name: Cost(*row) for name, row in said["cost"].items()}
+        if said["breakpoints"]:
+            counted.notes.append(
+                f"{said['breakpoints']} of {len(self._plan.probes)} probes are breakpoints: "
+                "inside a function, or where ftrace left no NOP; each stop of theirs is slower"
+            )
+        return counted
 
     def close(self) -> None:
         for thing in (self._gdb, self._symbolizer, self._listener):
@@ -231,3 +242,25 @@ class GdbEngine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  where: TracebackType | None) -> None:  # fmt: skip
         self.close()
+
+
+def _check(request: TraceRequest) -> None:
+    if request.buffer is not None:
+        raise BadInput(
+            "--buffer: the engine gdb has none",
+            "it stops the guest at each hit until the event is read, so that none is lost",
+            "--engine ftrace --buffer N, or without --buffer",
+        )
+
+
+def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
+           report: Reporter) -> None:  # fmt: skip
+    symbols.orc()
+    symbols.holes()
+
+
+def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> GdbEngine:
+    return GdbEngine(plan, symbols, run.gdb_log, machine.sockets)
+
+
+KIND = Kind("gdb", "stops the guest, sees everything", _check, _bring, _open)
