@@ -256,7 +256,12 @@ def _check(request: TraceRequest) -> None:
 def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
            report: Reporter) -> None:  # fmt: skip
     symbols.orc()
-    symbols.holes()
+    if symbols.holes() is None and plan.request.returns:
+        raise BadInput(
+            "--return: this kernel's image has no unused place for the code that it takes",
+            "see kernlab/symbols/holes.py",
+            "a trace without --return",
+        )
 
 
 def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> GdbEngine:

@@ -1,0 +1,335 @@
+"""Engine ``ftrace``: kprobe events of the kernel's own, which do not stop the guest.
+
+An instance of tracefs of ours has one event for each probe and a stack trace after each. The
+guest program ships the ring buffer's pages as they are; here they are put in the order of
+time, decoded as memory (``kernlab.trace.tracefs.fetch``) and made the events that every engine
+gives. Linux: Documentation/trace/kprobetrace.rst, ftrace.rst.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from kernlab.decode import expr
+from kernlab.decode.hit import decode_hit
+from kernlab.decode.layout import Layout
+from kernlab.errors import BadInput, KernlabError
+from kernlab.kernel.model import Kernel
+from kernlab.progress import Reporter
+from kernlab.record.event import VERSION
+from kernlab.record.rundir import RunDir
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.trace.engine import Counted, Kind
+from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.tracefs import formats, guest, needs, ring, stacks
+from kernlab.trace.tracefs.fetch import GROUP, Fetch
+from kernlab.trace.tracefs.guest import ROUND, Clock, Piece, Tracefs
+from kernlab.vm.machine import Machine
+
+_INSTANCE = "instances/kernlab"
+_EVENTS = f"{_INSTANCE}/events/{GROUP}"
+_STACK = "events/ftrace/kernel_stack/format"
+_BUFFER = 8192  # KiB for each vCPU
+_ROUNDS = 2  # rounds after which a stack that has not come will not
+
+
+class _Hit(NamedTuple):
+    """A record that is whole but for its stack. ``at`` is its TSC."""
+
+    at: int
+    came: int
+    cpu: int
+    fetch: Fetch
+    page: bytes
+    start: int
+
+
+class FtraceEngine:
+    """One plan on one machine. Use as a context manager."""
+
+    name = "ftrace"
+
+    def __init__(self, plan: Plan, symbols: KernelSymbols) -> None:
+        request = plan.request
+        self._plan = plan
+        self._layout = Layout(symbols.layout())
+        self._fetches = [
+            Fetch(f"k{number}", probe, self._layout) for number, probe in enumerate(plan.probes)
+        ]
+        self._with_stacks = request.stack > 1
+        self._symbolizer = symbols.symbolizer()
+        self._stacks = stacks.Stacks(self._symbolizer, symbols.orc(), request.stack)
+        self._by_number: dict[int, Fetch] = {}
+        self._guest = Tracefs(self._script())
+        self._seq = 0
+        self._order = _Order()
+        self._clock = Clock()
+        self._counted = Counted()
+
+    # -- before and after -----------------------------------------------------
+
+    def prepare(self) -> None:
+        """Nothing: the guest's kernel does it all."""
+
+    def _script(self) -> list[str]:
+        buffer = self._plan.request.buffer or _BUFFER
+        names = [fetch.name for fetch in self._fetches]
+        return [
+            # An optimised kprobe's registers are not those of the place.
+            "set /proc/sys/debug/kprobes-optimization 0",
+            f"mkdir {_INSTANCE}",
+            f"write {_INSTANCE}/buffer_size_kb {buffer}",
+            f"write {_INSTANCE}/trace_clock x86-tsc",
+            # What does not fit any more is dropped and counted; the other way whole pages of
+            # events and stacks are overwritten, and nobody knows how many were events.
+            f"write {_INSTANCE}/options/overwrite 0",
+            f"try {_INSTANCE}/buffer_percent 0",
+            f"write {_INSTANCE}/options/stacktrace {int(self._with_stacks)}",
+            *(f"add kprobe_events {fetch.definition()}" for fetch in self._fetches),
+            f"file {_STACK}",
+            *(f"file {_EVENTS}/{name}/format" for name in names),
+            *(f"write {_EVENTS}/{name}/enable 1" for name in names),
+            f"run {_INSTANCE}",
+            f"write {_EVENTS}/enable 0",
+            "drain",
+            "file kprobe_profile",
+            *(f"file {_INSTANCE}/per_cpu/cpu{cpu}/stats" for cpu in range(64)),
+            f"rmdir {_INSTANCE}",
+            *(f"add kprobe_events -:{GROUP}/{name}" for name in names),
+        ]
+
+    def arm(self, machine: Machine) -> None:
+        """Define the events and enable them."""
+        try:
+            self._guest.start(machine)
+        except guest.Refused as error:
+            raise self._refused(error) from error
+        contents = self._guest.contents
+        self._stack = formats.parse(contents[_STACK])
+        for fetch in self._fetches:
+            fetch.bind(formats.parse(contents[f"{_EVENTS}/{fetch.name}/format"]))
+            self._by_number[fetch.number] = fetch
+
+    def _refused(self, error: guest.Refused) -> KernlabError:
+        """The kernel's refusal in terms of the function."""
+        match = re.search(rf"\b{GROUP}/(k\d+)\b", error.line)
+        for fetch in self._fetches:
+            if match and fetch.name == match[1]:
+                error.what = f"the kernel lets nobody put a kprobe at {fetch.what['probe']}"
+        return error
+
+    def finish(self) -> Counted:
+        """Disable and remove the events; what was counted."""
+        self._guest.stop()
+        return self._counted
+
+    def ended(self) -> bool:
+        """Never by itself: whoever counts the events ends the trace."""
+        self._guest.check()
+        return False
+
+    # -- while it runs --------------------------------------------------------
+
+    def events(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """The events that come within the next ``seconds``, in the order of guest time."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            piece = self._guest.take(left)
+            if piece is None:
+                return
+            yield from self._take(piece)
+
+    def drain(self) -> Iterator[dict[str, Any]]:
+        """All that came before the probes were removed; then the counts are complete."""
+        while (piece := self._guest.take(0)) is not None:
+            yield from self._take(piece)
+        yield from self._give(self._order.rest())
+        self._count()
+
+    def _take(self, piece: Piece) -> Iterator[dict[str, Any]]:
+        if piece.kind == ROUND:
+            yield from self._give(self._order.before(self._clock.round(piece)))
+            return
+        page, by_number, stack = piece.data, self._by_number, self._stack.number
+        for at, start, length in ring.entries(page):
+            number = page[start] | page[start + 1] << 8
+            if number == stack:
+                self._order.stack(piece.cpu, self._callers(page, start, length))
+                continue
+            fetch = by_number.get(number)
+            if fetch is not None:
+                hit = _Hit(at, piece.at, piece.cpu, fetch, page, start)
+                self._order.hit(hit, self._with_stacks)
+
+    def _callers(self, page: bytes, start: int, length: int) -> bytes:
+        """The program counters of a kernel_stack record."""
+        caller, size = self._stack.fields["caller"], self._stack.fields["size"]
+        count = int.from_bytes(page[start + size.offset :][: size.size], "little")
+        return page[start + caller.offset : start + min(length, caller.offset + 8 * count)]
+
+    def _give(self, hits: list[tuple[_Hit, bytes | None]]) -> Iterator[dict[str, Any]]:
+        where = self._plan.where
+        for hit, callers in hits:
+            event = self._event(hit, callers)
+            if not expr.passes(where, event):
+                self._counted.filtered += 1
+                continue
+            self._seq += 1
+            event["seq"] = self._seq
+            yield event
+
+    def _event(self, hit: _Hit, callers: bytes | None) -> dict[str, Any]:
+        fetch, page, start = hit.fetch, hit.page, hit.start
+        what = fetch.what
+        event: dict[str, Any] = {
+            "v": VERSION, "seq": 0, "engine": self.name, "probe": what["probe"], "cpu": hit.cpu,
+            "task": fetch.task(page, start), "guest_ns": self._clock.ns(hit.at),
+            "host_ns": hit.came,
+            "site": {key: what[key] for key in ("func", "file", "line")},
+        }  # fmt: skip
+        skb, sock, memory = fetch.objects(page, start)
+        decode_hit(memory, self._layout, what["site"], skb, sock).put(event)
+        args = fetch.arguments(page, start)
+        if args:
+            event["args"] = args
+        entry = not what.get("line_probe")
+        if callers is not None:
+            event["stack"] = self._stacks.of(what["address"], entry, callers)
+        elif self._plan.request.stack == 1:
+            event["stack"] = self._stacks.of(what["address"], entry, b"")
+        return event
+
+    # -- what was lost --------------------------------------------------------
+
+    def _count(self) -> None:
+        contents, counted = self._guest.contents, self._counted
+        dropped = 0
+        for name, text in contents.items():
+            if name.endswith("/stats"):
+                said = dict(re.findall(r"^([a-z ]+): (\d+)$", text, re.MULTILINE))
+                dropped += sum(
+                    int(said.get(key, 0)) for key in ("dropped events", "overrun", "commit overrun")
+                )
+        without = self._order.without
+        counted.hits = self._order.hits
+        events = max(dropped - without, 0)
+        lost = {
+            "events for which the ring buffer had no room": events,
+            "stacks for which the ring buffer had no room": without,
+            "hits that the kernel missed": self._missed(contents.get("kprobe_profile", "")),
+        }
+        counted.hits += events
+        counted.lost = {where: count for where, count in lost.items() if count}
+
+    def _missed(self, profile: str) -> int:
+        """Hits while another probe was at work on the same vCPU: kprobe_profile's last column."""
+        names = {fetch.name for fetch in self._fetches}
+        rows = (line.split() for line in profile.splitlines())
+        return sum(int(row[2]) for row in rows if len(row) == 3 and row[0] in names)
+
+    def close(self) -> None:
+        with suppress(KernlabError, OSError):
+            self._symbolizer.close()
+
+    def __enter__(self) -> FtraceEngine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 where: TracebackType | None) -> None:  # fmt: skip
+        self.close()
+
+
+class _Order:
+    """Hits of all vCPUs in the order of time, each with its stack.
+
+    A hit's stack is the next one on the same vCPU; where an interrupt came between, its
+    hit and stack stand between them. So the last hit that waits takes the stack, if that
+    was taken at its place.
+    """
+
+    def __init__(self) -> None:
+        self._whole: list[tuple[_Hit, bytes | None]] = []
+        self._waiting: dict[int, list[tuple[_Hit, int]]] = {}
+        self._round = 0
+        self.hits = 0
+        self.without = 0
+
+    def hit(self, hit: _Hit, with_stack: bool) -> None:
+        self.hits += 1
+        if with_stack:
+            self._waiting.setdefault(hit.cpu, []).append((hit, self._round))
+        else:
+            self._whole.append((hit, None))
+
+    def stack(self, cpu: int, callers: bytes) -> None:
+        waiting = self._waiting.get(cpu)
+        while waiting:
+            hit, _ = waiting.pop()
+            if stacks.matches(hit.fetch.what["address"], callers):
+                self._whole.append((hit, callers))
+                return
+            self._lose(hit)
+
+    def _lose(self, hit: _Hit) -> None:
+        self.without += 1
+        self._whole.append((hit, None))
+
+    def before(self, tsc: int) -> list[tuple[_Hit, bytes | None]]:
+        """Those before this time, and no later than one that still waits for its stack."""
+        self._round += 1
+        for cpu, waiting in self._waiting.items():
+            late = [hit for hit, since in waiting if self._round - since > _ROUNDS]
+            for hit in late:
+                self._lose(hit)
+            self._waiting[cpu] = waiting[len(late) :]
+            if waiting[len(late) :]:
+                tsc = min(tsc, waiting[len(late)][0].at)
+        self._whole.sort(key=_time)
+        count = next((n for n, one in enumerate(self._whole) if one[0].at >= tsc), len(self._whole))
+        ready, self._whole = self._whole[:count], self._whole[count:]
+        return ready
+
+    def rest(self) -> list[tuple[_Hit, bytes | None]]:
+        """All that are left."""
+        for waiting in self._waiting.values():
+            for hit, _ in waiting:
+                self._lose(hit)
+        self._waiting.clear()
+        self._whole.sort(key=_time)
+        ready, self._whole = self._whole, []
+        return ready
+
+
+def _time(one: tuple[_Hit, bytes | None]) -> int:
+    return one[0].at
+
+
+def _check(request: TraceRequest) -> None:
+    """What ftrace cannot do on any kernel."""
+    if request.show or request.shows:
+        raise BadInput(
+            "--show: the engine ftrace evaluates no C expression",
+            "a kprobe fetches what is at fixed offsets; GDB knows the kernel's types",
+            "--engine gdb",
+        )
+
+
+def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
+           report: Reporter) -> None:  # fmt: skip
+    needs.check(plan, symbols)
+    symbols.orc()
+    guest.place(share, report)
+
+
+def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> FtraceEngine:
+    return FtraceEngine(plan, symbols)
+
+
+KIND = Kind("ftrace", "the kernel's kprobe events: does not stop the guest, no --show",
+            _check, _bring, _open)  # fmt: skip
