@@ -44,7 +44,9 @@ class Engine(Protocol):
     """One plan on one machine; a context manager that leaves nothing behind on the host.
 
     In this order: ``prepare`` while the guest boots, ``arm`` when it takes commands,
-    ``events`` and ``ended`` again and again, ``finish``, then ``drain``.
+    ``events`` and ``ended`` again and again, ``finish``, ``drain``, and ``remove`` when
+    the load is over: a guest under QEMU's TCG before 8.1 may crash when code that another
+    vCPU executes is changed (rootfs/guest/tracefs.c).
     """
 
     def prepare(self) -> None:
@@ -61,10 +63,14 @@ class Engine(Protocol):
         when it broke."""
 
     def finish(self) -> Counted:
-        """Remove the probes; the guest runs on as it was before ``arm``."""
+        """Stop recording: no later hit becomes an event. What was counted, complete when
+        ``drain`` has ended."""
 
     def drain(self) -> Iterator[dict[str, Any]]:
         """All events of hits before ``finish`` that have not been given yet."""
+
+    def remove(self) -> None:
+        """Take the probes out of the guest: it is then as it was before ``arm``."""
 
     def __enter__(self) -> Engine: ...
 

@@ -143,6 +143,7 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
                 counted = session.finish()
                 outcome.workload_status = work.status()
                 outcome.workload_said = work.said.decode("utf-8", "replace")
+            engine.remove()
             after = _segments(machine)
             if before is not None and after is not None:
                 outcome.segments_in = after - before

@@ -8,14 +8,21 @@
  *
  *   mkdir PATH        make an instance
  *   write PATH TEXT   must succeed      add PATH TEXT   the same, appending
+ *   patch PATH TEXT   the same, while the other vCPUs stand still
  *   try PATH TEXT     may be refused: then the host is told
  *   set PATH TEXT     where there is such a file; its content comes back at the end
  *   file PATH         send a file's content, where there is one
- *   run PATH          ship the instance's pages until stdin ends or SIGTERM comes
+ *   run PATH          ship the instance's pages until the host sends a byte or ends stdin
  *   drain             ship what is left
+ *   wait              until the host sends a byte or ends stdin
  *   rmdir PATH        remove an instance
  *
  * After a failure only the lines after `run` are carried out; those need not succeed.
+ *
+ * Why `patch`: QEMU's TCG before 8.1 may go on executing code that another vCPU has just
+ * changed, if it was translating it meanwhile. Where a probe was being set, the int3 that
+ * stood there for a moment then hits when nobody expects it any more: a panic (seen) or a hang.
+ * A vCPU that spins in user mode translates nothing of the kernel's but its interrupts.
  *
  * stdout: u32 kind | u32 arg | u32 length | payload, little-endian. kernlab/trace/tracefs/
  * guest.py reads it and has the same numbers. Linux: kernel/trace/trace.c, ring_buffer.c.
@@ -24,6 +31,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -40,7 +49,7 @@ enum kind {
 	PAGE = 1,	/* arg: the vCPU; a page of its ring buffer, its unused end left out */
 	ROUND,		/* u64 TSC, u64 ns of CLOCK_MONOTONIC then: what was before has been sent */
 	CONTENT,	/* path\0 content */
-	READY,		/* the first half of the script is done */
+	READY,		/* the script has come to `run`, or to `wait` */
 	FAILED,		/* arg: errno; the line that failed */
 	REFUSED,	/* arg: errno; the line that was refused */
 };
@@ -152,6 +161,61 @@ static int put_file(const char *path, const char *text, int flags)
 	return error;
 }
 
+/* ---- other vCPUs, held --------------------------------------------------------------- */
+
+static volatile int holding, held;
+
+static int pin(int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	return pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+}
+
+static void *spin(void *cpu)
+{
+	struct sched_param first = { .sched_priority = 99 };
+
+	if (!pin((int)(intptr_t)cpu))
+		pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
+	__atomic_add_fetch(&held, 1, __ATOMIC_SEQ_CST);
+	while (holding)
+		__builtin_ia32_pause();
+	return NULL;
+}
+
+static int patch(const char *path, const char *text)
+{
+	struct sched_param first = { .sched_priority = 99 }, usual = { 0 };
+	int count = (int)sysconf(_SC_NPROCESSORS_ONLN), here = sched_getcpu(), started = 0;
+	pthread_t spinners[MAX_CPUS];
+	cpu_set_t before;
+
+	pthread_getaffinity_np(pthread_self(), sizeof before, &before);
+	if (here < 0 || pin(here))
+		count = 0;
+	pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
+	holding = 1;
+	held = 0;
+	for (int cpu = 0; cpu < count && started < MAX_CPUS; cpu++)
+		if (cpu != here && !pthread_create(&spinners[started], NULL, spin, (void *)(intptr_t)cpu))
+			started++;
+	while (held < started)
+		sched_yield();
+	int error = put_file(path, text, O_TRUNC);
+	holding = 0;
+	while (started)
+		pthread_join(spinners[--started], NULL);
+	pthread_setschedparam(pthread_self(), SCHED_OTHER, &usual);
+	pthread_setaffinity_np(pthread_self(), sizeof before, &before);
+	setpriority(PRIO_PROCESS, 0, -20);
+	return error;
+}
+
+/* ---- the script ----------------------------------------------------------------------- */
+
 static void set(const char *path, const char *text)
 {
 	size_t length = 0;
@@ -206,6 +270,15 @@ static size_t ship(void)
 	return shipped;
 }
 
+/* The host's byte, or the end of what it sends. */
+static void await(void)
+{
+	char byte;
+
+	while (!stopped && read(0, &byte, 1) < 0 && errno == EINTR)
+		;
+}
+
 static void run(void)
 {
 	struct pollfd waits[MAX_CPUS + 1];
@@ -219,13 +292,11 @@ static void run(void)
 		if (!ship() && poll(waits, (nfds_t)cpus + 1, 200) < 0 && errno != EINTR)
 			break;
 		if (poll(&waits[cpus], 1, 0) > 0) {
-			char byte;
-			if (read(0, &byte, 1) <= 0)
-				break;
+			await();
+			break;
 		}
 		nanosleep(&batch, NULL);
 	}
-	stopped = 0;
 }
 
 static void drain(void)
@@ -242,6 +313,8 @@ static int carry_out(char *line)
 		path = "";
 	if (!strcmp(word, "write"))
 		return put_file(path, text, O_TRUNC);
+	if (!strcmp(word, "patch"))
+		return patch(path, text);
 	if (!strcmp(word, "add"))
 		return put_file(path, text, O_APPEND);
 	if (!strcmp(word, "mkdir"))
@@ -254,6 +327,11 @@ static int carry_out(char *line)
 		send_file(path);
 	else if (!strcmp(word, "drain"))
 		drain();
+	else if (!strcmp(word, "wait")) {
+		frame(READY, 0, NULL, 0);
+		flush();
+		await();
+	}
 	else if (!strcmp(word, "rmdir")) {
 		while (cpus > 0)
 			close(fds[--cpus]);

@@ -94,12 +94,14 @@ class FtraceEngine:
             *(f"add kprobe_events {fetch.definition()}" for fetch in self._fetches),
             f"file {_STACK}",
             *(f"file {_EVENTS}/{name}/format" for name in names),
-            *(f"write {_EVENTS}/{name}/enable 1" for name in names),
+            f"patch {_EVENTS}/enable 1",
             f"run {_INSTANCE}",
-            f"write {_EVENTS}/enable 0",
-            "drain",
+            f"write {_INSTANCE}/tracing_on 0",
             "file kprobe_profile",
+            "drain",
             *(f"file {_INSTANCE}/per_cpu/cpu{cpu}/stats" for cpu in range(64)),
+            "wait",
+            f"patch {_EVENTS}/enable 0",
             f"rmdir {_INSTANCE}",
             *(f"add kprobe_events -:{GROUP}/{name}" for name in names),
         ]
@@ -125,9 +127,13 @@ class FtraceEngine:
         return error
 
     def finish(self) -> Counted:
-        """Disable and remove the events; what was counted."""
-        self._guest.stop()
+        """Stop recording; what was counted, complete when ``drain`` has ended."""
+        self._guest.pause()
         return self._counted
+
+    def remove(self) -> None:
+        """Disable and remove the events, and the instance."""
+        self._guest.stop()
 
     def ended(self) -> bool:
         """Never by itself: whoever counts the events ends the trace."""

@@ -231,6 +231,9 @@ class GdbEngine:
             )
         return counted
 
+    def remove(self) -> None:
+        """Nothing: ``finish`` did, with the guest stopped."""
+
     def close(self) -> None:
         for thing in (self._gdb, self._symbolizer, self._listener):
             with suppress(KernlabError, OSError):

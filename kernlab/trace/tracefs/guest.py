@@ -97,7 +97,7 @@ class Tracefs:
         self._partial = bytearray()
         self._said = bytearray()
         self._failed: tuple[str, int] | None = None
-        self._told = threading.Event()
+        self._told = threading.Semaphore(0)
         self._process: GuestProcess | None = None
         self._lock = threading.Lock()
         self._waiting = 0
@@ -113,21 +113,25 @@ class Tracefs:
             [f"/mnt/share/{_PROGRAM}", _SCRIPT], stdin=True,
             on_stdout=self._came, on_stderr=self._said.extend,
         )  # fmt: skip
-        deadline = time.monotonic() + _READY
-        while not self._told.wait(0.05):
-            if self._process.done():
-                machine.channel.ping(_STOP)
-                if self._told.is_set():
-                    break
-                raise self._broken()
-            if time.monotonic() > deadline:
-                raise MachineFailed(
-                    f"the guest did not set the probes in {_READY:g} s", "", "fewer functions"
-                )
+        self._until_told("set the probes")
         if self._failed is not None:
             with suppress(TimeoutError):
                 self._process.wait(_STOP)
             raise Refused(*self._failed, self.contents.get("error_log", ""))
+
+    def _until_told(self, what: str) -> None:
+        """Until the script has come to ``run``, to ``wait`` or to a failure."""
+        assert self._process is not None
+        deadline = time.monotonic() + _READY
+        while not self._told.acquire(timeout=0.05):
+            if self._process.done():
+                if self._told.acquire(blocking=False):
+                    return
+                raise self._broken()
+            if time.monotonic() > deadline:
+                raise MachineFailed(
+                    f"the guest did not {what} in {_READY:g} s", "", "fewer functions"
+                )
 
     def _broken(self) -> KernlabError:
         assert self._process is not None
@@ -169,9 +173,9 @@ class Tracefs:
             self.refused.append((payload.decode("utf-8", "replace"), arg))
         elif kind == _FAILED:
             self._failed = (payload.decode("utf-8", "replace"), arg)
-            self._told.set()
+            self._told.release()
         elif kind == _READY_FRAME:
-            self._told.set()
+            self._told.release()
 
     # -- called by the engine -------------------------------------------------
 
@@ -203,11 +207,18 @@ class Tracefs:
         if self._process is not None and self._process.done():
             raise self._broken()
 
-    def stop(self) -> None:
-        """Have the script's second half carried out; all that came of it can then be taken.
+    def pause(self) -> None:
+        """End ``run``: the script goes on until ``wait``. All that came of it can then be
+        taken. A machine that is gone has nothing to go on with."""
+        if self._process is None or self._process.done():
+            return
+        with suppress(MachineFailed):
+            self._resume()
+            self._process.write(b".", _STOP)
+            self._until_told("end its trace")
 
-        A machine that is gone has nothing left to put back.
-        """
+    def stop(self) -> None:
+        """Have the rest of the script carried out."""
         if self._process is None:
             return
         with suppress(MachineFailed):
@@ -221,4 +232,3 @@ class Tracefs:
                 raise WeFailed(
                     f"the guest did not remove its probes in {_STOP:g} s", "", "kernlab stop --all"
                 ) from error
-
