@@ -1,7 +1,7 @@
 /* The guest's half of what kernlab does with tracefs: carries out a script of writes, ships the
  * ring buffer's pages as they are to stdout until told to stop, and puts everything back.
  *
- *   tracefs SCRIPT
+ *   tracefs SCRIPT    (removed when it has been read)
  *
  * A line of the script is a word, a path below /sys/kernel/tracing (or an absolute one), and
  * the rest of the line:
@@ -354,6 +354,7 @@ int main(int argc, char **argv)
 
 	if (argc != 2 || !(script = content(argv[1], &length)))
 		return 2;
+	unlink(argv[1]);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
