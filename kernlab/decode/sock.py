@@ -54,6 +54,10 @@ _TIMEWAIT = (
 )  # fmt: skip
 _REQUEST = (("rcv_isn", "rcv_isn"), ("snt_isn", "snt_isn"), ("rcv_nxt", "rcv_nxt"))
 
+# Members and the fields of an event that hold their values as they are.
+NAMES = (_PLAIN, _LISTENER, tuple((name, name) for name in _TCP_FIELDS),
+         (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")))  # fmt: skip
+
 # What ``decode_sock`` reads of what a sock may be, all at one address: for those who fetch
 # one in pieces.
 MEMBERS: Mapping[str, Sequence[str]] = {
@@ -183,7 +187,7 @@ def _full(view: View, state: int) -> Dict[str, Any]:
 
 def _icsk(view: View, layout: Layout) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
-    for member, key in (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")):
+    for member, key in NAMES[-1]:
         value = view.get(member)
         if value is not None:
             found[key] = value

@@ -74,7 +74,8 @@ class Probe:
             "probe": self.name, "func": place.func, "file": place.file, "line": place.line,
             "address": place.address, "skb": self.skb, "sock": self.sock,
             "site": {"header": self.site.header, "direction": self.site.direction,
-                     "tcp_cb": self.site.tcp_cb, "lookup": self.site.lookup},
+                     "tcp_cb": self.site.tcp_cb, "lookup": self.site.lookup,
+                     "data": self.site.data},
             "show": [list(pair) for pair in self.show],
         }  # fmt: skip
         if isinstance(place, Line):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections import Counter
@@ -147,6 +148,22 @@ def test_each_hit_is_an_event_or_counted_as_lost(lab: Lab, name: str, buffer: in
         assert counted.lost == {}
     else:
         assert lost > 50
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_filter_lets_pass_the_same_wherever_it_is_evaluated(lab: Lab, name: str) -> None:
+    where = "flags has S and port == 8080 and stack has tcp_v4_rcv and not comm == nobody"
+    with ExitStack() as stack:
+        engine = lab.engine(stack, name, "tcp_v4_rcv", where=where)
+        if name == "ftrace":
+            path = f"{TRACING}/instances/kernlab/events/kernlab/k0/filter"
+            said = lab.machine.channel.read_file(path).decode()
+            assert re.search(r"f0 & 2 && \(f1 == 36895 .* && COMM != \"nobody\"", said), said
+        lab.workload("http", "-n", "2")
+        counted, events = end(engine)
+    assert Counter(event["packet"]["flags"] for event in events) == {"S": 2, "SA": 2}
+    assert (counted.hits, counted.filtered) == (20, 16)
+    assert counted.lost == {}
 
 
 def kept(machine: Machine) -> dict[str, str]:

@@ -30,12 +30,17 @@ from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.trace.tracefs import formats, guest, needs, ring, stacks
 from kernlab.trace.tracefs.fetch import GROUP, Fetch
 from kernlab.trace.tracefs.guest import ROUND, Clock, Piece, Tracefs
+from kernlab.trace.tracefs.lower import Lowering
+from kernlab.trace.tracefs.sources import Sources
 from kernlab.vm.machine import Machine
 
 _INSTANCE = "instances/kernlab"
 _EVENTS = f"{_INSTANCE}/events/{GROUP}"
 _STACK = "events/ftrace/kernel_stack/format"
 _BUFFER = 8192  # KiB for each vCPU
+# A read through NULL is one of user space (kernel/trace/trace_kprobe.c, probe_mem_read()):
+# copy_user faults at its string instruction, and at the rest byte by byte.
+_FAULTS = 2
 _ROUNDS = 2  # rounds after which a stack that has not come will not
 
 
@@ -62,6 +67,13 @@ class FtraceEngine:
         self._fetches = [
             Fetch(f"k{number}", probe, self._layout) for number, probe in enumerate(plan.probes)
         ]
+        self._filters: dict[str, str] = {}
+        for fetch in self._fetches:
+            lowering = Lowering(Sources(fetch, self._layout))
+            text = lowering.filter(plan.where)
+            if text:
+                self._filters[fetch.name] = text
+                fetch.extra = {name: text for text, name in lowering.fetches.items()}
         self._with_stacks = request.stack > 1
         self._symbolizer = symbols.symbolizer()
         self._stacks = stacks.Stacks(self._symbolizer, symbols.orc(), request.stack)
@@ -71,6 +83,7 @@ class FtraceEngine:
         self._order = _Order()
         self._clock = Clock()
         self._counted = Counted()
+        self._faults = 0
 
     # -- before and after -----------------------------------------------------
 
@@ -94,6 +107,8 @@ class FtraceEngine:
             *(f"add kprobe_events {fetch.definition()}" for fetch in self._fetches),
             f"file {_STACK}",
             *(f"file {_EVENTS}/{name}/format" for name in names),
+            # What the kernel does not take, the host filters.
+            *(f"try {_EVENTS}/{name}/filter {text}" for name, text in self._filters.items()),
             f"patch {_EVENTS}/enable 1",
             f"run {_INSTANCE}",
             f"write {_INSTANCE}/tracing_on 0",
@@ -200,6 +215,7 @@ class FtraceEngine:
             "site": {key: what[key] for key in ("func", "file", "line")},
         }  # fmt: skip
         skb, sock, memory = fetch.objects(page, start)
+        self._faults += memory.faults
         decode_hit(memory, self._layout, what["site"], skb, sock).put(event)
         args = fetch.arguments(page, start)
         if args:
@@ -214,7 +230,8 @@ class FtraceEngine:
     # -- what was lost --------------------------------------------------------
 
     def _count(self) -> None:
-        contents, counted = self._guest.contents, self._counted
+        """By the ring buffer's own counters, and the kprobes'."""
+        contents, counted, order = self._guest.contents, self._counted, self._order
         dropped = 0
         for name, text in contents.items():
             if name.endswith("/stats"):
@@ -222,22 +239,35 @@ class FtraceEngine:
                 dropped += sum(
                     int(said.get(key, 0)) for key in ("dropped events", "overrun", "commit overrun")
                 )
-        without = self._order.without
-        counted.hits = self._order.hits
-        events = max(dropped - without, 0)
-        lost = {
-            "events for which the ring buffer had no room": events,
-            "stacks for which the ring buffer had no room": without,
-            "hits that the kernel missed": self._missed(contents.get("kprobe_profile", "")),
-        }
-        counted.hits += events
-        counted.lost = {where: count for where, count in lost.items() if count}
+        refused = {path for path, _ in self._guest.refused}
+        filters = [name for name in self._filters if f"{_EVENTS}/{name}/filter" not in refused]
+        rows = self._profile(contents.get("kprobe_profile", ""))
+        lost = {}
+        if filters:
+            # An event that passed the filter and found no room still tries to put its stack.
+            lost["events and stacks for which the ring buffer had no room"] = dropped
+            counted.hits = max(sum(row[0] for row in rows), order.hits)
+            counted.filtered += max(counted.hits - order.hits - dropped, 0)
+        else:
+            events = max(dropped - order.without, 0)
+            lost["events for which the ring buffer had no room"] = events
+            counted.hits = order.hits + events
+        lost["stacks for which the ring buffer had no room"] = order.without
+        missed, which = sum(row[1] for row in rows), "hits that the kernel missed"
+        if self._layout.field("kprobe", "fault_handler") is not None and self._faults:
+            # Until ec6aba3d2be1 (v5.14) each fault in a handler counted as a miss, too.
+            missed -= self._faults * _FAULTS
+            if filters or dropped:  # of these nobody knows whether they read through NULL
+                which += ", at most"
+        lost[which] = missed
+        counted.lost = {where: count for where, count in lost.items() if count > 0}
 
-    def _missed(self, profile: str) -> int:
-        """Hits while another probe was at work on the same vCPU: kprobe_profile's last column."""
+    def _profile(self, text: str) -> list[tuple[int, int]]:
+        """Of each of our probes: its hits, and those while another probe was at work on the
+        same vCPU (kernel/trace/trace_kprobe.c, probes_profile_seq_show())."""
         names = {fetch.name for fetch in self._fetches}
-        rows = (line.split() for line in profile.splitlines())
-        return sum(int(row[2]) for row in rows if len(row) == 3 and row[0] in names)
+        rows = (line.split() for line in text.splitlines())
+        return [(int(row[1]), int(row[2])) for row in rows if len(row) == 3 and row[0] in names]
 
     def close(self) -> None:
         with suppress(KernlabError, OSError):

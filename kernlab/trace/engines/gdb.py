@@ -58,7 +58,7 @@ class GdbEngine:
         self._symbolizer = symbols.symbolizer()
         self._listener = socket.socket(socket.AF_UNIX)
         self._seq = 0
-        self.filtered_here = 0
+        self._counted = Counted()
 
     def prepare(self) -> None:
         """What needs no guest: GDB's settings, and the plan's file."""
@@ -69,7 +69,7 @@ class GdbEngine:
         """Another plan, after ``finish``: the same GDB, with all that it knows by now."""
         self._plan = plan
         self._seq = 0
-        self.filtered_here = 0
+        self._counted = Counted()
         self._listener.close()
         self._listener = socket.socket(socket.AF_UNIX)
         self._lines = queue.SimpleQueue()
@@ -149,7 +149,8 @@ class GdbEngine:
             for event in self.events(_IDLE):
                 none = False
                 yield event
-            if none and not self._unread():
+            # Naming a stack may take longer than the wait: what is queued is looked at, too.
+            if none and self._lines.empty() and not self._unread():
                 return
 
     def _unread(self) -> int:
@@ -176,7 +177,7 @@ class GdbEngine:
         where = self._plan.where
         on_host = where is not None and "stack" in where.fields()
         if on_host and not expr.passes(where, {**event, "stack": stack}):
-            self.filtered_here += 1
+            self._counted.filtered += 1
             return None
         self._seq += 1
         return event
@@ -209,8 +210,9 @@ class GdbEngine:
 
     def finish(self) -> Counted:
         """Stop the guest, remove the probes, detach: the guest runs on. What was counted."""
+        counted = self._counted
         if not self._gdb.alive():
-            return Counted()
+            return counted
         said: dict[str, Any] = {"hits": 0, "filtered": 0, "breakpoints": 0, "cost": {}}
         try:
             if self._running:
@@ -222,7 +224,8 @@ class GdbEngine:
             self._gdb.command("-target-detach", _STOP)
         except GdbError:
             pass  # the guest is gone: there is nothing to remove the probes from
-        counted = Counted(said["hits"], said["filtered"] + self.filtered_here)
+        counted.hits = said["hits"]
+        counted.filtered += said["filtered"]
         counted.cost = {name: Cost(*row) for name, row in said["cost"].items()}
         if said["breakpoints"]:
             counted.notes.append(

@@ -33,7 +33,7 @@ _LONGEST = 64  # elements of an array: MAX_ARRAY_LEN
 _BEFORE, _AFTER = 80, 144
 # The upper half of the address space, without the values that are errors (include/linux/err.h).
 _FIRST, _LAST = 0xFFFF_8000_0000_0000, 0xFFFF_FFFF_FFFF_F000
-_REGISTERS = {
+REGISTERS = {
     "rdi": "%di", "rsi": "%si", "rdx": "%dx", "rcx": "%cx", "r8": "%r8", "r9": "%r9",
     "rax": "%ax", "r10": "%r10",
 }  # fmt: skip
@@ -94,20 +94,22 @@ def _end(layout: Layout, structs: Iterable[str]) -> int:
 
 
 class Fetch:
-    """One probe's event. ``name`` is the event's in the group ``kernlab``; ``extra`` are
-    fetches for the kernel's filter, as (field, text)."""
+    """One probe's event. ``name`` is the event's in the group ``kernlab``; ``extra`` has
+    fields that only the kernel's filter wants, with what they fetch. ``skb_base`` and
+    ``sock_base`` lead to these objects, None where there is none to fetch."""
 
-    def __init__(self, name: str, probe: Probe, layout: Layout,
-                 extra: Sequence[tuple[str, str]] = ()) -> None:  # fmt: skip
+    def __init__(self, name: str, probe: Probe, layout: Layout) -> None:
         self.name = name
         self.what = probe.as_data()
         self._layout = layout
-        self._extra = tuple(extra)
+        self.extra: dict[str, str] = {}
         self._args = list(self.what.get("args", ())) if isinstance(probe.place, Function) else []
-        names = {item["name"]: _REGISTERS[item["register"]] for item in self._args}
+        names = {item["name"]: REGISTERS[item["register"]] for item in self._args}
         self._skb = names.get(probe.skb) if probe.skb else None
         self._sock = names.get(probe.sock) if probe.sock else None
         self.pieces = tuple(self._pieces())
+        bases = {piece.kind: piece.base for piece in self.pieces}
+        self.skb_base, self.sock_base = bases.get("skb"), bases.get("sock")
         self._format: Format | None = None
 
     def _pieces(self) -> Iterable[Piece]:
@@ -130,7 +132,7 @@ class Fetch:
             yield Piece("data", base, (run,), -_BEFORE, _AFTER)
         # Where TCP has the skb it has no device: tcp_v4_rcv() clears it, a new one has none yet.
         name = layout.field("net_device", "name")
-        has_device = site["header"] in ("network", "transport", "protocol") and not site["tcp_cb"]
+        has_device = site["header"] not in ("tcp", "cb") and not site["tcp_cb"]
         if has_device and place["dev"] is not None and name is not None:
             ends = (name[0], name[0] + name[1])
             base = f"{place['dev'][0]:+d}({self._skb})"
@@ -148,9 +150,9 @@ class Fetch:
     def definition(self) -> str:
         """The line for kprobe_events."""
         words = [f"p:{GROUP}/{self.name}", f"0x{self.what['address']:x}", "comm=$comm"]
-        words += [f"r_{r}={_REGISTERS[r]}:x64" for r in self.registers]
+        words += [f"r_{r}={REGISTERS[r]}:x64" for r in self.registers]
         words += [piece.text() for piece in self.pieces]
-        words += [f"{name}={text}" for name, text in self._extra]
+        words += [f"{name}={text}" for name, text in self.extra.items()]
         return " ".join(words)
 
     @property
@@ -172,6 +174,12 @@ class Fetch:
                 (form.fields[run.name].offset, run.words * 8, run.offset - piece.start)
                 for run in piece.runs
             ]
+            for piece in self.pieces
+        }
+
+        self._reads = {
+            piece.kind: sum(run.words for run in piece.runs)
+            + sum(f"({piece.base})" in text for text in self.extra.values())
             for piece in self.pieces
         }
 
@@ -217,12 +225,14 @@ class Fetch:
                 for at, length, to in self._copies[piece.kind]:
                     block[to : to + length] = page[start + at : start + at + length]
                 memory.add(address + piece.start, bytes(block))
+            else:
+                memory.faults += self._reads[piece.kind]
         return skb, sock, memory
 
     def _pointer(self, page: bytes, start: int, register: str | None) -> int | None:
         if register is None:
             return None
-        name = next(name for name, text in _REGISTERS.items() if text == register)
+        name = next(name for name, text in REGISTERS.items() if text == register)
         return int(_WORD.unpack_from(page, start + self._at[name])[0])
 
     def _member(self, memory: FetchedMemory, skb: int, name: str) -> int:
@@ -237,6 +247,7 @@ class FetchedMemory:
 
     def __init__(self) -> None:
         self._blocks: list[tuple[int, int, bytes]] = []
+        self.faults = 0  # reads of the kernel's that hit no memory
 
     def add(self, address: int, data: bytes) -> None:
         self._blocks.append((address, address + len(data), data))
