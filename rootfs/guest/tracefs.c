@@ -10,7 +10,7 @@
  *   write PATH TEXT   must succeed      add PATH TEXT   the same, appending
  *   patch PATH TEXT   the same, while the other vCPUs stand still
  *   try PATH TEXT     may be refused: then the host is told
- *   set PATH TEXT     where there is such a file; its content comes back at the end
+ *   keep PATH         what is in a file now comes back at the end
  *   file PATH         send a file's content, where there is one
  *   run PATH          ship the instance's pages until the host sends a byte or ends stdin
  *   drain             ship what is left
@@ -146,16 +146,20 @@ static void send_file(const char *path)
 	free(both);
 }
 
+/* With a newline: without one some of tracefs' files look at a word only when they are closed,
+ * and then tell nobody what is wrong with it. One write is one command. */
 static int put_file(const char *path, const char *text, int flags)
 {
-	int fd = open(path, O_WRONLY | flags);
-	size_t length = strlen(text);
-	ssize_t n;
+	int fd = open(path, O_WRONLY | flags), error = 0;
+	char *line;
 
 	if (fd < 0)
 		return errno;
-	n = write(fd, text, length);	/* one write is one command */
-	int error = n < 0 ? errno : 0;
+	if (asprintf(&line, "%s\n", text) < 0)
+		return ENOMEM;
+	if (write(fd, line, strlen(line)) < 0)
+		error = errno;
+	free(line);
 	if (close(fd) < 0 && !error)
 		error = errno;
 	return error;
@@ -216,19 +220,32 @@ static int patch(const char *path, const char *text)
 
 /* ---- the script ----------------------------------------------------------------------- */
 
-static void set(const char *path, const char *text)
+/* What has to be written to a file of tracefs for it to say again what it says: of a choice the
+ * one in brackets, of "7 (expanded: 1408)" the number, of a comment nothing. */
+static char *setting(char *text)
+{
+	char *open = strchr(text, '['), *close = open ? strchr(open, ']') : NULL;
+
+	if (close) {
+		*close = 0;
+		return strdup(open + 1);
+	}
+	if (*text == '#')
+		return strdup("");
+	text[strcspn(text, " \n")] = 0;
+	return strdup(text);
+}
+
+static void keep(const char *path)
 {
 	size_t length = 0;
-	char *was = sets < MAX_SET ? content(path, &length) : NULL;
+	char *text = sets < MAX_SET ? content(path, &length) : NULL;
 
-	if (!was)
+	if (!text)
 		return;
-	if (put_file(path, text, O_TRUNC)) {
-		free(was);
-		return;
-	}
 	kept[sets].path = strdup(path);
-	kept[sets++].was = was;
+	kept[sets++].was = setting(text);
+	free(text);
 }
 
 static int open_pages(const char *instance)
@@ -321,8 +338,8 @@ static int carry_out(char *line)
 		return mkdir(path, 0700) && errno != EEXIST ? errno : 0;
 	if (!strcmp(word, "run"))
 		return open_pages(path);
-	if (!strcmp(word, "set"))
-		set(path, text);
+	if (!strcmp(word, "keep"))
+		keep(path);
 	else if (!strcmp(word, "file"))
 		send_file(path);
 	else if (!strcmp(word, "drain"))

@@ -36,6 +36,7 @@ from kernlab.vm.machine import Machine
 
 _INSTANCE = "instances/kernlab"
 _EVENTS = f"{_INSTANCE}/events/{GROUP}"
+_OPTIMIZE = "/proc/sys/debug/kprobes-optimization"
 _STACK = "events/ftrace/kernel_stack/format"
 _BUFFER = 8192  # KiB for each vCPU
 # A read through NULL is one of user space (kernel/trace/trace_kprobe.c, probe_mem_read()):
@@ -95,7 +96,8 @@ class FtraceEngine:
         names = [fetch.name for fetch in self._fetches]
         return [
             # An optimised kprobe's registers are not those of the place.
-            "set /proc/sys/debug/kprobes-optimization 0",
+            f"keep {_OPTIMIZE}",
+            f"try {_OPTIMIZE} 0",
             f"mkdir {_INSTANCE}",
             f"write {_INSTANCE}/buffer_size_kb {buffer}",
             f"write {_INSTANCE}/trace_clock x86-tsc",
