@@ -8,7 +8,9 @@ gives. Linux: Documentation/trace/kprobetrace.rst, ftrace.rst.
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -42,7 +44,12 @@ _BUFFER = 8192  # KiB for each vCPU
 # A read through NULL is one of user space (kernel/trace/trace_kprobe.c, probe_mem_read()):
 # copy_user faults at its string instruction, and at the rest byte by byte.
 _FAULTS = 2
-_ROUNDS = 2  # rounds after which a stack that has not come will not
+_LATE = 1_000_000_000  # ns after which a stack that has not come will not
+# Where the host has no vCPU to spare, decoding takes from the guest what it would run on: this
+# share of the time it does, and the rest waits for the end, as long as it is no more than so many
+# bytes.
+_SHARE, _PATIENCE = 0.1, 128 << 20
+_PAUSE = 0.01
 
 
 class _Hit(NamedTuple):
@@ -85,11 +92,14 @@ class FtraceEngine:
         self._clock = Clock()
         self._counted = Counted()
         self._faults = 0
+        self._yields = False
 
     # -- before and after -----------------------------------------------------
 
     def prepare(self) -> None:
-        """Nothing: the guest's kernel does it all."""
+        """addr2line reads the kernel's debug info while the guest boots."""
+        for fetch in self._fetches:
+            self._symbolizer.frames(fetch.what["address"], True)
 
     def _script(self) -> list[str]:
         buffer = self._plan.request.buffer or _BUFFER
@@ -125,6 +135,7 @@ class FtraceEngine:
 
     def arm(self, machine: Machine) -> None:
         """Define the events and enable them."""
+        self._yields = (os.cpu_count() or 1) <= machine.spec.cpus
         try:
             self._guest.start(machine)
         except guest.Refused as error:
@@ -161,9 +172,18 @@ class FtraceEngine:
 
     def events(self, seconds: float) -> Iterator[dict[str, Any]]:
         """The events that come within the next ``seconds``, in the order of guest time."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        started = time.monotonic()
+        idle = 0.0
+        while (left := started + seconds - (now := time.monotonic())) > 0:
+            busy = now - started - idle
+            if self._yields and busy > _SHARE * (now - started) + _PAUSE and (
+                self._guest.waiting < _PATIENCE
+            ):
+                threading.Event().wait(min(_PAUSE, left))
+                idle += time.monotonic() - now
+                continue
             piece = self._guest.take(left)
+            idle += time.monotonic() - now
             if piece is None:
                 return
             yield from self._take(piece)
@@ -177,7 +197,7 @@ class FtraceEngine:
 
     def _take(self, piece: Piece) -> Iterator[dict[str, Any]]:
         if piece.kind == ROUND:
-            yield from self._give(self._order.before(self._clock.round(piece)))
+            yield from self._give(self._order.before(self._clock.round(piece), piece.at))
             return
         page, by_number, stack = piece.data, self._by_number, self._stack.number
         for at, start, length in ring.entries(page):
@@ -254,7 +274,7 @@ class FtraceEngine:
             events = max(dropped - order.without, 0)
             lost["events for which the ring buffer had no room"] = events
             counted.hits = order.hits + events
-        lost["stacks for which the ring buffer had no room"] = order.without
+        lost["stacks that did not come"] = order.without
         missed, which = sum(row[1] for row in rows), "hits that the kernel missed"
         if self._layout.field("kprobe", "fault_handler") is not None and self._faults:
             # Until ec6aba3d2be1 (v5.14) each fault in a handler counted as a miss, too.
@@ -293,22 +313,23 @@ class _Order:
 
     def __init__(self) -> None:
         self._whole: list[tuple[_Hit, bytes | None]] = []
-        self._waiting: dict[int, list[tuple[_Hit, int]]] = {}
-        self._round = 0
+        self._waiting: dict[int, list[_Hit]] = {}
+        self._last: dict[int, _Hit] = {}
         self.hits = 0
         self.without = 0
 
     def hit(self, hit: _Hit, with_stack: bool) -> None:
         self.hits += 1
+        self._last[hit.cpu] = hit
         if with_stack:
-            self._waiting.setdefault(hit.cpu, []).append((hit, self._round))
+            self._waiting.setdefault(hit.cpu, []).append(hit)
         else:
             self._whole.append((hit, None))
 
     def stack(self, cpu: int, callers: bytes) -> None:
         waiting = self._waiting.get(cpu)
         while waiting:
-            hit, _ = waiting.pop()
+            hit = waiting.pop()
             if stacks.matches(hit.fetch.what["address"], callers):
                 self._whole.append((hit, callers))
                 return
@@ -318,25 +339,29 @@ class _Order:
         self.without += 1
         self._whole.append((hit, None))
 
-    def before(self, tsc: int) -> list[tuple[_Hit, bytes | None]]:
-        """Those before this time, and no later than one that still waits for its stack."""
-        self._round += 1
+    def before(self, tsc: int, now: int) -> list[tuple[_Hit, bytes | None]]:
+        """Those before this time, and no later than one that still waits for its stack.
+        ``now``: in ns since 1970."""
         for cpu, waiting in self._waiting.items():
-            late = [hit for hit, since in waiting if self._round - since > _ROUNDS]
-            for hit in late:
+            late = sum(1 for hit in waiting if now - hit.came > _LATE)
+            for hit in waiting[:late]:
                 self._lose(hit)
-            self._waiting[cpu] = waiting[len(late) :]
-            if waiting[len(late) :]:
-                tsc = min(tsc, waiting[len(late)][0].at)
+            self._waiting[cpu] = waiting[late:]
+            if waiting[late:]:
+                tsc = min(tsc, waiting[late].at)
         self._whole.sort(key=_time)
         count = next((n for n, one in enumerate(self._whole) if one[0].at >= tsc), len(self._whole))
         ready, self._whole = self._whole[:count], self._whole[count:]
         return ready
 
     def rest(self) -> list[tuple[_Hit, bytes | None]]:
-        """All that are left."""
+        """All that are left. A vCPU's last hit may have no stack because the trace ended
+        between the two: it is not given."""
         for waiting in self._waiting.values():
-            for hit, _ in waiting:
+            if waiting and self._last.get(waiting[-1].cpu) is waiting[-1]:
+                waiting.pop()
+                self.hits -= 1
+            for hit in waiting:
                 self._lose(hit)
         self._waiting.clear()
         self._whole.sort(key=_time)

@@ -202,6 +202,11 @@ class Tracefs:
             with suppress(MachineFailed):
                 self._process.signal(_SIGCONT)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that have come and were not taken yet."""
+        return self._waiting
+
     def check(self) -> None:
         """Raise ``WeFailed`` or ``MachineFailed`` when the guest program has ended."""
         if self._process is not None and self._process.done():
