@@ -168,6 +168,28 @@ def test_a_filter_lets_pass_the_same_wherever_it_is_evaluated(lab: Lab, name: st
     assert counted.lost == {}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_calls_inside_each_other_return_and_who_called_them(lab: Lab, name: str) -> None:
+    functions = ("__sys_connect", "inet_stream_connect", "__inet_stream_connect")
+    with ExitStack() as stack:
+        engine = lab.engine(stack, name, *functions, "inet_csk_accept", returns=True)
+        lab.workload("connect-closed", "-n", "3")
+        lab.machine.channel.start(["busybox", "nc", "-l", "-p", "99", "-e", "true"])
+        events = list(engine.events(3))
+        events += end(engine)[1]
+    inner = [event for event in events if event["probe"] in functions]
+    assert Counter((event["probe"], event["ret"]) for event in inner) == {
+        (function, -111): 3 for function in functions
+    }
+    for event in inner:
+        real = [frame["func"] for frame in event["stack"] if not frame["inlined"]]
+        at = functions.index(event["probe"])
+        assert real[: at + 1] == list(reversed(functions[: at + 1]))
+        assert real[-1].startswith("entry_SYSCALL_64")
+    (waits,) = [event for event in events if event["probe"] == "inet_csk_accept"]
+    assert "ret" not in waits  # it had not returned when the trace ended
+
+
 def kept(machine: Machine) -> dict[str, str]:
     """What tracing leaves traces in."""
     paths = (

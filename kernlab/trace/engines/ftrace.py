@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from kernlab.decode import expr
 from kernlab.decode.hit import decode_hit
@@ -29,10 +29,12 @@ from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.plan import Plan, TraceRequest
-from kernlab.trace.tracefs import formats, guest, needs, ring, stacks
+from kernlab.trace.tracefs import formats, guest, needs, returns, ring, stacks
 from kernlab.trace.tracefs.fetch import GROUP, Fetch
 from kernlab.trace.tracefs.guest import ROUND, Clock, Piece, Tracefs
 from kernlab.trace.tracefs.lower import Lowering
+from kernlab.trace.tracefs.order import Hit, Order
+from kernlab.trace.tracefs.returns import SLOT, Returns
 from kernlab.trace.tracefs.sources import Sources
 from kernlab.vm.machine import Machine
 
@@ -44,23 +46,11 @@ _BUFFER = 8192  # KiB for each vCPU
 # A read through NULL is one of user space (kernel/trace/trace_kprobe.c, probe_mem_read()):
 # copy_user faults at its string instruction, and at the rest byte by byte.
 _FAULTS = 2
-_LATE = 1_000_000_000  # ns after which a stack that has not come will not
 # Where the host has no vCPU to spare, decoding takes from the guest what it would run on: this
 # share of the time it does, and the rest waits for the end, as long as it is no more than so many
 # bytes.
 _SHARE, _PATIENCE = 0.1, 128 << 20
 _PAUSE = 0.01
-
-
-class _Hit(NamedTuple):
-    """A record that is whole but for its stack. ``at`` is its TSC."""
-
-    at: int
-    came: int
-    cpu: int
-    fetch: Fetch
-    page: bytes
-    start: int
 
 
 class FtraceEngine:
@@ -81,14 +71,22 @@ class FtraceEngine:
             text = lowering.filter(plan.where)
             if text:
                 self._filters[fetch.name] = text
-                fetch.extra = {name: text for text, name in lowering.fetches.items()}
+                fetch.extra.update({name: text for text, name in lowering.fetches.items()})
+        where = plan.where
+        self._late = where is not None and "ret" in where.fields()
+        self._returning = [f for f in self._fetches if request.returns and "returns" in f.what]
+        for fetch in self._returning:
+            fetch.extra[SLOT] = "%sp:x64"
+        self._returns = Returns()
         self._with_stacks = request.stack > 1
         self._symbolizer = symbols.symbolizer()
-        self._stacks = stacks.Stacks(self._symbolizer, symbols.orc(), request.stack)
+        known = symbols.map.all
+        ends = {known[name] for name in returns.TRAMPOLINES if name in known}
+        self._stacks = stacks.Stacks(self._symbolizer, symbols.orc(), request.stack, ends)
         self._by_number: dict[int, Fetch] = {}
         self._guest = Tracefs(self._script())
         self._seq = 0
-        self._order = _Order()
+        self._order = Order()
         self._clock = Clock()
         self._counted = Counted()
         self._faults = 0
@@ -104,6 +102,7 @@ class FtraceEngine:
     def _script(self) -> list[str]:
         buffer = self._plan.request.buffer or _BUFFER
         names = [fetch.name for fetch in self._fetches]
+        names += [returns.event(fetch) for fetch in self._returning]
         return [
             # An optimised kprobe's registers are not those of the place.
             f"keep {_OPTIMIZE}",
@@ -116,6 +115,7 @@ class FtraceEngine:
             f"write {_INSTANCE}/options/overwrite 0",
             f"try {_INSTANCE}/buffer_percent 0",
             f"write {_INSTANCE}/options/stacktrace {int(self._with_stacks)}",
+            *(f"add kprobe_events {returns.definition(fetch)}" for fetch in self._returning),
             *(f"add kprobe_events {fetch.definition()}" for fetch in self._fetches),
             f"file {_STACK}",
             *(f"file {_EVENTS}/{name}/format" for name in names),
@@ -145,10 +145,13 @@ class FtraceEngine:
         for fetch in self._fetches:
             fetch.bind(formats.parse(contents[f"{_EVENTS}/{fetch.name}/format"]))
             self._by_number[fetch.number] = fetch
+        for fetch in self._returning:
+            name = returns.event(fetch)
+            self._returns.bind(fetch, formats.parse(contents[f"{_EVENTS}/{name}/format"]))
 
     def _refused(self, error: guest.Refused) -> KernlabError:
         """The kernel's refusal in terms of the function."""
-        match = re.search(rf"\b{GROUP}/(k\d+)\b", error.line)
+        match = re.search(rf"\b{GROUP}/(?:r_)?(k\d+)\b", error.line)
         for fetch in self._fetches:
             if match and fetch.name == match[1]:
                 error.what = f"the kernel lets nobody put a kprobe at {fetch.what['probe']}"
@@ -193,6 +196,8 @@ class FtraceEngine:
         while (piece := self._guest.take(0)) is not None:
             yield from self._take(piece)
         yield from self._give(self._order.rest())
+        for event in self._returns.rest():
+            yield from self._pass(event)
         self._count()
 
     def _take(self, piece: Piece) -> Iterator[dict[str, Any]]:
@@ -205,9 +210,10 @@ class FtraceEngine:
             if number == stack:
                 self._order.stack(piece.cpu, self._callers(page, start, length))
                 continue
-            fetch = by_number.get(number)
+            fetch = by_number.get(number) or self._returns.fetch(number)
             if fetch is not None:
-                hit = _Hit(at, piece.at, piece.cpu, fetch, page, start)
+                ends = number not in by_number
+                hit = Hit(at, piece.at, piece.cpu, fetch, page, start, ends)
                 self._order.hit(hit, self._with_stacks)
 
     def _callers(self, page: bytes, start: int, length: int) -> bytes:
@@ -216,18 +222,37 @@ class FtraceEngine:
         count = int.from_bytes(page[start + size.offset :][: size.size], "little")
         return page[start + caller.offset : start + min(length, caller.offset + 8 * count)]
 
-    def _give(self, hits: list[tuple[_Hit, bytes | None]]) -> Iterator[dict[str, Any]]:
-        where = self._plan.where
+    def _give(self, hits: list[tuple[Hit, bytes | None]]) -> Iterator[dict[str, Any]]:
         for hit, callers in hits:
-            event = self._event(hit, callers)
-            if not expr.passes(where, event):
-                self._counted.filtered += 1
+            if hit.returns:
+                ended = self._returns.leave(hit.page, hit.start)
+                if ended is not None:
+                    yield from self._pass(ended)
                 continue
+            event = self._event(hit, callers)
+            slot = hit.fetch.number_of(SLOT, hit.page, hit.start)
+            if slot is None:
+                yield from self._pass(event)
+                continue
+            if "stack" in event:
+                whole = self._returns.whole(event["stack"], event["task"]["pid"], slot)
+                event["stack"] = whole[: self._plan.request.stack]
+            if self._late or self._passes(event):
+                self._returns.enter(hit.fetch, slot, event)
+
+    def _passes(self, event: dict[str, Any]) -> bool:
+        passed = expr.passes(self._plan.where, event)
+        self._counted.filtered += not passed
+        return passed
+
+    def _pass(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The event, if it is one of those asked for and was not found so before."""
+        if ("ret" in event and not self._late) or self._passes(event):
             self._seq += 1
             event["seq"] = self._seq
             yield event
 
-    def _event(self, hit: _Hit, callers: bytes | None) -> dict[str, Any]:
+    def _event(self, hit: Hit, callers: bytes | None) -> dict[str, Any]:
         fetch, page, start = hit.fetch, hit.page, hit.start
         what = fetch.what
         event: dict[str, Any] = {
@@ -301,76 +326,6 @@ class FtraceEngine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  where: TracebackType | None) -> None:  # fmt: skip
         self.close()
-
-
-class _Order:
-    """Hits of all vCPUs in the order of time, each with its stack.
-
-    A hit's stack is the next one on the same vCPU; where an interrupt came between, its
-    hit and stack stand between them. So the last hit that waits takes the stack, if that
-    was taken at its place.
-    """
-
-    def __init__(self) -> None:
-        self._whole: list[tuple[_Hit, bytes | None]] = []
-        self._waiting: dict[int, list[_Hit]] = {}
-        self._last: dict[int, _Hit] = {}
-        self.hits = 0
-        self.without = 0
-
-    def hit(self, hit: _Hit, with_stack: bool) -> None:
-        self.hits += 1
-        self._last[hit.cpu] = hit
-        if with_stack:
-            self._waiting.setdefault(hit.cpu, []).append(hit)
-        else:
-            self._whole.append((hit, None))
-
-    def stack(self, cpu: int, callers: bytes) -> None:
-        waiting = self._waiting.get(cpu)
-        while waiting:
-            hit = waiting.pop()
-            if stacks.matches(hit.fetch.what["address"], callers):
-                self._whole.append((hit, callers))
-                return
-            self._lose(hit)
-
-    def _lose(self, hit: _Hit) -> None:
-        self.without += 1
-        self._whole.append((hit, None))
-
-    def before(self, tsc: int, now: int) -> list[tuple[_Hit, bytes | None]]:
-        """Those before this time, and no later than one that still waits for its stack.
-        ``now``: in ns since 1970."""
-        for cpu, waiting in self._waiting.items():
-            late = sum(1 for hit in waiting if now - hit.came > _LATE)
-            for hit in waiting[:late]:
-                self._lose(hit)
-            self._waiting[cpu] = waiting[late:]
-            if waiting[late:]:
-                tsc = min(tsc, waiting[late].at)
-        self._whole.sort(key=_time)
-        count = next((n for n, one in enumerate(self._whole) if one[0].at >= tsc), len(self._whole))
-        ready, self._whole = self._whole[:count], self._whole[count:]
-        return ready
-
-    def rest(self) -> list[tuple[_Hit, bytes | None]]:
-        """All that are left. A vCPU's last hit may have no stack because the trace ended
-        between the two: it is not given."""
-        for waiting in self._waiting.values():
-            if waiting and self._last.get(waiting[-1].cpu) is waiting[-1]:
-                waiting.pop()
-                self.hits -= 1
-            for hit in waiting:
-                self._lose(hit)
-        self._waiting.clear()
-        self._whole.sort(key=_time)
-        ready, self._whole = self._whole, []
-        return ready
-
-
-def _time(one: tuple[_Hit, bytes | None]) -> int:
-    return one[0].at
 
 
 def _check(request: TraceRequest) -> None:

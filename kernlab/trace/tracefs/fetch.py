@@ -101,6 +101,7 @@ class Fetch:
     def __init__(self, name: str, probe: Probe, layout: Layout) -> None:
         self.name = name
         self.what = probe.as_data()
+        self.symbol = probe.place.symbol
         self._layout = layout
         self.extra: dict[str, str] = {}
         self._args = list(self.what.get("args", ())) if isinstance(probe.place, Function) else []
@@ -205,6 +206,12 @@ class Fetch:
             )
             for item in self._args
         }  # fmt: skip
+
+    def number_of(self, name: str, page: bytes, start: int) -> int | None:
+        """A field of ``extra`` that is a register; None where it was not asked for."""
+        if name not in self.extra or self._format is None:
+            return None
+        return int(_WORD.unpack_from(page, start + self._format.fields[name].offset)[0])
 
     def objects(self, page: bytes, start: int) -> tuple[int | None, int | None, FetchedMemory]:
         """The addresses of the skb and the sock, None where the function takes none, and the

@@ -39,6 +39,12 @@ def check(plan: Plan, symbols: KernelSymbols) -> None:
     require(symbols.files.config, PROBES, "--engine ftrace")
     known = symbols.map.all
     for probe in plan.probes:
+        if plan.request.returns and len(symbols.map.text.get(probe.place.symbol, ())) > 1:
+            raise BadInput(
+                f"--return: this kernel has more than one {probe.place.symbol}",
+                "a kretprobe is set by name, and the name alone does not tell which",
+                f"kernlab trace {probe.name} --return --engine gdb",
+            )
         for first, last in _FORBIDDEN:
             if known.get(first, 0) <= probe.place.address < known.get(last, 0):
                 raise BadInput(

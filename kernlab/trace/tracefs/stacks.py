@@ -8,6 +8,7 @@ were saved there, an interrupted instruction follows (kernlab.decode.orc).
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ _ENTRY = 16  # bytes a probe's own program counter may be past the entry: its NO
 
 
 class Stacks:
-    """Stacks of one kernel, each named once. ``depth``: frames wanted."""
+    """Stacks of one kernel, each named once. ``depth``: frames wanted; ``ends``: addresses
+    that are no caller's: a stack ends before one."""
 
-    def __init__(self, symbolizer: Symbolizer, orc: Path, depth: int) -> None:
+    def __init__(self, symbolizer: Symbolizer, orc: Path, depth: int,
+                 ends: Collection[int] = ()) -> None:  # fmt: skip
+        self._ends = ends
         self._symbolizer = symbolizer
         self._orc = OrcTable(str(orc))
         self._depth = depth
@@ -45,6 +49,8 @@ class Stacks:
         own = callers and 0 <= callers[0] - place <= _ENTRY
         pcs = [(place, True)]
         for pc in callers[1:] if own else callers:
+            if pc in self._ends:
+                break
             before, exact = pcs[-1]
             row = self._orc.find(before if exact else before - 1)
             pcs.append((pc, row is not None and row.kind in (REGS, REGS_PARTIAL)))
