@@ -23,7 +23,7 @@ from kernlab.record.rundir import RunDir
 from kernlab.symbols import places
 from kernlab.symbols.frames import Symbolizer
 from kernlab.trace import workloads
-from kernlab.trace.tracefs import formats, guest, needs, ring
+from kernlab.trace.tracefs import formats, guest, limits, ring
 from kernlab.trace.tracefs.formats import Format
 from kernlab.trace.tracefs.guest import ROUND, Clock, Refused, Tracefs
 from kernlab.vm.machine import Machine
@@ -132,7 +132,7 @@ def graph(request: GraphRequest, kernel: Kernel, image: Image, options: MachineO
     check(request)
     row = workloads.find(request.workload)
     symbols = symbols_for(kernel)
-    needs.require(symbols.files.config, _NEEDS, "kernlab graph")
+    limits.require(symbols.files.config, _NEEDS, "kernlab graph")
     entries = symbols.map.entries(request.function)
     if not entries:
         raise places.unknown(request.function, symbols, "kernlab graph")

@@ -85,6 +85,16 @@ def alike(event: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in event.items() if key not in OWN}
 
 
+def once(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without hits that gdb saw twice: where another engine has taken ftrace's NOP its probe is a
+    breakpoint, and one that is stepped over may stop again at the same instruction."""
+    return [
+        event
+        for before, event in zip([{}, *events], events, strict=False)
+        if alike(before) != alike(event)
+    ]
+
+
 def test_all_engines_and_tcpdump_see_the_same_segments_with_the_same_stacks(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -100,6 +110,7 @@ def test_all_engines_and_tcpdump_see_the_same_segments_with_the_same_stacks(
             counted, events[name] = end(engines[name])
             assert counted.lost == {}
             assert counted.hits == len(events[name])
+    events["gdb"] = once(events["gdb"])
     seen = normal(received(capture))
     assert sum(seen.values()) >= 30
     for name, found in events.items():

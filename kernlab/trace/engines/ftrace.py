@@ -29,7 +29,7 @@ from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.plan import Plan, TraceRequest
-from kernlab.trace.tracefs import formats, guest, needs, returns, ring, stacks
+from kernlab.trace.tracefs import formats, guest, limits, returns, ring, stacks
 from kernlab.trace.tracefs.fetch import GROUP, Fetch
 from kernlab.trace.tracefs.guest import ROUND, Clock, Piece, Tracefs
 from kernlab.trace.tracefs.lower import Lowering
@@ -160,6 +160,10 @@ class FtraceEngine:
     def finish(self) -> Counted:
         """Stop recording; what was counted, complete when ``drain`` has ended."""
         self._guest.pause()
+        if any(fetch.what.get("line_probe") for fetch in self._fetches):
+            self._counted.notes.append(
+                "the engine ftrace reads no variables at a line inside a function: --engine gdb"
+            )
         return self._counted
 
     def remove(self) -> None:
@@ -340,7 +344,7 @@ def _check(request: TraceRequest) -> None:
 
 def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
            report: Reporter) -> None:  # fmt: skip
-    needs.check(plan, symbols)
+    limits.check(plan, symbols)
     symbols.orc()
     guest.place(share, report)
 
