@@ -59,7 +59,7 @@ enum kind {
 #define MAX_SET 16
 #define LARGEST 65536	/* bytes of a page of the ring buffer: buffer_subbuf_size_kb */
 #define PAGE_HEADER 16	/* u64 time stamp, u64 of which the low 20 bits say how much is used */
-#define BATCH_NS 4000000	/* how long events gather before they are fetched */
+#define BATCH_NS 10000000	/* how long events gather before they are fetched */
 
 static char out[1 << 18];
 static size_t used;

@@ -49,7 +49,7 @@ _FAULTS = 2
 # Where the host has no vCPU to spare, decoding takes from the guest what it would run on: this
 # share of the time it does, and the rest waits for the end, as long as it is no more than so many
 # bytes.
-_SHARE, _PATIENCE = 0.1, 128 << 20
+_SHARE, _PATIENCE = 0.05, 128 << 20
 _PAUSE = 0.01
 
 

@@ -29,8 +29,9 @@ GROUP = "kernlab"
 _LONGEST = 64  # elements of an array: MAX_ARRAY_LEN
 # Bytes around skb->data. Before it: the headers of a segment whose payload it points at
 # (tcp_queue_rcv), IPv4 without options and TCP with all of them. After it: a MAC header and
-# what an event keeps.
-_BEFORE, _AFTER = 80, 144
+# what an event keeps. Where sites.yaml says what is at skb->data, less will do: nothing before an
+# IP header, the longest IPv4 header before TCP's.
+_AROUND = {None: (80, 144), "ip": (0, 128), "tcp": (64, 112)}
 # The upper half of the address space, without the values that are errors (include/linux/err.h).
 _FIRST, _LAST = 0xFFFF_8000_0000_0000, 0xFFFF_FFFF_FFFF_F000
 REGISTERS = {
@@ -128,9 +129,10 @@ class Fetch:
             ranges += [(at + low, at + high) for low, high in inner]
         yield Piece("skb", self._skb, _words(ranges, "b"), 0, _end(layout, ["sk_buff"]))
         if "head" in wanted:
-            run = Run("w0", -_BEFORE, (_BEFORE + _AFTER) // 8)
+            before, after = _AROUND[site["data"]]
+            run = Run("w0", -before, (before + after) // 8)
             base = f"{place['data'][0]:+d}({self._skb})"
-            yield Piece("data", base, (run,), -_BEFORE, _AFTER)
+            yield Piece("data", base, (run,), -before, after)
         # Where TCP has the skb it has no device: tcp_v4_rcv() clears it, a new one has none yet.
         name = layout.field("net_device", "name")
         has_device = site["header"] not in ("tcp", "cb") and not site["tcp_cb"]
