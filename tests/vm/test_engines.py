@@ -246,6 +246,9 @@ def test_what_an_engine_cannot_do_is_refused_before_the_boot(
     assert "lets nobody put a kprobe at do_syscall_64" in refused(
         "do_syscall_64", "--engine", "ftrace"
     )
+    assert "lets nobody put a kprobe at kprobe_dispatcher" in refused(
+        "kprobe_dispatcher", "--engine", "ftrace"
+    )
     assert "--buffer" in refused("tcp_v4_rcv", "--buffer", "16")
 
 

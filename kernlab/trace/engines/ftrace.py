@@ -62,8 +62,10 @@ class FtraceEngine:
         request = plan.request
         self._plan = plan
         self._layout = Layout(symbols.layout())
+        probes = limits.allowed(plan, symbols)
+        self._left_out = [probe.name for probe in plan.probes if probe not in probes]
         self._fetches = [
-            Fetch(f"k{number}", probe, self._layout) for number, probe in enumerate(plan.probes)
+            Fetch(f"k{number}", probe, self._layout) for number, probe in enumerate(probes)
         ]
         self._filters: dict[str, str] = {}
         for fetch in self._fetches:
@@ -164,6 +166,9 @@ class FtraceEngine:
             self._counted.notes.append(
                 "the engine ftrace reads no variables at a line inside a function: --engine gdb"
             )
+        if self._left_out:
+            names = ", ".join(self._left_out)
+            self._counted.notes.append(f"no place for a kprobe, left out: {names}")
         return self._counted
 
     def remove(self) -> None:

@@ -115,8 +115,7 @@ class Tracefs:
         )  # fmt: skip
         self._until_told("set the probes")
         if self._failed is not None:
-            with suppress(TimeoutError):
-                self._process.wait(_STOP)
+            self.stop()
             raise Refused(*self._failed, self.contents.get("error_log", ""))
 
     def _until_told(self, what: str) -> None:
