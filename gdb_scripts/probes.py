@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 import gdb
 
@@ -19,12 +19,12 @@ from gdb_scripts.inferior import Kernel, Registers
 from gdb_scripts.returns import Call
 from gdb_scripts.scopes import arguments, visible
 from gdb_scripts.trampoline import Trampoline, plant
-from gdb_scripts.values import EntryValues, LineValues, Values, as_type, show
+from gdb_scripts.values import EntryValues, LineValues, Values, show
 from kernlab.decode import expr
+from kernlab.decode.hit import as_type, decode_hit
 from kernlab.decode.memory import Memory
 from kernlab.decode.orc import OrcTable, walk
-from kernlab.decode.skb import decode_skb, skb_device
-from kernlab.decode.sock import decode_sock
+from kernlab.decode.skb import skb_device
 
 Decoded = Dict[str, Any]
 
@@ -162,13 +162,10 @@ class Tracer:
         if now is not None:
             event["guest_ns"] = now
         event["site"] = {key: what[key] for key in ("func", "file", "line")}
-        sock, skb, packet = self._decode(what, values)
-        if packet is not None:
-            event["packet"] = packet
-        if skb is not None:
-            event["skb"] = skb
-        if sock is not None:
-            event["sock"] = sock
+        skb = values.number(what["skb"]) if what.get("skb") else None
+        sock = values.number(what["sock"]) if what.get("sock") else None
+        hit = decode_hit(kernel.memory, kernel.layout, what["site"], skb, sock, self._look_up)
+        hit.put(event)
         named = values.shown()
         if named:
             event[values.key] = named
@@ -178,39 +175,10 @@ class Tracer:
                 event["show"] = shown
         return event
 
-    def _decode(
-        self, what: Dict[str, Any], values: Values
-    ) -> Tuple[Optional[Decoded], Optional[Decoded], Optional[Decoded]]:
-        """The sock, the skb and its packet. The sock is the function's argument, or what the
-        skb belongs to, or what the kernel is about to find for it."""
-        memory, layout = self.kernel.memory, self.kernel.layout
-        sock = skb = packet = None
-        own = values.number(what["sock"]) if what.get("sock") else None
-        if own is not None:
-            sock = _from("argument", decode_sock(memory, layout, own))
-        address = values.number(what["skb"]) if what.get("skb") else None
-        if address is None:
-            return sock, skb, packet
-        skb, packet = decode_skb(memory, layout, address, what["site"], sock)
-        if skb is None or own is not None:
-            return sock, skb, packet  # a sock argument that is NULL says that there is none
-        if "sk" in skb:  # what early demux or the sender attached
-            sock = _from("skb", decode_sock(memory, layout, int(skb["sk"], 16)))
-        elif what["site"].get("lookup") and packet is not None:
-            found = self._look_up(address, packet)
-            sock = _from("lookup", decode_sock(memory, layout, found)) if found else None
-        return sock, skb, packet
-
     def _look_up(self, skb: int, packet: Decoded) -> Optional[int]:
         device = skb_device(self.kernel.memory, self.kernel.layout, skb)
         net = self.kernel.tables.net_of(device) if device else None
         return self.kernel.tables.find(packet, net) if net else None
-
-
-def _from(via: str, sock: Optional[Decoded]) -> Optional[Decoded]:
-    if sock is not None:
-        sock["via"] = via
-    return sock
 
 
 class EntryProbe(gdb.Breakpoint):  # type: ignore[misc]

@@ -8,6 +8,7 @@ import gdb
 
 from gdb_scripts.inferior import Registers
 from gdb_scripts.scopes import evaluate, fill, numbers, plain, used
+from kernlab.decode.hit import as_type
 
 
 class Values(Protocol):
@@ -102,14 +103,3 @@ def show(
         if value is not None:
             found[key] = value
     return found
-
-
-def as_type(value: int, kind: Mapping[str, Any]) -> Any:
-    """A register's content as its type has it: addresses as "0x…", numbers cut to width."""
-    if kind["kind"] == "pointer":
-        return "0x%x" % value
-    bits = 8 * int(kind["size"])
-    value &= (1 << bits) - 1
-    if kind["kind"] == "signed" and value >> (bits - 1):
-        value -= 1 << bits
-    return value

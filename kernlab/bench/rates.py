@@ -104,7 +104,7 @@ def _ours(symbols: KernelSymbols, machine: Machine, events: int) -> float:
     log = machine.spec.console_log.with_name("gdb.log")
     with GdbEngine(plan, symbols, log, machine.sockets) as engine:
         engine.prepare()
-        engine.arm(machine.gdb_socket)
+        engine.arm(machine)
         count, first, last = 0, 0.0, 0.0
         deadline = time.monotonic() + _LIMIT
         while count < events:

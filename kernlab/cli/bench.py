@@ -18,6 +18,7 @@ app = typer.Typer(add_completion=False)
 def bench(
     rounds: int = typer.Option(3, "--rounds", min=1, help="Each is measured so often."),
     events: int = typer.Option(200, "--events", min=20, help="Events of the slowest, a round."),
+    seconds: float = typer.Option(4.0, "--seconds", min=1, help="Each engine runs, a round."),
     slow: bool = typer.Option(
         False, "--slow", help="Also build two kernels, for their CPU seconds (half an hour)."
     ),
@@ -25,7 +26,7 @@ def bench(
     kernel: str | None = common.KERNEL,
 ) -> None:
     """Measure kernlab against other ways, side by side; ratios are what counts."""
-    from kernlab.bench import rates, starts
+    from kernlab.bench import engines, rates, starts
     from kernlab.bench.model import Comparison, contender
     from kernlab.cli.output import print_json, reporter, stdout
 
@@ -35,6 +36,7 @@ def bench(
         found.append(starts.warm_trace(built, guest, rounds, report))
         found.append(starts.boots(built, rounds, report))
         found.append(rates.measure(built, guest, common.new_run(), rounds, events, report))
+        found += engines.measure(built, guest, common.new_run(), rounds, seconds, report)
         if slow:
             from kernlab.kernel import cost
             from kernlab.kernel.fetch import fetch

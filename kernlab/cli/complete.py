@@ -106,3 +106,10 @@ def races(incomplete: str) -> list[str]:
 def races_and_runs(incomplete: str) -> list[str]:
     """Races by id, then runs."""
     return races(incomplete) + runs(incomplete)
+
+
+def engines(incomplete: str) -> list[str]:
+    """What can carry a trace out."""
+    from kernlab.trace.choice import ENGINES
+
+    return [name for name in ENGINES if name.startswith(incomplete)]

@@ -25,6 +25,7 @@ ClickException: Any = typer.BadParameter.__mro__[2]
 # Command → module and one line of help, so that `kernlab --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("trace", "Show packets, sockets and call stacks as they pass a function"),
+    "graph": ("graph", "What one call of a function called, as a tree with durations"),
     "debug": ("debug", "GDB on the booted lab, stopped at a function, with helper commands"),
     "rst": ("rst", "Who sent this RST, and why: the frame, the condition, the remedy"),
     "lab": ("lab", "Lessons: each way TCP sends a RST, with a verdict that is checked"),

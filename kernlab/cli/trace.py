@@ -63,7 +63,16 @@ def trace(
         autocompletion=complete.workloads,
         help="http (default), http-in, udp-echo, bulk, none, ... or a guest command.",
     ),
-    engine: str = typer.Option("gdb", "--engine", help="What carries it out: gdb."),
+    engine: str = typer.Option(
+        "gdb",
+        "--engine",
+        metavar="E",
+        autocompletion=complete.engines,
+        help="What carries it out: gdb stops the guest and sees everything, others are fast.",
+    ),
+    buffer: int | None = typer.Option(
+        None, "--buffer", metavar="KIB", help="Room for each vCPU's events in the guest."
+    ),
     out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
     json: bool = common.JSON,
     kernel: str | None = common.KERNEL,
@@ -83,7 +92,7 @@ def trace(
     from kernlab.pipeline import MachineOptions
     from kernlab.sinks.groups import Groups
     from kernlab.sinks.terminal import TraceView
-    from kernlab.trace import presets, workloads
+    from kernlab.trace import choice, presets, workloads
     from kernlab.trace import run as tracing
     from kernlab.trace.plan import TraceRequest, check
 
@@ -105,14 +114,13 @@ def trace(
         show=tuple(show),
         returns=returns,
         limit=max_probes,
+        engine=engine,
+        buffer=buffer,
     )
     check(request)
+    choice.find(engine).check(request)
     workloads.find(request.workload)
     groups = Groups(group_by) if group_by else None
-    if engine != "gdb":
-        raise BadInput(
-            f"--engine {engine}: there is no such engine", "there is: gdb", "--engine gdb"
-        )
     several = len(request.functions) + len(request.presets) > 1 or "*" in "".join(request.functions)
     view = TraceView(stdout(), "full" if full else "fold", several=several)
 
@@ -140,6 +148,7 @@ def trace(
         events=outcome.events,
         hits=outcome.hits,
         filtered=outcome.filtered,
+        lost=outcome.lost,
         seconds=round(outcome.seconds, 3),
     )
     facts = _facts(plan, outcome, built.release, str(run.path))
@@ -179,6 +188,8 @@ def _facts(plan: Plan, outcome: Outcome, release: str, path: str) -> dict[str, s
     facts = {"events": f"{outcome.events} of {names} on Linux {release} ({_ENDED[outcome.reason]})"}
     if outcome.filtered:
         facts["filtered"] = f"{outcome.filtered} hits did not pass --where"
+    if outcome.lost:
+        facts["lost"] = ", ".join(f"{count} {where}" for where, count in outcome.lost.items())
     nothing = outcome.why_nothing(plan)
     if nothing:
         facts["why"] = nothing

@@ -18,6 +18,27 @@ HEADER_BYTES = 128  # kept as "raw" in the event
 _IP = (0x0008, 0xDD86)  # ETH_P_IP, ETH_P_IPV6 in network order, read as little-endian
 _UNSET = 0xFFFF  # skb->transport_header before it is set
 
+_OWN = ("len", "data_len", "dev", "sk")
+_HEADERS = ("head", "data", "network_header", "transport_header")
+
+
+def members(site: Mapping[str, Any]) -> Tuple[str, ...]:
+    """The members of a struct sk_buff that ``decode_skb`` reads at such a site, for those who
+    fetch an skb in pieces. The control block is ``cb``: see ``CB_MEMBERS``."""
+    header = site.get("header", "none")
+    found: Tuple[str, ...] = _OWN
+    if header in ("network", "transport", "protocol", "tcp"):
+        found += _HEADERS
+    if header == "protocol":
+        found += ("protocol",)
+    if header == "cb" or site.get("tcp_cb"):
+        found += ("cb",)
+    return found
+
+
+# Of struct tcp_skb_cb, at skb->cb.
+CB_MEMBERS = ("seq", "end_seq", "ack_seq", "tcp_flags")
+
 
 def decode_skb(
     memory: Memory,
@@ -141,7 +162,7 @@ def _control_block(layout: Layout, view: View) -> Dict[str, Any]:
     if block is None:
         return {}
     cb = View(layout, "tcp_skb_cb", block, 0)
-    said: Dict[str, Any] = {name: cb.get(name) for name in ("seq", "end_seq", "ack_seq")}
+    said: Dict[str, Any] = {name: cb.get(name) for name in CB_MEMBERS[:3]}
     flags = cb.get("tcp_flags")
     if flags is not None:
         said["flags"] = flags_text(flags)

@@ -8,7 +8,7 @@ tcp_sock: a TIME_WAIT sock is too short to be one.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from kernlab.decode.layout import Layout, View, cover, read_struct
 from kernlab.decode.memory import Memory, Unreadable
@@ -45,6 +45,33 @@ _TCP_FIELDS = (
     "snd_cwnd", "snd_ssthresh", "packets_out", "retrans_out", "lost_out", "sacked_out",
     "total_retrans", "mss_cache",
 )  # fmt: skip
+
+_LISTENER = (("sk_ack_backlog", "ack_backlog"), ("sk_max_ack_backlog", "max_ack_backlog"))
+# tw_rcv_nxt and tw_snd_nxt are macros (include/linux/tcp.h): DWARF has not these names.
+_TIMEWAIT = (
+    ("tw_sk.__tw_common.skc_tw_rcv_nxt", "rcv_nxt"),
+    ("tw_sk.__tw_common.skc_tw_snd_nxt", "snd_nxt"), ("tw_rcv_wnd", "rcv_wnd"),
+)  # fmt: skip
+_REQUEST = (("rcv_isn", "rcv_isn"), ("snt_isn", "snt_isn"), ("rcv_nxt", "rcv_nxt"))
+
+# Members and the fields of an event that hold their values as they are.
+NAMES = (_PLAIN, _LISTENER, tuple((name, name) for name in _TCP_FIELDS),
+         (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")))  # fmt: skip
+
+# What ``decode_sock`` reads of what a sock may be, all at one address: for those who fetch
+# one in pieces.
+MEMBERS: Mapping[str, Sequence[str]] = {
+    "sock": (
+        *_COMMON, "sk_protocol", *(name for name, _ in _PLAIN), *(name for name, _ in _LISTENER),
+        "sk_lingertime",
+    ),
+    "inet_sock": ("inet_sport",),
+    "inet_connection_sock": ("icsk_retransmits", "icsk_backoff", "icsk_ca_state", "icsk_rto"),
+    "tcp_sock": (*_TCP_FIELDS, "srtt_us", "linger2"),
+    "inet_timewait_sock": ("tw_substate",),
+    "tcp_timewait_sock": tuple(name for name, _ in _TIMEWAIT),
+    "tcp_request_sock": tuple(name for name, _ in _REQUEST),
+}  # fmt: skip
 
 
 def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[str, Any]]:
@@ -124,13 +151,10 @@ def _mini(memory: Memory, layout: Layout, address: int, state: int) -> Dict[str,
         if substate is not None:
             found["substate"] = TCP_STATES.get(substate, str(substate))
         view = read_struct(memory, layout, "tcp_timewait_sock", address)
-        # tw_rcv_nxt and tw_snd_nxt are macros (include/linux/tcp.h): DWARF has not these names.
-        common = "tw_sk.__tw_common.skc_tw_"
-        pairs = ((common + "rcv_nxt", "rcv_nxt"), (common + "snd_nxt", "snd_nxt"),
-                 ("tw_rcv_wnd", "rcv_wnd"))  # fmt: skip
+        pairs: Sequence[Tuple[str, str]] = _TIMEWAIT
     else:
         view = read_struct(memory, layout, "tcp_request_sock", address)
-        pairs = (("rcv_isn", "rcv_isn"), ("snt_isn", "snt_isn"), ("rcv_nxt", "rcv_nxt"))
+        pairs = _REQUEST
     for member, key in pairs:
         value = view.get(member) if view is not None else None
         if value is not None:
@@ -145,8 +169,7 @@ def _full(view: View, state: int) -> Dict[str, Any]:
         if value is not None:
             found[key] = value
     if state == LISTEN:
-        for member, key in (("sk_ack_backlog", "ack_backlog"),
-                            ("sk_max_ack_backlog", "max_ack_backlog")):  # fmt: skip
+        for member, key in _LISTENER:
             value = view.get(member)
             if value is not None:
                 found[key] = value
@@ -164,7 +187,7 @@ def _full(view: View, state: int) -> Dict[str, Any]:
 
 def _icsk(view: View, layout: Layout) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
-    for member, key in (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")):
+    for member, key in NAMES[-1]:
         value = view.get(member)
         if value is not None:
             found[key] = value

@@ -133,7 +133,7 @@ class _Probing:
         if self._used:
             self._engine.reload(plan)
         self._used = True
-        self._engine.arm(self._machine.gdb_socket)
+        self._engine.arm(self._machine)
         yield self._engine
         self._engine.finish()
 

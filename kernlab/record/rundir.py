@@ -33,6 +33,8 @@ class RunDir:
         self.console_log = path / "console.log"
         self.gdb_log = path / "gdb.log"
         self.capture = path / "capture.pcapng"
+        self.graph_json = path / "graph.json"
+        self.graph_text = path / "graph.txt"
         self.share = path / "share"
 
     @classmethod

@@ -46,7 +46,8 @@ class KernelSymbols:
 
     def layout(self) -> dict[str, object]:
         """What ``kernlab.decode.layout.Layout`` is made from, with this kernel's constants."""
-        wanted = {**WANTED, "orc_entry": ("end",)}
+        # Members that tell how this kernel works, not ones to decode.
+        wanted = {**WANTED, "orc_entry": ("end",), "kprobe": ("fault_handler",)}
         layout: dict[str, object] = dict(self.dwarf.layout(wanted))
         layout["constants"] = self._constants()
         return layout

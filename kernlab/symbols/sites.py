@@ -11,12 +11,14 @@ from kernlab.config.yaml import Model, load
 class SiteRow(Model):
     """What a probe at a function's entry may read; the reason names the kernel file.
 
-    ``sock``: the argument that the event is about, where it isn't the first sock."""
+    ``sock``: the argument that the event is about, where it isn't the first sock. ``data``:
+    the header that skb->data points at, where that is always the same one."""
 
     header: Literal["network", "transport", "protocol", "tcp", "cb", "none"]
     tcp_cb: bool = False
     lookup: bool = False
     sock: str | None = None
+    data: Literal["ip", "tcp"] | None = None
     direction: Literal["in", "out", "none"] = "none"
     why: str
 

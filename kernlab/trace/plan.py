@@ -38,7 +38,8 @@ class TraceRequest:
     after; ``timeout`` in seconds; ``stack``: frames kept, 0 for none; ``show``: C
     expressions for every probe; ``shows``: more of them for one place each, with the name
     that an event keeps its value under; ``returns``: whether to wait for each function's
-    result; ``limit``: how many functions a glob may stand for."""
+    result; ``limit``: how many functions a glob may stand for; ``engine``: who carries it
+    out (``kernlab.trace.choice``); ``buffer``: KiB for each vCPU's events in the guest."""
 
     functions: tuple[str, ...]
     where: str = ""
@@ -51,6 +52,8 @@ class TraceRequest:
     shows: tuple[Show, ...] = ()
     returns: bool = False
     limit: int = 64
+    engine: str = "gdb"
+    buffer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Probe:
             "probe": self.name, "func": place.func, "file": place.file, "line": place.line,
             "address": place.address, "skb": self.skb, "sock": self.sock,
             "site": {"header": self.site.header, "direction": self.site.direction,
-                     "tcp_cb": self.site.tcp_cb, "lookup": self.site.lookup},
+                     "tcp_cb": self.site.tcp_cb, "lookup": self.site.lookup,
+                     "data": self.site.data},
             "show": [list(pair) for pair in self.show],
         }  # fmt: skip
         if isinstance(place, Line):
@@ -144,6 +148,8 @@ def check(request: TraceRequest) -> None:
         raise BadInput(f"--timeout {request.timeout:g}: seconds, more than 0", "", "--timeout 60")
     if request.limit < 1:
         raise BadInput(f"--max-probes {request.limit}: at least 1", "", "--max-probes 64")
+    if request.buffer is not None and request.buffer < 1:
+        raise BadInput(f"--buffer {request.buffer}: KiB, at least 1", "", "--buffer 4096")
     if request.stack < 0:
         raise BadInput(f"--stack {request.stack}: frames, 0 for none", "", "--stack 16")
 
@@ -172,12 +178,6 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
         )
     plan = Plan(request, tuple(probes.values()), parse_where(request.where), tuple(notes))
     _check_shows(plan, symbols)
-    if request.returns and symbols.holes() is None:
-        raise BadInput(
-            "--return: this kernel's image has no unused place for the code that it takes",
-            "see kernlab/symbols/holes.py",
-            "a trace without --return",
-        )
     return plan
 
 

@@ -20,7 +20,8 @@ from kernlab.record.rundir import RunDir
 from kernlab.record.store import EventWriter
 from kernlab.trace import workloads
 from kernlab.trace.capture import capturing
-from kernlab.trace.engines.gdb import GdbEngine
+from kernlab.trace.choice import find
+from kernlab.trace.engine import Cost, Counted, Engine
 from kernlab.trace.plan import Plan, TraceRequest, make
 from kernlab.vm.machine import Machine
 
@@ -46,14 +47,6 @@ class Refine(Protocol):
         """Nothing came for a moment, or the trace is over; the events that are ready."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one probe cost: its stops, and the seconds the guest stood for reading."""
-
-    stops: int
-    seconds: float
-
-
 @dataclass
 class Outcome:
     """How a trace ended. ``reason``: count, workload, timeout, interrupted."""
@@ -67,6 +60,7 @@ class Outcome:
     captured: int = 0
     workload_status: int | None = None
     workload_said: str = ""
+    lost: dict[str, int] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -106,16 +100,18 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
     interrupt (Ctrl-C) ends the trace in order: what was gathered is kept.
     """
     row = workloads.find(request.workload)
+    kind = find(request.engine)
+    kind.check(request)
     symbols = symbols_for(kernel)
     report(Started("read the kernel's debug info"))
     plan = make(request, symbols)
     workloads.place(row, run.share, report)
-    symbols.orc()
-    symbols.holes()
+    kind.bring(plan, kernel, symbols, run.share, report)
     report(Finished("read the kernel's debug info"))
     for note in plan.notes:
         report(Said(note))
     run.resolved(
+        engine=kind.name,
         probes=[
             {
                 "name": p.name,
@@ -124,13 +120,12 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
                 "address": f"0x{p.place.address:x}",
             }
             for p in plan.probes
-        ]
+        ],
     )
     outcome = Outcome("workload")
     with ExitStack() as stack:
         machine = stack.enter_context(machine_for(run, kernel, image, options, report))
-        # GDB starts while the guest boots.
-        engine = stack.enter_context(GdbEngine(plan, symbols, run.gdb_log, machine.sockets))
+        engine = stack.enter_context(kind.open(plan, symbols, machine, run))
         engine.prepare()
         wait_ready(machine, report)
         writer = stack.enter_context(EventWriter(run.events))
@@ -138,7 +133,7 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
             before = _segments(machine)
             if refine is not None:
                 refine.begin(machine, raw)
-            engine.arm(machine.gdb_socket)
+            engine.arm(machine)
             started = time.monotonic()
             session = _Session(request, machine, engine, writer, on_event, refine)
             count = request.count if refine is None else refine.count
@@ -148,19 +143,16 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
                 counted = session.finish()
                 outcome.workload_status = work.status()
                 outcome.workload_said = work.said.decode("utf-8", "replace")
+            engine.remove()
             after = _segments(machine)
             if before is not None and after is not None:
                 outcome.segments_in = after - before
     outcome.events = writer.count
-    outcome.hits, outcome.filtered = counted["hits"], counted["filtered"]
-    outcome.cost = {name: Cost(*row) for name, row in counted["cost"].items()}
+    outcome.hits, outcome.filtered = counted.hits, counted.filtered
+    outcome.lost, outcome.cost = counted.lost, counted.cost
+    outcome.notes += counted.notes
     if run.capture.exists():
         outcome.captured = sum(1 for _ in read(run.capture))
-    if counted["breakpoints"]:
-        outcome.notes.append(
-            f"{counted['breakpoints']} of {len(plan.probes)} probes are breakpoints: inside a "
-            "function, or where ftrace left no NOP; each stop of theirs is slower"
-        )
     return plan, outcome
 
 
@@ -169,7 +161,7 @@ class _Session:
         self,
         request: TraceRequest,
         machine: Machine,
-        engine: GdbEngine,
+        engine: Engine,
         writer: EventWriter,
         on_event: OnEvent,
         refine: Refine | None,
@@ -208,8 +200,8 @@ class _Session:
             return "interrupted"
 
     def _check_machine(self) -> None:
-        """Raise ``MachineFailed`` when GDB saw its end before we did: QEMU closes the stub
-        a moment before it is gone."""
+        """Raise ``MachineFailed`` when the engine saw its end before we did: QEMU closes
+        the stub a moment before it is gone."""
         with suppress(WeFailed):
             self._machine.child.wait(3.0)
         if self._machine.child.poll() is not None:
@@ -221,7 +213,8 @@ class _Session:
             return self._engine.ended()
         except WeFailed:
             self._check_machine()
-            # GDB is gone and the guest stands at a hit for ever: nothing in it will answer.
+            # An engine that broke may leave the guest standing at a hit: nothing in it would
+            # answer.
             self._machine.child.close()
             raise
 
@@ -250,9 +243,8 @@ class _Session:
             self._writer.write(event)
             self._on_event(event)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Counted:
         counted = self._engine.finish()
-        # GDB closed its end: what it sent before is read to the last line.
         self._take(_ANSWER, last=True)
         return counted
 

@@ -22,10 +22,15 @@ from typing import Any
 
 from kernlab.debugger.mi import Gdb, GdbError
 from kernlab.decode import expr
-from kernlab.errors import KernlabError
+from kernlab.errors import BadInput, KernlabError
+from kernlab.kernel.model import Kernel
+from kernlab.progress import Reporter
 from kernlab.record.event import VERSION
+from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
-from kernlab.trace.plan import Plan
+from kernlab.trace.engine import Cost, Counted, Kind
+from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.vm.machine import Machine
 
 _ATTACH = 30.0
 _STOP = 20.0
@@ -53,7 +58,7 @@ class GdbEngine:
         self._symbolizer = symbols.symbolizer()
         self._listener = socket.socket(socket.AF_UNIX)
         self._seq = 0
-        self.filtered_here = 0
+        self._counted = Counted()
 
     def prepare(self) -> None:
         """What needs no guest: GDB's settings, and the plan's file."""
@@ -64,7 +69,7 @@ class GdbEngine:
         """Another plan, after ``finish``: the same GDB, with all that it knows by now."""
         self._plan = plan
         self._seq = 0
-        self.filtered_here = 0
+        self._counted = Counted()
         self._listener.close()
         self._listener = socket.socket(socket.AF_UNIX)
         self._lines = queue.SimpleQueue()
@@ -97,9 +102,9 @@ class GdbEngine:
         }
         (self._sockets / "plan.json").write_text(json.dumps(data), "utf-8")
 
-    def arm(self, gdb_socket: Path) -> None:
+    def arm(self, machine: Machine) -> None:
         """Attach to the guest (it stops), set the probes, let it run."""
-        self._gdb.command(f"-target-select remote {gdb_socket}", _ATTACH)
+        self._gdb.command(f"-target-select remote {machine.gdb_socket}", _ATTACH)
         plan = str(self._sockets / "plan.json")
         self._gdb.console(f"python probes.arm({plan!r})", _ATTACH)
         connection, _ = self._listener.accept()
@@ -144,7 +149,8 @@ class GdbEngine:
             for event in self.events(_IDLE):
                 none = False
                 yield event
-            if none and not self._unread():
+            # Naming a stack may take longer than the wait: what is queued is looked at, too.
+            if none and self._lines.empty() and not self._unread():
                 return
 
     def _unread(self) -> int:
@@ -171,7 +177,7 @@ class GdbEngine:
         where = self._plan.where
         on_host = where is not None and "stack" in where.fields()
         if on_host and not expr.passes(where, {**event, "stack": stack}):
-            self.filtered_here += 1
+            self._counted.filtered += 1
             return None
         self._seq += 1
         return event
@@ -202,11 +208,12 @@ class GdbEngine:
         value = self._gdb.command("-data-evaluate-expression $kl_sent", _STOP)
         return int(value["value"]) >= count
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Counted:
         """Stop the guest, remove the probes, detach: the guest runs on. What was counted."""
-        said: dict[str, Any] = {"hits": 0, "filtered": 0, "breakpoints": 0, "cost": {}}
+        counted = self._counted
         if not self._gdb.alive():
-            return said
+            return counted
+        said: dict[str, Any] = {"hits": 0, "filtered": 0, "breakpoints": 0, "cost": {}}
         try:
             if self._running:
                 self._gdb.interrupt(_STOP)
@@ -217,8 +224,18 @@ class GdbEngine:
             self._gdb.command("-target-detach", _STOP)
         except GdbError:
             pass  # the guest is gone: there is nothing to remove the probes from
-        said["filtered"] += self.filtered_here
-        return said
+        counted.hits = said["hits"]
+        counted.filtered += said["filtered"]
+        counted.cost = {name: Cost(*row) for name, row in said["cost"].items()}
+        if said["breakpoints"]:
+            counted.notes.append(
+                f"{said['breakpoints']} of {len(self._plan.probes)} probes are breakpoints: "
+                "inside a function, or where ftrace left no NOP; each stop of theirs is slower"
+            )
+        return counted
+
+    def remove(self) -> None:
+        """Nothing: ``finish`` did, with the guest stopped."""
 
     def close(self) -> None:
         for thing in (self._gdb, self._symbolizer, self._listener):
@@ -231,3 +248,30 @@ class GdbEngine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  where: TracebackType | None) -> None:  # fmt: skip
         self.close()
+
+
+def _check(request: TraceRequest) -> None:
+    if request.buffer is not None:
+        raise BadInput(
+            "--buffer: the engine gdb has none",
+            "it stops the guest at each hit until the event is read, so that none is lost",
+            "--engine ftrace --buffer N, or without --buffer",
+        )
+
+
+def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
+           report: Reporter) -> None:  # fmt: skip
+    symbols.orc()
+    if symbols.holes() is None and plan.request.returns:
+        raise BadInput(
+            "--return: this kernel's image has no unused place for the code that it takes",
+            "see kernlab/symbols/holes.py",
+            "a trace without --return",
+        )
+
+
+def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> GdbEngine:
+    return GdbEngine(plan, symbols, run.gdb_log, machine.sockets)
+
+
+KIND = Kind("gdb", "stops the guest, sees everything", _check, _bring, _open)

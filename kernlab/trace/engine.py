@@ -1,0 +1,92 @@
+"""What an engine is: it carries out a plan on one machine and gives events.
+
+``kernlab.trace.choice`` has the table of those there are. An engine knows nothing of the
+others; what it cannot do it refuses before anything boots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol
+
+from kernlab.kernel.model import Kernel
+from kernlab.progress import Reporter
+from kernlab.record.rundir import RunDir
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.vm.machine import Machine
+
+
+class Cost(NamedTuple):
+    """What one probe cost: its stops, and the seconds the guest stood for reading."""
+
+    stops: int
+    seconds: float
+
+
+@dataclass
+class Counted:
+    """What an engine counted. ``hits``: how often a probe was reached; ``filtered``: hits
+    that did not pass the filter; ``lost``: events that were to be given and could not be,
+    by the place of the loss in words; ``cost`` by probe; ``notes`` for the user."""
+
+    hits: int = 0
+    filtered: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
+    cost: dict[str, Cost] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Engine(Protocol):
+    """One plan on one machine; a context manager that leaves nothing behind on the host.
+
+    In this order: ``prepare`` while the guest boots, ``arm`` when it takes commands,
+    ``events`` and ``ended`` again and again, ``finish``, ``drain``, and ``remove`` when
+    the load is over: a guest under QEMU's TCG before 8.1 may crash when code that another
+    vCPU executes is changed (rootfs/guest/tracefs.c).
+    """
+
+    def prepare(self) -> None:
+        """What needs no guest."""
+
+    def arm(self, machine: Machine) -> None:
+        """Set the probes; the guest runs when this returns. Raises ``KernlabError``."""
+
+    def events(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """The events that come within ``seconds`` (``kernlab.record.event``)."""
+
+    def ended(self) -> bool:
+        """Whether the engine stopped by itself: ``count`` is reached. Raises ``WeFailed``
+        when it broke."""
+
+    def finish(self) -> Counted:
+        """Stop recording: no later hit becomes an event. What was counted, complete when
+        ``drain`` has ended."""
+
+    def drain(self) -> Iterator[dict[str, Any]]:
+        """All events of hits before ``finish`` that have not been given yet."""
+
+    def remove(self) -> None:
+        """Take the probes out of the guest: it is then as it was before ``arm``."""
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 where: TracebackType | None) -> None: ...  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An engine to choose. ``check`` refuses a request that no kernel would change
+    (``BadInput``); ``bring`` refuses what this kernel lacks and puts what the guest will
+    run into the share; ``open`` makes the engine for a machine that may still be booting.
+    """
+
+    name: str
+    title: str
+    check: Callable[[TraceRequest], None]
+    bring: Callable[[Plan, Kernel, KernelSymbols, Path, Reporter], None]
+    open: Callable[[Plan, KernelSymbols, Machine, RunDir], Engine]

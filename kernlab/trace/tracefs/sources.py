@@ -1,0 +1,138 @@
+"""Where a kprobe event finds a field of the event that the host will decode: for filters.
+
+Only what lies at a fixed place: members of a sock or skb, TCP's control block, and a header
+where ``sites.yaml`` says that skb->data points at it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernlab.decode import sock as socks
+from kernlab.decode.layout import Layout
+from kernlab.trace.tracefs.fetch import REGISTERS, Fetch
+from kernlab.trace.tracefs.lower import STATES, Constant, Number, Source, Text
+
+_UNSIGNED, _SIGNED = "u", "s"
+# The TCP header, RFC 9293 section 3.1, and the IPv4 header, RFC 791: offset and bits.
+_TCP = {"sport": (0, 16), "dport": (2, 16), "seq": (4, 32), "ack": (8, 32), "flags": (13, 8),
+        "win": (14, 16)}  # fmt: skip
+_IP = {"tos": (1, 8), "ip_id": (4, 16), "ttl": (8, 8), "src": (12, 32), "dst": (16, 32)}
+_SOCK_STRUCTS = ("sock", "inet_connection_sock", "tcp_sock")
+
+
+class Sources:
+    """The fields of one probe, by path. Raises ``KeyError`` for one that none of its events
+    has; None stands for one that some may have, but nobody can say where."""
+
+    def __init__(self, fetch: Fetch, layout: Layout) -> None:
+        self._fetch = fetch
+        self._layout = layout
+        self._what = fetch.what
+        self._site = fetch.what["site"]
+        self._names = {member: name for pairs in socks.NAMES for member, name in pairs}
+        self._members = {name: member for member, name in self._names.items()}
+
+    def __call__(self, path: str) -> Source:
+        top, _, rest = path.partition(".")
+        if path in ("probe", "engine"):
+            return Constant(self._what["probe"] if path == "probe" else "ftrace")
+        if top == "site":
+            return Constant(self._what[rest])
+        if path == "cpu":
+            return Number("", name="cpu")
+        if path == "task.pid":
+            return Number("", name="common_pid")
+        if path == "task.comm":
+            return Text()
+        if top == "args":
+            return self._argument(rest)
+        if top == "sock":
+            return self._sock(rest)
+        if top == "skb":
+            return self._skb(rest)
+        if top == "packet":
+            return self._packet(rest)
+        return None
+
+    def _argument(self, name: str) -> Source:
+        for item in self._what.get("args", ()):
+            if item["name"] == name:
+                if item["kind"] == "pointer":
+                    return None  # text in the event
+                sign = _SIGNED if item["kind"] == "signed" else _UNSIGNED
+                return Number(f"{REGISTERS[item['register']]}:{sign}{8 * item['size']}")
+        raise KeyError(name)
+
+    def _member(self, base: str, struct: str, member: str, **more: Any) -> Source:
+        place = self._layout.field(struct, member)
+        if place is None:
+            raise KeyError(member)
+        if len(place) != 2 or place[1] not in (1, 2, 4, 8):
+            return None
+        return Number(f"{place[0]:+d}({base}):u{8 * place[1]}", **more)
+
+    def _sock(self, name: str) -> Source:
+        base = self._fetch.sock_base
+        if base is None:
+            raise KeyError(name)
+        common = "__sk_common.skc_"
+        if name == "state":
+            return self._member(base, "sock", f"{common}state", names=STATES)
+        if name == "dport":
+            return self._member(base, "sock", f"{common}dport", swapped=True)
+        if name == "sport":  # the port of a socket on its way to CLOSE is elsewhere
+            return self._member(base, "sock", f"{common}num", also=(0,))
+        if name in ("src", "dst"):
+            member = f"{common}{'rcv_saddr' if name == 'src' else 'daddr'}"
+            return self._member(base, "sock", member, swapped=True)
+        member = self._members.get(name, "")
+        for struct in _SOCK_STRUCTS:
+            if member and self._layout.field(struct, member) is not None:
+                return self._member(base, struct, member)
+        return None
+
+    def _skb(self, name: str) -> Source:
+        base = self._fetch.skb_base
+        if base is None:
+            raise KeyError(name)
+        if name in ("len", "data_len"):
+            return self._member(base, "sk_buff", name)
+        if name.startswith("cb."):
+            if not self._site["tcp_cb"]:
+                raise KeyError(name)
+            return self._control_block(base, name[len("cb.") :])
+        return None
+
+    def _control_block(self, base: str, name: str) -> Source:
+        block = self._layout.field("sk_buff", "cb")
+        place = self._layout.field("tcp_skb_cb", "tcp_flags" if name == "flags" else name)
+        if block is None or place is None:
+            raise KeyError(name)
+        return Number(f"{block[0] + place[0]:+d}({base}):u{8 * place[1]}")
+
+    def _packet(self, name: str) -> Source:
+        base, header = self._fetch.skb_base, self._site["header"]
+        if base is None or header == "none":
+            raise KeyError(name)
+        if name == "direction" and self._site["direction"] != "none":
+            return Constant(self._site["direction"])
+        if header == "cb":
+            return self._to_be(base, name)
+        data = self._layout.field("sk_buff", "data")
+        table = {"tcp": _TCP, "ip": _IP}.get(self._site["data"] or "", {})
+        if data is None or name not in table:
+            return None
+        offset, bits = table[name]
+        fetch = f"{offset:+d}({data[0]:+d}({base})):u{bits}"
+        return Number(fetch, swapped=bits > 8)
+
+    def _to_be(self, base: str, name: str) -> Source:
+        """A segment without a header yet: TCP's control block and the sock say it."""
+        if name in ("seq", "flags"):
+            return self._control_block(base, name)
+        if name == "len":
+            return self._member(base, "sk_buff", "len")
+        if name in ("src", "sport", "dst", "dport"):
+            return self._sock(name)
+        return None
