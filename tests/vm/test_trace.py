@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,14 @@ def by_address(kernel: Kernel, stacks: Counter[tuple[str, ...]]) -> Counter[tupl
     return Counter({tuple(known.get(f, f) for f in key): n for key, n in stacks.items()})
 
 
+def seen_twice(events: list[dict[str, Any]]) -> int:
+    """How often an event is its neighbour over again: a breakpoint that GDB steps over may stop
+    a second time at the same instruction."""
+    own = ("seq", "guest_ns", "host_ns")
+    rows = [{key: value for key, value in event.items() if key not in own} for event in events]
+    return sum(one == other for one, other in pairwise(rows))
+
+
 @pytest.mark.parametrize("where", ["tcp_v4_rcv+5", "tcp_v4_rcv"])
 def test_a_thousand_events_without_a_loss_and_with_the_kernels_own_stacks(
     kernel: Kernel, booted: Booted, tmp_path: Path, where: str
@@ -152,12 +161,14 @@ def test_a_thousand_events_without_a_loss_and_with_the_kernels_own_stacks(
     assert work.returncode == 0
     assert len(counted.notes) == (0 if "+" in where else 1)
     # Hits and misses: a kprobe that comes while another one is handled is counted as missed.
-    assert len(events) == counted.hits == int(profile[1]) + int(profile[2])
+    twice = len(events) - int(profile[1]) - int(profile[2])
+    assert len(events) == counted.hits
+    assert 0 <= twice <= (0 if "+" in where else seen_twice(events))
     assert len(events) >= (1000 if "+" in where else 100)
     ours = Counter(our_stack(event) for event in events)
     mine, kernels = by_address(kernel, ours), by_address(kernel, theirs)
     assert not kernels - mine
-    assert sum((mine - kernels).values()) == int(profile[2])
+    assert sum((mine - kernels).values()) == int(profile[2]) + twice
 
 
 def test_ipv6_and_udp(traced: Traced) -> None:
