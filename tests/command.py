@@ -7,7 +7,7 @@ import os
 import sys
 
 VERSION = os.environ.get("KERNLAB_TEST_KERNEL")
-_BOOT = (("boot",), ("debug",), ("run",), ("trace",), ("rst",), ("lab", "run"))
+_BOOT = (("boot",), ("debug",), ("run",), ("trace",), ("rst",), ("lab", "run"), ("bpf", "run"))
 
 
 def kernlab(*words: str) -> list[str]:

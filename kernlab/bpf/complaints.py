@@ -36,25 +36,35 @@ class ComplaintRow(Model):
     instead: str
 
 
-class ComplaintTable(Model):
+class SectionRow(Model):
+    """What a program's section (SEC()) that matches needs of the kernel's configuration."""
+
+    match: str
+    option: str
+    says: str
+    instead: str
+
+
+class BpfTable(Model):
     complaints: list[ComplaintRow]
+    sections: list[SectionRow]
 
 
-def table() -> list[ComplaintRow]:
+def table() -> BpfTable:
     """The user's own bpf.yaml or the shipped one. Raises ``BadInput``."""
-    return load(config_file("bpf.yaml"), ComplaintTable).complaints
+    return load(config_file("bpf.yaml"), BpfTable)
 
 
 class Complaints:
     """Stderr of a loader: goes on to ``sink`` but for the verifier's logs, which ``log`` gets."""
 
     def __init__(self, sink: Sink, log: Path) -> None:
-        self._sink = sink
+        self._to = sink
         self._log = log
         self._half = b""
         self._inside: list[str] | None = None
         self._rejected: list[tuple[str, list[str]]] = []  # program, its log
-        self._lines: list[str] = []
+        self._passed = bytearray()
 
     def feed(self, data: bytes) -> None:
         *lines, self._half = (self._half + data).split(b"\n")
@@ -62,7 +72,6 @@ class Complaints:
             self._line(line)
         if self._half and self._inside is None and not _may_begin(self._half):
             self._sink(self._half)  # a prompt, or a line that comes in pieces
-            self._lines.append(self._half.decode("utf-8", "replace"))
             self._half = b""
 
     def close(self) -> None:
@@ -73,6 +82,10 @@ class Complaints:
         if self._rejected:
             text = "\n".join(f"{name}:\n" + "\n".join(log) for name, log in self._rejected)
             self._log.write_text(text + "\n", "utf-8")
+
+    def _sink(self, data: bytes) -> None:
+        self._passed += data
+        self._to(data)
 
     def _line(self, raw: bytes) -> None:
         text = raw.decode("utf-8", "replace")
@@ -87,13 +100,13 @@ class Complaints:
             self._inside = []
             self._rejected.append((begin[1], self._inside))
             return
-        self._lines.append(text)
         self._sink(raw + b"\n")
 
     def explain(self, kernel_side: Path, config: Path) -> tuple[str, str, str] | None:
         """What was refused, why, and what to do; None when nothing was that is known."""
         found: tuple[str, str, str] | None = None
-        heard = [*self._lines, *(line for _, log in self._rejected for line in log)]
+        heard = self._passed.decode("utf-8", "replace").splitlines()
+        heard += [line for _, log in self._rejected for line in log]
         told = _in_words(heard, config)
         if self._rejected:
             name, log = self._rejected[0]
@@ -134,7 +147,7 @@ def _where(log: list[str], kernel_side: Path) -> tuple[str, list[str]]:
 def _in_words(lines: list[str], config: Path) -> tuple[str, str] | None:
     """The first row that knows one of the lines, most telling rows first."""
     built = config.read_text("utf-8").splitlines()
-    for row in table():
+    for row in table().complaints:
         for line in lines:
             match = re.search(row.match, line)
             if match is None or (row.option and f"{row.option}=y" in built):

@@ -79,22 +79,27 @@ def run(
 ) -> int:  # fmt: skip
     """Build a program, boot, run it in the guest, end with its status.
 
-    2: it does not compile. 125: kernlab itself failed. What the kernel's verifier says is made
-    short; the run directory's verifier.log has all of it.
+    2: it does not compile. 125: kernlab itself failed. The verifier's words are made short; the
+    run directory's verifier.log has all of them.
     """
     from functools import partial
 
+    from kernlab.bpf.check import lacks
     from kernlab.bpf.complaints import Complaints
     from kernlab.bpf.run import place, run_tool
     from kernlab.cli.output import reporter
     from kernlab.guest import bpf
     from kernlab.pipeline import MachineOptions, machine_for, wait_ready
+    from kernlab.progress import Said
 
     source = bpf.find(what)
     _check(workload, lab)
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         program = bpf.build(source, built, report)
+        _, lacking = lacks(program.object, built)
+        for lack in lacking:
+            report(Said(f"{lack.what}: {lack.says}"))
         directory = common.new_run(out)
         argv = [place(program, directory), *(args or ())]
         work = _work(workload, lab, directory, report)
@@ -107,12 +112,57 @@ def run(
     said.close()
     directory.result(status=status)
     explained = said.explain(source.kernel_side, built.config) if status else None
+    if status and explained is None and lacking:
+        one = lacking[0]
+        explained = f"the kernel refuses {one.what}", one.says, one.instead
     if explained is not None:
         from kernlab.cli.main import show
         from kernlab.errors import BadInput
 
         show(BadInput(*explained))
     return status
+
+
+@app.command("check")
+def check(
+    what: str = typer.Argument(
+        ..., metavar="FILE|NAME|DIR", autocompletion=complete.bpf_programs,
+        help="A libbpf tool or a BPF object; or a program as for build.",
+    ),
+    kernel: str | None = common.KERNEL,
+) -> int:  # fmt: skip
+    """What a program asks of a kernel and that one has not, without booting it.
+
+    Ends with 1 when something is missing: the program may still get along without it.
+    """
+    from kernlab.bpf.check import lacks
+    from kernlab.cli.output import reporter, stdout
+    from kernlab.config.paths import expanded
+    from kernlab.errors import BadInput
+    from kernlab.guest import bpf
+    from kernlab.kernel.model import BuildRequest
+    from kernlab.pipeline import kernel_for
+
+    path = expanded(what)
+    own = not path.is_file() or path.name.endswith(".c")
+    source = bpf.find(what) if own else None
+    with reporter() as report:
+        built = kernel_for(BuildRequest(version=kernel), report)
+        if source is not None:
+            path = bpf.build(source, built, report).object
+    count, found = lacks(path, built)
+    if not count:
+        raise BadInput(
+            f"{path} has no BPF object inside",
+            "it may compile its programs when it runs, as bpftrace and bcc do",
+            "kernlab bpf check FILE for a tool made with libbpf",
+        )
+    for lack in found:
+        stdout().print(f"{lack.what}: {lack.says}", markup=False, style="bold")
+        stdout().print(f"  instead: {lack.instead}", markup=False)
+    if not found:
+        stdout().print(f"Linux {built.release} has all that it asks for", markup=False)
+    return 1 if found else 0
 
 
 def _check(workload: str | None, lab: str | None) -> None:

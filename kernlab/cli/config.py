@@ -109,7 +109,7 @@ def man() -> None:
 
 def models() -> dict[str, type[BaseModel]]:
     """The model of each file or directory in configs/, by its name without .yaml."""
-    from kernlab.bpf.complaints import ComplaintTable
+    from kernlab.bpf.complaints import BpfTable
     from kernlab.config.packages import PackageTable
     from kernlab.doctor.known import KnownTable
     from kernlab.image.model import BusyboxTable
@@ -134,7 +134,7 @@ def models() -> dict[str, type[BaseModel]]:
         "image-busybox": BusyboxTable,
         "packages": PackageTable,
         "known": KnownTable,
-        "bpf": ComplaintTable,
+        "bpf": BpfTable,
     }
 
 

@@ -33,7 +33,7 @@ int changed(struct trace_event_raw_inet_sock_set_state *ctx)
 	if (change) {
 		change->sock = sock;
 		change->ns = now;
-		change->lasted = began ? now - *began : 0;
+		change->lasted = began ? now - *began : -1;
 		change->before = ctx->oldstate;
 		change->after = ctx->newstate;
 		change->family = ctx->family;

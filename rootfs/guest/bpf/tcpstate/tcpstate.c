@@ -34,7 +34,7 @@ static int show(void *context, void *data, size_t size)
 		 inet_ntop(change->family, change->src, src, sizeof(src)), change->sport);
 	snprintf(remote, sizeof(remote), shape,
 		 inet_ntop(change->family, change->dst, dst, sizeof(dst)), change->dport);
-	if (change->lasted)
+	if (change->lasted >= 0)
 		snprintf(lasted, sizeof(lasted), "after %.1f ms", change->lasted / 1e6);
 	printf("%8.1f ms  %-21s %-21s %s -> %s %s\n", (change->ns - *first) / 1e6, local, remote,
 	       state(change->before), state(change->after), lasted);

@@ -4,7 +4,7 @@
 struct change {
 	unsigned long long sock;
 	unsigned long long ns;     /* the kernel's monotonic clock */
-	unsigned long long lasted; /* ns in the state that is left, 0 when its begin was not seen */
+	long long lasted;          /* ns in the state that is left, -1: its begin was not seen */
 	unsigned int before, after;
 	unsigned int family, pid;
 	unsigned short sport, dport;
