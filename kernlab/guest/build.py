@@ -15,6 +15,7 @@ from kernlab.process import run, which
 from kernlab.progress import Finished, Reporter, Started
 
 _FLAGS = ("-static", "-O2", "-g0", "-Wall", "-Wextra", "-pthread")
+_LIBBPF = ("bpf", "probe")  # directories of what kernlab.guest.bpf builds
 _ERROR = re.compile(r"^.*\berror: .*$", re.MULTILINE)
 
 
@@ -22,7 +23,7 @@ def names() -> list[str]:
     """The programs there are; those of labs as ``labs/NAME``."""
     top = shipped("rootfs", "guest")
     found = (path.relative_to(top) for path in top.rglob("*.c"))
-    return sorted(str(path.with_suffix("")) for path in found if path.parts[0] != "bpf")
+    return sorted(str(path.with_suffix("")) for path in found if path.parts[0] not in _LIBBPF)
 
 
 def source_of(name: str, beside: Path) -> Path:

@@ -34,15 +34,15 @@ def require(config: Path, options: Mapping[str, str], what: str) -> None:
         )
 
 
-def check(plan: Plan, symbols: KernelSymbols) -> None:
+def check(plan: Plan, symbols: KernelSymbols, engine: str = "ftrace") -> None:
     """Refuse what this kernel cannot do. Raises ``BadInput``."""
-    require(symbols.files.config, PROBES, "--engine ftrace")
+    require(symbols.files.config, PROBES, f"--engine {engine}")
     known = symbols.map.all
     for probe in plan.probes:
         for first, last in _FORBIDDEN:
             if known.get(first, 0) <= probe.place.address < known.get(last, 0):
                 raise BadInput(
-                    f"--engine ftrace: the kernel lets nobody put a kprobe at {probe.name}",
+                    f"--engine {engine}: the kernel lets nobody put a kprobe at {probe.name}",
                     "it is code that its tracers themselves run through (kernel/kprobes.c)",
                     f"kernlab trace {probe.name} --engine gdb",
                 )
