@@ -25,8 +25,11 @@ from kernlab.progress import Finished, Reporter, Started
 _OBJECT = ("-g", "-O2", "-target", "bpf", "-D__TARGET_ARCH_x86", "-Wall",
            "-Wno-missing-declarations")  # fmt: skip
 _LOADER = ("-static", "-O2", "-g0", "-Wall", "-pthread")
-# What lets another program wait until a tool is attached (rootfs/guest/bpf/start.c).
-_WRAPPED = ("bpf_object__attach_skeleton", "ring_buffer__poll", "perf_buffer__poll", "sleep")
+# What rootfs/guest/bpf/start.c stands in front of.
+_WRAPPED = (
+    "bpf_object__attach_skeleton", "bpf_object__detach_skeleton", "bpf_object__destroy_skeleton",
+    "ring_buffer__poll", "perf_buffer__poll", "sleep",
+)  # fmt: skip
 _ERROR = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: .*$", re.M)
 _LIMIT = 120.0
 _MOST = 40  # lines of a compiler's messages that are shown
@@ -169,6 +172,7 @@ def _files(source: BpfSource) -> Iterator[Path]:
     yield from (source.kernel_side, source.loader)
     yield from sorted(source.directory.glob("*.h"))
     yield from sorted(_common().glob("*.[ch]"))
+    yield from sorted(_common().parent.glob("*.h"))
 
 
 def _common() -> Path:

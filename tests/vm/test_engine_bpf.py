@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import pytest
-from vm.test_trace import as_tshark, normal, our_stack, received
+from vm.test_trace import as_tshark, normal, received
 
 from kernlab import pipeline
 from kernlab.kernel.model import Kernel

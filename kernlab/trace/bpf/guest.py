@@ -18,7 +18,7 @@ from kernlab.errors import KernlabError, MachineFailed, WeFailed
 from kernlab.guest.bpf import BpfSource, build
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
-from kernlab.trace.bpf.layout import SIZE
+from kernlab.trace.bpf.layout import COUNTS, SIZE
 from kernlab.vm.channel import GuestProcess
 from kernlab.vm.machine import Machine
 
@@ -29,7 +29,7 @@ _STOP = 60.0
 # Bytes that wait for the decoder; above, the guest's reader stands still, and the ring buffer
 # counts what it then has no room for.
 _HIGH, _LOW = 256 << 20, 128 << 20
-_SIGTERM, _SIGCONT, _SIGSTOP = 15, 18, 19
+_SIGINT, _SIGTERM, _SIGCONT, _SIGSTOP = 2, 15, 18, 19
 _TURN = 0.02
 
 
@@ -57,7 +57,7 @@ def place(kernel: Kernel, share: Path, report: Reporter) -> None:
 
 
 class Loader:
-    """The program in the guest. ``counts`` is what it counted, once it has ended."""
+    """The program in the guest. ``counts`` is what it counted, once it has paused."""
 
     def __init__(self, plan: bytes, probes: Sequence[bytes]) -> None:
         self._plan = plan
@@ -69,6 +69,7 @@ class Loader:
         self._lock = threading.Lock()
         self._waiting = 0
         self._paused = False
+        self._told = threading.Event()
         self.counts: dict[str, int] = {}
 
     @property
@@ -115,6 +116,10 @@ class Loader:
             size = int.from_bytes(buffer[end : end + 4], "little")
             if size < SIZE or end + size > len(buffer):
                 break
+            if buffer[end + 4] == COUNTS:  # the last one
+                self.counts = json.loads(buffer[end + SIZE : end + size])
+                self._told.set()
+                break
             end += size
         if not end:
             return
@@ -155,22 +160,32 @@ class Loader:
         if self._process is not None and self._process.done():
             raise self._broken()
 
-    def stop(self) -> None:
-        """Detach; all that came of it can then be taken, and ``counts`` is there. A machine
-        that is gone has nothing left to put back."""
-        if self._process is None:
+    def pause(self) -> None:
+        """End the recording; all that came of it can then be taken, and ``counts`` is there.
+        A machine that is gone has nothing to tell."""
+        process = self._process
+        if process is None or process.done():
             return
         with suppress(MachineFailed):
-            if not self._process.done():
-                self._resume()
-                self._process.signal(_SIGTERM)
+            self._resume()
+            process.signal(_SIGINT)
+            deadline = time.monotonic() + _STOP
+            while not self._told.wait(_TURN) and not process.done():
+                if time.monotonic() > deadline:
+                    raise WeFailed(f"the guest's BPF program did not pause in {_STOP:g} s",
+                                   self.said[-3000:], "kernlab stop --all")  # fmt: skip
+
+    def stop(self) -> None:
+        """Have the probes taken away."""
+        process = self._process
+        if process is None or process.done():
+            return
+        with suppress(MachineFailed):
+            process.signal(_SIGTERM)
             try:
-                self._process.wait(_STOP)
+                process.wait(_STOP)
             except TimeoutError as error:
-                self._process.signal(9)
+                process.signal(9)
                 raise WeFailed(
                     f"the guest did not remove its probes in {_STOP:g} s", "", "kernlab stop --all"
                 ) from error
-            last = self.said.strip().splitlines()[-1:]
-            if last and last[0].startswith("{"):
-                self.counts = json.loads(last[0])

@@ -14,7 +14,7 @@ from kernlab.decode.skb import members
 from kernlab.decode.sock import MEMBERS
 from kernlab.trace.plan import Probe
 
-HIT, RETURN, ROUND = 1, 2, 3
+HIT, RETURN, ROUND, COUNTS = 1, 2, 3, 4
 REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 MAX_CHUNKS, MAX_TESTS = 32, 16
 DEEPEST = 127  # frames; kernel/events/callchain.c, sysctl_perf_event_max_stack

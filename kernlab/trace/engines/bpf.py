@@ -78,7 +78,6 @@ class BpfEngine:
         self._returns = _Returns(symbols) if request.returns else None
         self._held: list[tuple[Record, int]] = []
         self._edge = 0
-        self._perf = False
         self._seq = 0
         self._counted = Counted()
         packed = pack_plan(
@@ -108,12 +107,15 @@ class BpfEngine:
                 f"the kernel lets nobody put a kprobe at {self._whats[error.number]['probe']}"
             )
             raise
-        self._perf = "ready perf buffer" in self._guest.said
 
     def finish(self) -> Counted:
-        """Detach and remove the probes; what was counted."""
-        self._guest.stop()
+        """Stop recording; what was counted, complete when ``drain`` has ended."""
+        self._guest.pause()
         return self._counted
+
+    def remove(self) -> None:
+        """Detach and remove the probes."""
+        self._guest.stop()
 
     def ended(self) -> bool:
         """Never by itself: whoever counts the events ends the trace."""
@@ -155,14 +157,11 @@ class BpfEngine:
                 yield from self._give(self._before(record.ns))
             else:
                 records.append((record, batch.at))
-        if self._perf:
-            self._held += records
-        else:
-            yield from self._give(records)
+        self._held += records
 
     def _before(self, ns: int) -> list[tuple[Record, int]]:
-        """Of a perf buffer's records, which come vCPU by vCPU, those that nothing can come
-        before any more."""
+        """The records that nothing can come before any more, in the order of time: a program
+        takes its time first and a place in the buffer last."""
         self._held.sort(key=_when)
         edge, self._edge = self._edge, ns
         count = sum(record.ns < edge for record, _ in self._held)
@@ -229,13 +228,15 @@ class BpfEngine:
         said, counted = self._guest.counts, self._counted
         if not said:
             return
-        counted.hits = said["hits"] + said["missed"]
+        # The kernel misses a hit while another probe, or a program of ours, is at work on the
+        # same vCPU (kernel/kprobes.c, trace_call_bpf()).
+        missed = said["missed"] + said["skipped"]
+        counted.hits = said["seen"] + missed
         counted.filtered += said["filtered"]
         lost = {
-            "events for which the buffer had no room": said["full"] + said["perf_lost"],
-            # While a program of ours was at work on the same vCPU (trace_call_bpf()).
-            "hits that the kernel missed": said["missed"] + said["hits"] - said["seen"],
-            "returns that were missed": said["returns_missed"] + said["returns_lost"],
+            "events for which the buffer had no room": said["full"],
+            "hits that the kernel missed": missed,
+            "returns that were missed": said["returns_missed"],
         }
         counted.lost = {where: count for where, count in lost.items() if count > 0}
 

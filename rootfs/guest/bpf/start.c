@@ -1,14 +1,17 @@
-/* Linked into every loader: output line by line, and a word to whoever waits for the tool.
+/* Linked into every loader: output line by line, a word to whoever waits for the tool, and no
+ * change of the kernel's code under the feet of another vCPU (still.h).
  *
  * A loader's stdout is no terminal here, and would be kept back until it fills a block.
  * KERNLAB_READY names a file that is made when the tool is attached: after
  * NAME_bpf__attach(), or for a loader that attaches by hand when it first waits for events.
  */
+#define _GNU_SOURCE
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "../still.h"
 
 __attribute__((constructor)) static void lines(void)
 {
@@ -28,11 +31,32 @@ int __real_bpf_object__attach_skeleton(struct bpf_object_skeleton *s);
 int __wrap_bpf_object__attach_skeleton(struct bpf_object_skeleton *s);
 int __wrap_bpf_object__attach_skeleton(struct bpf_object_skeleton *s)
 {
-	int error = __real_bpf_object__attach_skeleton(s);
+	int error;
 
+	others_still();
+	error = __real_bpf_object__attach_skeleton(s);
+	others_go();
 	if (!error)
 		ready();
 	return error;
+}
+
+void __real_bpf_object__detach_skeleton(struct bpf_object_skeleton *s);
+void __wrap_bpf_object__detach_skeleton(struct bpf_object_skeleton *s);
+void __wrap_bpf_object__detach_skeleton(struct bpf_object_skeleton *s)
+{
+	others_still();
+	__real_bpf_object__detach_skeleton(s);
+	others_go();
+}
+
+void __real_bpf_object__destroy_skeleton(struct bpf_object_skeleton *s);
+void __wrap_bpf_object__destroy_skeleton(struct bpf_object_skeleton *s);
+void __wrap_bpf_object__destroy_skeleton(struct bpf_object_skeleton *s)
+{
+	others_still();
+	__real_bpf_object__destroy_skeleton(s);
+	others_go();
 }
 
 int __real_ring_buffer__poll(struct ring_buffer *rb, int timeout_ms);

@@ -55,7 +55,8 @@ struct {
 	__type(value, struct kl_counts);
 } counted SEC(".maps");
 
-__u32 made; /* records so far, for the plan's limit */
+__u32 made;    /* records so far, for the plan's limit */
+__u32 stopped; /* set by the loader: the recording is over */
 
 /* A member of the skb's copy; offsets are the kernel's, from the struct's begin. */
 #define SKB(type, s, member) \
@@ -301,6 +302,10 @@ int entered(struct pt_regs *ctx)
 		return 0;
 	}
 	counts->seen++;
+	if (stopped) {
+		counts->late++;
+		return 0;
+	}
 	record = &s->record;
 	begin(record, HIT);
 	record->number = probe->number;
@@ -367,8 +372,6 @@ int entered(struct pt_regs *ctx)
 		counts->full++;
 		if (plan.limit)
 			__sync_fetch_and_add(&made, -1);
-	} else {
-		counts->sent++;
 	}
 	return 0;
 }
@@ -380,12 +383,11 @@ int returned(struct pt_regs *ctx)
 	struct kl_scratch *s = bpf_map_lookup_elem(&scratches, &zero);
 	struct kl_counts *counts = bpf_map_lookup_elem(&counted, &zero);
 
-	if (!s || !counts)
+	if (!s || !counts || stopped)
 		return 0;
 	begin(&s->record, RETURN);
 	s->record.regs[0] = PT_REGS_RC(ctx);
 	s->record.slot = PT_REGS_SP(ctx) - 8; /* the return has taken it from the stack */
-	counts->returned++;
 	if (send(ctx, s, sizeof(s->record)))
 		counts->returns_lost++;
 	return 0;

@@ -1,30 +1,35 @@
 /* The engine bpf's loader: takes a plan and a list of probes, and sends records to stdout.
  *
- *   probe PLAN PROBES    files of structs of probe.h
+ *   probe PLAN PROBES    files of structs of probe.h; removed when they were read
  *
  * Each probe is an event of tracefs of our own, so that the kernel's own counters tell what it
  * hit and missed; the programs are attached to those events. "ready" on stderr when all are
- * armed; SIGTERM ends it in order: what was counted is the last line there.
+ * armed. SIGINT stops the recording: the last record on stdout then is what was counted.
+ * SIGTERM takes the probes away.
  */
+#define _GNU_SOURCE
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include "../still.h"
 #include "probe.h"
 #include "probe.skel.h"
 
 #define TRACING "/sys/kernel/tracing/"
 #define GROUP "kernlab_bpf"
+#define OPTIMIZATION "/proc/sys/debug/kprobes-optimization"
 #define ROUND_MS 20
 
 static void fail(const char *what, int number)
@@ -51,6 +56,7 @@ static void *read_file(const char *path, size_t *size)
 		got += count;
 	}
 	close(fd);
+	unlink(path);
 	*size = got;
 	return data;
 }
@@ -74,6 +80,8 @@ static void flush(void)
 	out_size = 0;
 }
 
+static unsigned int idle; /* rounds since the last record */
+
 static void put(const void *data, size_t size)
 {
 	if (out_size + size > sizeof(out))
@@ -86,6 +94,7 @@ static int on_record(void *context, void *data, size_t size)
 {
 	(void)context;
 	(void)size;
+	idle = 0;
 	/* A perf buffer's sample may be padded: the record says its own size. */
 	put(data, ((struct kl_record *)data)->size);
 	return 0;
@@ -122,16 +131,27 @@ static int append(const char *file, const char *line)
 
 static const struct kl_probe *probes;
 static size_t count;
+static bool returns;
+static struct bpf_link **links;
+static char optimization[2]; /* as it was */
 
 static void remove_events(void)
 {
 	char line[64];
 
+	for (size_t i = 0; i < 2 * count; i++)
+		if (links[i]) {
+			others_still();
+			bpf_link__destroy(links[i]);
+			others_go();
+		}
 	for (size_t i = 0; i < count; i++)
-		for (const char *kind = "pr"; *kind; kind++) {
-			snprintf(line, sizeof(line), "-:" GROUP "/%c%zu", *kind, i);
+		for (const char *kind = returns ? "pr" : "p"; *kind; kind++) {
+			snprintf(line, sizeof(line), "-:" GROUP "/kl%c%zu", *kind, i);
 			append(TRACING "kprobe_events", line);
 		}
+	if (*optimization)
+		append(OPTIMIZATION, optimization);
 }
 
 /* Hits and misses by the kernel's own count, of entries and of returns. */
@@ -148,7 +168,7 @@ static void profile(unsigned long long *hits, unsigned long long *missed,
 
 		if (sscanf(line, "%127s %llu %llu", name, &hit, &miss) != 3)
 			continue;
-		if (sscanf(name, "%c%zu", &kind, &number) != 2 || number >= count)
+		if (sscanf(name, "kl%c%zu", &kind, &number) != 2 || number >= count)
 			continue;
 		if (kind == 'p') {
 			*hits += hit;
@@ -161,40 +181,76 @@ static void profile(unsigned long long *hits, unsigned long long *missed,
 		fclose(file);
 }
 
-static void arm(struct probe_bpf *skeleton, bool returns, struct bpf_link **links)
+/* As bpf_program__attach_tracepoint() does it, which would mount tracefs a second time, in
+ * debugfs. */
+static struct bpf_link *attached(struct bpf_program *program, char kind, size_t number)
 {
-	char line[128], name[32];
+	struct perf_event_attr attr = {.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr)};
+	struct bpf_link *link;
+	char path[128];
+	FILE *file;
+	int fd, error;
+
+	snprintf(path, sizeof(path), TRACING "events/" GROUP "/kl%c%zu/id", kind, number);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%llu", &attr.config) != 1)
+		fail(path, errno);
+	fclose(file);
+	fd = (int)syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	link = bpf_program__attach_perf_event(program, fd);
+	if (!link) {
+		error = errno;
+		close(fd);
+		errno = error;
+	}
+	return link;
+}
+
+static void attach(struct bpf_program *program, char kind, size_t number)
+{
+	struct bpf_link **link = &links[2 * number + (kind == 'r')];
+	int error;
+
+	others_still();
+	*link = attached(program, kind, number);
+	error = errno;
+	others_go();
+	if (!*link) {
+		fprintf(stderr, "refused %zu %s\n", number, strerror(error));
+		exit(1);
+	}
+}
+
+static void arm(struct probe_bpf *skeleton)
+{
+	int fd = open(OPTIMIZATION, O_RDONLY | O_CLOEXEC);
+	char line[128];
 
 	/* An optimised kprobe runs on generated code, where the kernel's unwinder ends. */
-	append("/proc/sys/debug/kprobes-optimization", "0");
+	if (fd >= 0 && read(fd, optimization, 1) == 1)
+		append(OPTIMIZATION, "0");
+	close(fd);
 	for (size_t i = 0; i < count; i++) {
-		int error = 0;
-
 		/* The return's first: what replaces return addresses then runs after the entry's
 		 * own program, which sees who called. */
-		if (returns) {
-			snprintf(line, sizeof(line), "r100:" GROUP "/r%zu 0x%llx", i, probes[i].address);
+		for (const char *kind = returns ? "rp" : "p"; *kind; kind++) {
+			int error;
+
+			snprintf(line, sizeof(line), "%s:" GROUP "/kl%c%zu 0x%llx", *kind == 'r' ? "r100" : "p",
+				 *kind, i, probes[i].address);
 			error = append(TRACING "kprobe_events", line);
-		}
-		snprintf(line, sizeof(line), "p:" GROUP "/p%zu 0x%llx", i, probes[i].address);
-		if (!error)
-			error = append(TRACING "kprobe_events", line);
-		if (error) {
-			fprintf(stderr, "refused %zu %s\n", i, strerror(error));
-			exit(1);
+			if (error) {
+				fprintf(stderr, "refused %zu %s\n", i, strerror(error));
+				exit(1);
+			}
 		}
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (returns) {
-			snprintf(name, sizeof(name), "r%zu", i);
-			links[2 * i] = bpf_program__attach_tracepoint(skeleton->progs.returned, GROUP, name);
-		}
-		snprintf(name, sizeof(name), "p%zu", i);
-		links[2 * i + 1] = bpf_program__attach_tracepoint(skeleton->progs.entered, GROUP, name);
-		if (!links[2 * i + 1] || (returns && !links[2 * i])) {
-			fprintf(stderr, "refused %zu %s\n", i, strerror(errno));
-			exit(1);
-		}
+		if (returns)
+			attach(skeleton->progs.returned, 'r', i);
+		attach(skeleton->progs.entered, 'p', i);
 	}
 }
 
@@ -216,35 +272,65 @@ static void fill(struct probe_bpf *skeleton)
 	}
 }
 
-static void tell(struct probe_bpf *skeleton)
+static struct kl_counts counted(struct probe_bpf *skeleton)
 {
-	struct kl_counts sum = {}, *each;
-	unsigned long long hits = 0, missed = 0, returns_missed = 0;
 	int cpus = libbpf_num_possible_cpus();
+	struct kl_counts sum = {}, *each = calloc(cpus, sizeof(*each));
 	__u32 zero = 0;
 
-	each = calloc(cpus, sizeof(*each));
 	if (each && !bpf_map_lookup_elem(bpf_map__fd(skeleton->maps.counted), &zero, each))
 		for (int i = 0; i < cpus; i++) {
 			sum.seen += each[i].seen;
+			sum.late += each[i].late;
 			sum.filtered += each[i].filtered;
-			sum.sent += each[i].sent;
 			sum.full += each[i].full;
 			sum.unknown += each[i].unknown;
-			sum.returned += each[i].returned;
 			sum.returns_lost += each[i].returns_lost;
 		}
+	free(each);
+	return sum;
+}
+
+/* The last record: what was counted, as JSON. */
+static void tell(struct probe_bpf *skeleton)
+{
+	unsigned long long hits = 0, missed = 0, returns_missed = 0, skipped;
+	struct kl_record record = {.kind = COUNTS};
+	struct kl_counts sum;
+	char text[512];
+	int size;
+
 	profile(&hits, &missed, &returns_missed);
-	fprintf(stderr,
-		"{\"hits\": %llu, \"missed\": %llu, \"returns_missed\": %llu, \"seen\": %llu, "
-		"\"filtered\": %llu, \"sent\": %llu, \"full\": %llu, \"unknown\": %llu, "
-		"\"returned\": %llu, \"returns_lost\": %llu, \"perf_lost\": %llu}\n",
-		hits, missed, returns_missed, sum.seen, sum.filtered, sum.sent, sum.full, sum.unknown,
-		sum.returned, sum.returns_lost, lost_in_perf);
+	/* Read last: what came in between counts as seen, never as skipped. */
+	sum = counted(skeleton);
+	skipped = hits > sum.seen + sum.unknown ? hits - sum.seen - sum.unknown : 0;
+	size = snprintf(text, sizeof(text),
+			"{\"seen\": %llu, \"missed\": %llu, \"skipped\": %llu, \"filtered\": %llu, "
+			"\"full\": %llu, \"unknown\": %llu, \"returns_missed\": %llu}",
+			sum.seen - sum.late, missed, skipped, sum.filtered, sum.full + lost_in_perf,
+			sum.unknown, returns_missed + sum.returns_lost);
+	record.size = sizeof(record) + size;
+	put(&record, sizeof(record));
+	put(text, size);
+}
+
+/* Return when every hit that was under way when the recording ended is over: a kprobe's
+ * programs are not preempted, so that running on a vCPU means that none is at work there. */
+static void settle(void)
+{
+	int cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t before;
+
+	sched_getaffinity(0, sizeof(before), &before);
+	for (int cpu = 0; cpu < cpus; cpu++)
+		still_pin(cpu);
+	sched_setaffinity(0, sizeof(before), &before);
 }
 
 /* -- main ----------------------------------------------------------------------------------- */
 
+/* What was hit before the round before this one has been sent: the host puts the records in
+ * the order of time up to there. */
 static void round_over(void)
 {
 	struct kl_record record = {.size = sizeof(record), .kind = ROUND};
@@ -261,8 +347,7 @@ int main(int argc, char **argv)
 	struct probe_bpf *skeleton = probe_bpf__open();
 	struct ring_buffer *ring = NULL;
 	struct perf_buffer *perf = NULL;
-	struct bpf_link **links;
-	bool use_ring, over = false;
+	bool use_ring, paused = false;
 	struct kl_plan *plan;
 	sigset_t signals;
 
@@ -290,7 +375,8 @@ int main(int argc, char **argv)
 		bpf_map__set_max_entries(skeleton->maps.ring, plan->ring);
 	else
 		bpf_map__set_autocreate(skeleton->maps.ring, false);
-	bpf_program__set_autoload(skeleton->progs.returned, plan->returns);
+	returns = plan->returns;
+	bpf_program__set_autoload(skeleton->progs.returned, returns);
 	if (probe_bpf__load(skeleton))
 		return 1;
 	fill(skeleton);
@@ -303,28 +389,38 @@ int main(int argc, char **argv)
 	if ((!ring && !perf) || !links)
 		fail("buffer", errno);
 	atexit(remove_events);
-	arm(skeleton, plan->returns, links);
+	arm(skeleton);
 	fprintf(stderr, "ready %s\n", use_ring ? "ring buffer" : "perf buffer");
 
 	struct pollfd waiting[] = {
 		{.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN},
 		{.fd = ring ? ring_buffer__epoll_fd(ring) : perf_buffer__epoll_fd(perf), .events = POLLIN},
 	};
-	while (!over) {
-		if (poll(waiting, 2, ROUND_MS) < 0 && errno != EINTR)
+	for (;;) {
+		struct signalfd_siginfo signal = {};
+
+		if (poll(waiting, paused ? 1 : 2, paused ? -1 : ROUND_MS) < 0 && errno != EINTR)
 			fail("poll", errno);
-		over = waiting[0].revents;
-		if (over)
-			for (size_t i = 0; i < 2 * count; i++)
-				bpf_link__destroy(links[i]);
-		if (ring)
-			ring_buffer__consume(ring);
-		else
-			perf_buffer__consume(perf);
-		if (perf)
-			round_over();
+		if (waiting[0].revents && read(waiting[0].fd, &signal, sizeof(signal)) < 0)
+			fail("signal", errno);
+		if (signal.ssi_signo && !paused) {
+			skeleton->bss->stopped = 1;
+			settle();
+		}
+		if (!paused) {
+			if (ring)
+				ring_buffer__consume(ring);
+			else
+				perf_buffer__consume(perf);
+			if (idle++ < 3)
+				round_over();
+		}
+		if (signal.ssi_signo && !paused) {
+			tell(skeleton);
+			paused = true;
+		}
 		flush();
+		if (signal.ssi_signo == SIGTERM)
+			return 0;
 	}
-	tell(skeleton);
-	return 0;
 }

@@ -77,7 +77,7 @@ struct kl_plan {
 	struct kl_test test[MAX_TESTS];
 };
 
-enum { HIT = 1, RETURN = 2, ROUND = 3 };
+enum { HIT = 1, RETURN, ROUND, COUNTS };
 
 /* A record: this, then skb, device name, header, sock and stack, as long as each says. */
 struct kl_record {
@@ -99,6 +99,8 @@ struct kl_record {
 
 /* What one vCPU counted. */
 struct kl_counts {
-	u64_t seen, filtered, sent, full, unknown, returned, returns_lost;
+	u64_t seen;    /* by the program, after the end of the recording too */
+	u64_t late;    /* of these after the end */
+	u64_t filtered, full, unknown, returns_lost;
 };
 #endif
