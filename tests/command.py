@@ -8,7 +8,7 @@ import sys
 
 VERSION = os.environ.get("KERNLAB_TEST_KERNEL")
 _BOOT = (("boot",), ("debug",), ("run",), ("trace",), ("rst",), ("lab", "run"), ("race", "run"),
-         ("race", "explore"))  # fmt: skip
+         ("race", "explore"), ("bpf", "run"))  # fmt: skip
 
 
 def kernlab(*words: str) -> list[str]:

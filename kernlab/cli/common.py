@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,3 +72,13 @@ def bring(files: list[Path], run: RunDir) -> None:
             raise BadInput(
                 f"--share {path}: cannot be copied", str(error.strerror), f"ls -l {path}"
             ) from error
+
+
+def write(fd: int, data: bytes) -> None:
+    """What a guest command said, on to our own stdout or stderr. A reader that went away
+    (head) ends the command as a Ctrl-C does; called in a thread that must not end for it."""
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except BrokenPipeError:
+        os.kill(os.getpid(), signal.SIGTERM)

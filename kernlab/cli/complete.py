@@ -67,6 +67,13 @@ def presets(incomplete: str) -> list[str]:
     return [name for name in names() if name.startswith(incomplete)]
 
 
+def bpf_programs(incomplete: str) -> list[str]:
+    """The BPF programs that are shipped."""
+    from kernlab.guest.bpf import shipped_programs
+
+    return [one.name for one in shipped_programs() if one.name.startswith(incomplete)]
+
+
 def runs(incomplete: str) -> list[str]:
     """Runs that are kept, newest first, and "latest"."""
     from kernlab.config.paths import home

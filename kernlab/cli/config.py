@@ -109,6 +109,7 @@ def man() -> None:
 
 def models() -> dict[str, type[BaseModel]]:
     """The model of each file or directory in configs/, by its name without .yaml."""
+    from kernlab.bpf.complaints import BpfTable
     from kernlab.config.packages import PackageTable
     from kernlab.doctor.known import KnownTable
     from kernlab.image.model import BusyboxTable
@@ -135,6 +136,7 @@ def models() -> dict[str, type[BaseModel]]:
         "packages": PackageTable,
         "known": KnownTable,
         "locks": LockTable,
+        "bpf": BpfTable,
     }
 
 

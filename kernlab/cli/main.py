@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rst": ("rst", "Who sent this RST, and why: the frame, the condition, the remedy"),
     "lab": ("lab", "Lessons: each way TCP sends a RST, with a verdict that is checked"),
     "race": ("race", "Races forced: one vCPU held at an instant while the other runs"),
+    "bpf": ("bpf", "libbpf programs of your own, and four of ours, in the guest"),
     "boot": ("boot", "Boot the guest, its console in this terminal"),
     "run": ("run", "Boot, run a command in the guest, end with its status"),
     "fetch": ("fetch", "Fetch a kernel's source tree, verified"),
@@ -125,8 +126,8 @@ def main() -> None:
         status = app(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except KernlabError as error:
-        _show(error)
-        sys.exit(failed or error.exit_status)
+        show(error)
+        sys.exit(failed or _status(error))
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except typer.Exit as error:
@@ -146,7 +147,7 @@ def main() -> None:
         if known is None:
             _bug(error)
         else:
-            _show(known)
+            show(known)
         sys.exit(failed or (3 if known else 4))
     except BaseException as error:
         _bug(error)
@@ -176,7 +177,14 @@ def _of_the_host(error: OSError) -> KernlabError | None:
     return HostLacks(f"{place}{error.strerror}", "the host did not give what was asked", step)
 
 
-def _show(error: KernlabError) -> None:
+def _status(error: KernlabError) -> int:
+    """An error's exit status; what fails after the boot of `bpf run` is told from the
+    program's own status."""
+    late = sys.argv[1:3] == ["bpf", "run"] and error.exit_status > 3
+    return 125 if late else error.exit_status
+
+
+def show(error: KernlabError) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -200,7 +208,7 @@ def _bug(error: BaseException) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(" ".join(sys.argv) + "\n" + "".join(traceback.format_exception(error)))
         where = str(path)
-    _show(
+    show(
         KernlabError(
             f"kernlab has a bug: {type(error).__name__}: {error}",
             f"what happened is in {where}",

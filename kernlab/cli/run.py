@@ -55,8 +55,8 @@ def _run(machine: Machine, command: list[str], timeout: float | None) -> int:
     from kernlab.errors import MachineFailed
 
     process = machine.channel.start(
-        command, stdin=True, on_stdout=lambda data: _write(1, data),
-        on_stderr=lambda data: _write(2, data),
+        command, stdin=True, on_stdout=lambda data: common.write(1, data),
+        on_stderr=lambda data: common.write(2, data),
     )  # fmt: skip
     threading.Thread(target=_feed, args=(process,), name="stdin", daemon=True).start()
     try:
@@ -84,8 +84,3 @@ def _feed(process: GuestProcess) -> None:
         process.close_stdin()
     except (KernlabError, OSError, ValueError):
         return  # the machine is gone: whoever waits for the command says so
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]

@@ -10,18 +10,20 @@ from kernlab.config.needs import require
 from kernlab.config.paths import arriving, expanded, home_dir, shipped
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput, WeFailed
-from kernlab.guest.needs import NEEDS
+from kernlab.guest.needs import PROGRAMS
 from kernlab.process import run, which
 from kernlab.progress import Finished, Reporter, Started
 
 _FLAGS = ("-static", "-O2", "-g0", "-Wall", "-Wextra", "-pthread")
+_LIBBPF = ("bpf", "probe")  # directories of what kernlab.guest.bpf builds
 _ERROR = re.compile(r"^.*\berror: .*$", re.MULTILINE)
 
 
 def names() -> list[str]:
     """The programs there are; those of labs as ``labs/NAME``."""
     top = shipped("rootfs", "guest")
-    return sorted(str(path.relative_to(top).with_suffix("")) for path in top.rglob("*.c"))
+    found = (path.relative_to(top) for path in top.rglob("*.c"))
+    return sorted(str(path.with_suffix("")) for path in found if path.parts[0] not in _LIBBPF)
 
 
 def source_of(name: str, beside: Path) -> Path:
@@ -54,11 +56,11 @@ def compiled(source: Path, report: Reporter) -> Path:
     if not source.is_file():
         raise BadInput(f"there is no guest program {source}", "", f"ls {source.parent}")
     if which("gcc") is None:
-        require(NEEDS)
+        require(PROGRAMS)
     final = home_dir("images") / f"guest-{_key(source)}"
     built = final / source.stem
     if not built.is_file():
-        require(NEEDS)
+        require(PROGRAMS)
         report(Started(f"compile {source.stem}"))
         with arriving(final) as temporary:
             _compile(source, temporary / source.stem)

@@ -1,4 +1,4 @@
-"""What building guest programs needs on the host."""
+"""What building guest programs and BPF objects needs on the host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from kernlab.config.needs import Need
 
 # Debian's place, Fedora's, Arch's.
 _LIBC = ("/usr/lib/*/libc.a", "/usr/lib64/libc.a", "/usr/lib/libc.a")
-NEEDS = (
+_LIBBPF = ("/usr/lib/*/libbpf.a", "/usr/lib64/libbpf.a", "/usr/lib/libbpf.a")
+_LIBELF = ("/usr/lib/*/libelf.a", "/usr/lib64/libelf.a", "/usr/lib/libelf.a")
+_LIBZ = ("/usr/lib/*/libz.a", "/usr/lib64/libz.a", "/usr/lib/libz.a")
+
+PROGRAMS = (
     Need("gcc", "compiles guest programs", program="gcc"),
     Need("libc6-dev", "static libc for them", file=_LIBC[0], elsewhere=_LIBC[1:]),
 )
+BPF = (
+    *PROGRAMS,
+    Need("clang", "compiles BPF programs", program="clang"),
+    Need("bpftool", "vmlinux.h and skeletons for them", program="bpftool"),
+    Need("libbpf-dev", "loads them in the guest", file=_LIBBPF[0], elsewhere=_LIBBPF[1:]),
+    Need("libelf-dev", "libbpf reads objects with it", file=_LIBELF[0], elsewhere=_LIBELF[1:]),
+    Need("zlib1g-dev", "libelf unpacks with it", file=_LIBZ[0], elsewhere=_LIBZ[1:]),
+)
+NEEDS = BPF

@@ -77,6 +77,16 @@ class Explain(NamedTuple):
     source: Path
 
 
+def setup_of(request: LabRequest, part: Part) -> Setup:
+    """How a part of a lab is run."""
+    lab = request.lab
+    return Setup(
+        name=request.name, program=part.program or "", args=tuple(part.args),
+        sysctl=dict(part.sysctl), setup=tuple(part.setup), topology=lab.topology,
+        family=request.family, timeout=lab.timeout, capture=lab.capture,
+    )  # fmt: skip
+
+
 def run_leg(
     request: LabRequest,
     name: str,
@@ -95,12 +105,7 @@ def run_leg(
         tell(Told(kind, request, name, text, value, event))
 
     tell(Told("leg", request, name))
-    lab = request.lab
-    setup = Setup(
-        name=request.name, program=part.program or "", args=tuple(part.args),
-        sysctl=dict(part.sysctl), setup=tuple(part.setup), topology=lab.topology,
-        family=request.family, timeout=lab.timeout, capture=lab.capture,
-    )  # fmt: skip
+    setup = setup_of(request, part)
     one = Run(setup, machine, run.share, result.directory, recorder, hear)
     one.run()
     leg = load(result.directory)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput
 from kernlab.trace.engine import Kind
-from kernlab.trace.engines import ftrace, gdb
+from kernlab.trace.engines import bpf, ftrace, gdb
 
-ENGINES: dict[str, Kind] = {kind.name: kind for kind in (gdb.KIND, ftrace.KIND)}
+ENGINES: dict[str, Kind] = {kind.name: kind for kind in (gdb.KIND, ftrace.KIND, bpf.KIND)}
 
 
 def find(name: str) -> Kind:

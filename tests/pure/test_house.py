@@ -15,6 +15,7 @@ STOREYS = [
     {"cli"},
     {"doctor"},
     {"bench"},
+    {"bpf"},
     {"lab", "race"},
     {"leg"},
     {"rst"},

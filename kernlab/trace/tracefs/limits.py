@@ -36,9 +36,9 @@ def require(config: Path, options: Mapping[str, str], what: str) -> None:
         )
 
 
-def check(plan: Plan, symbols: KernelSymbols) -> None:
+def check(plan: Plan, symbols: KernelSymbols, engine: str = "ftrace") -> None:
     """Refuse what this kernel cannot do. Raises ``BadInput``."""
-    require(symbols.files.config, PROBES, "--engine ftrace")
+    require(symbols.files.config, PROBES, f"--engine {engine}")
     for probe in plan.probes:
         if plan.request.returns and len(symbols.map.text.get(probe.place.symbol, ())) > 1:
             raise BadInput(
@@ -50,7 +50,7 @@ def check(plan: Plan, symbols: KernelSymbols) -> None:
     for probe in plan.probes:
         if probe not in possible and (probe.name in plan.request.functions or not possible):
             raise BadInput(
-                f"--engine ftrace: the kernel lets nobody put a kprobe at {probe.name}",
+                f"--engine {engine}: the kernel lets nobody put a kprobe at {probe.name}",
                 "it is code that its tracers themselves run through (kernel/kprobes.c), "
                 "or gone when the boot is over",
                 f"kernlab trace {probe.name} --engine gdb",

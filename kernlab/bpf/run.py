@@ -1,0 +1,127 @@
+"""One libbpf program in one machine, alone or while packets flow."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kernlab.errors import BadInput, MachineFailed
+from kernlab.guest.bpf import BpfProgram
+from kernlab.lab.leg import LabRequest, setup_of
+from kernlab.leg.run import Run, bring, trouble
+from kernlab.progress import Reporter
+from kernlab.record.leg import LegDir
+from kernlab.record.rundir import RunDir
+from kernlab.trace import workloads
+from kernlab.vm.channel import GuestProcess, Sink
+from kernlab.vm.machine import Machine
+
+_READY = 30.0  # seconds to attach; a verifier under TCG takes its time
+_ANSWER = 20.0
+_SIGINT = 2
+_TURN = 0.02
+_MARK = ".bpf-ready"
+
+Work = Callable[[Machine, RunDir], None]
+
+
+def for_workload(name: str, run: RunDir, report: Reporter) -> Work:
+    """A workload from its begin to its end. Raises ``BadInput``."""
+    row = workloads.find(name)
+    workloads.place(row, run.share, report)
+
+    def work(machine: Machine, run: RunDir) -> None:
+        with workloads.running(row, machine, endless=False) as live:
+            while not live.done():
+                if machine.child.poll() is not None:
+                    raise machine.lost()
+                threading.Event().wait(_TURN)
+
+    return work
+
+
+def for_lab(request: LabRequest, run: RunDir, report: Reporter) -> Work:
+    """A lab's main part, by the program that plays both sides. Raises ``BadInput``."""
+    name, part = request.lab.legs()[0]
+    bring({part.program or "": request.path.parent}, run.share, report)
+
+    def work(machine: Machine, run: RunDir) -> None:
+        directory = LegDir(run.path / request.name / name)
+        leg = Run(
+            setup_of(request, part), machine, run.share, directory, None, lambda *a, **k: None
+        )
+        leg.run()
+        failed = trouble(leg.status, leg.said)
+        if failed:
+            raise MachineFailed(f"{request.name}: {failed}", "", f"kernlab lab run {request.name}")
+
+    return work
+
+
+def place(program: BpfProgram, run: RunDir) -> str:
+    """Bring the program to the guest; its path there."""
+    shutil.copy2(program.program, run.share / program.source.name)
+    return f"/mnt/share/{program.source.name}"
+
+
+def run_tool(argv: Sequence[str], machine: Machine, run: RunDir, on_stdout: Sink,
+             on_stderr: Sink, work: Work | None, timeout: float | None) -> int:  # fmt: skip
+    """Run a loader to its end, or while ``work`` makes packets, and then to its end after a
+    Ctrl-C. Its status; 0 for one that the Ctrl-C killed because it does not handle it.
+
+    Raises ``BadInput`` for one that never attaches, ``MachineFailed``.
+    """
+    mark = run.share / _MARK
+    mark.unlink(missing_ok=True)
+    process = machine.channel.start(
+        argv, stdin=False, env={"KERNLAB_READY": f"/mnt/share/{_MARK}"},
+        on_stdout=on_stdout, on_stderr=on_stderr,
+    )  # fmt: skip
+    try:
+        if work is None:
+            return _to_its_end(process, timeout)
+        if not _attached(process, mark, machine):
+            return process.wait(_ANSWER)
+        work(machine, run)
+        if process.done():
+            return process.wait(_ANSWER)
+        process.signal(_SIGINT)
+        status = _to_its_end(process, _ANSWER)
+        return 0 if status == 128 + _SIGINT else status
+    except KeyboardInterrupt:  # the tool's too: it may show what it has counted
+        process.signal(_SIGINT)
+        return process.wait(_ANSWER)
+
+
+def _attached(process: GuestProcess, mark: Path, machine: Machine) -> bool:
+    """Wait until the tool is attached; False when it ended before."""
+    deadline = time.monotonic() + _READY
+    while not mark.exists():
+        if process.done():
+            return False
+        if machine.child.poll() is not None:
+            raise machine.lost()
+        if time.monotonic() > deadline:
+            process.signal(9)
+            raise BadInput(
+                f"the program has not attached within {_READY:g} s",
+                "it has neither called NAME_bpf__attach() nor waited for events",
+                "kernlab bpf run without --workload and --lab",
+            )
+        threading.Event().wait(_TURN)
+    return True
+
+
+def _to_its_end(process: GuestProcess, limit: float | None) -> int:
+    try:
+        return process.wait(limit)
+    except TimeoutError as error:
+        process.signal(9)
+        raise MachineFailed(
+            f"the program still ran after {limit:g} s",
+            "it was killed",
+            "kernlab bpf run with a larger --timeout, or without one",
+        ) from error

@@ -1,0 +1,192 @@
+"""``kernlab bpf``: libbpf programs, built on the host and run in the guest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from kernlab.cli import common, complete
+
+if TYPE_CHECKING:
+    from kernlab.bpf.run import Work
+    from kernlab.progress import Reporter
+    from kernlab.record.rundir import RunDir
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+WHAT: str = typer.Argument(
+    ..., metavar="NAME|DIR", autocompletion=complete.bpf_programs,
+    help="A shipped program, or a directory with NAME.bpf.c and its loader NAME.c.",
+)  # fmt: skip
+
+
+@app.callback()
+def group() -> None:
+    """libbpf programs of your own, and four of ours, in the guest."""
+
+
+@app.command("list")
+def list_programs(json: bool = common.JSON) -> None:
+    """The programs that are shipped."""
+    from kernlab.cli.output import print_json, stdout
+    from kernlab.guest.bpf import shipped_programs
+
+    for one in shipped_programs():
+        if json:
+            print_json({"name": one.name, "title": one.title, "directory": str(one.directory)})
+        else:
+            stdout().print(f"  {one.name:<10} {one.title}", markup=False)
+
+
+@app.command("build")
+def build(what: str = WHAT, kernel: str | None = common.KERNEL) -> int:
+    """Build a program for a kernel: vmlinux.h from its BTF, skeleton, static link (cached)."""
+    from kernlab.cli.output import reporter
+    from kernlab.guest import bpf
+    from kernlab.kernel.model import BuildRequest
+    from kernlab.pipeline import kernel_for
+
+    source = bpf.find(what)
+    with reporter() as report:
+        built = kernel_for(BuildRequest(version=kernel), report)
+        program = bpf.build(source, built, report)
+    typer.echo(str(program.program))
+    return 0
+
+
+@app.command("run", context_settings={"ignore_unknown_options": False})
+def run(
+    what: str = WHAT,
+    args: list[str] = typer.Argument(None, metavar="[-- ARGS...]", help="For the program."),
+    workload: str | None = typer.Option(
+        None, "--workload", metavar="W", autocompletion=complete.workloads,
+        help="Run this while the program is attached, then end it; as in trace.",
+    ),
+    lab: str | None = typer.Option(
+        None, "--lab", metavar="ID", autocompletion=complete.labs,
+        help="The same with what a lab provokes.",
+    ),
+    timeout: float | None = typer.Option(
+        None, "--timeout", metavar="S", help="Kill it after S seconds."
+    ),
+    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
+    kernel: str | None = common.KERNEL,
+    image: str = common.IMAGE,
+    add: list[str] = common.ADD,
+    cpus: int = common.CPUS,
+    memory: int = common.MEMORY,
+) -> int:  # fmt: skip
+    """Build a program, boot, run it in the guest, end with its status.
+
+    2: it does not compile. 125: kernlab itself failed. The verifier's words are made short; the
+    run directory's verifier.log has all of them.
+    """
+    from functools import partial
+
+    from kernlab.bpf.check import lacks
+    from kernlab.bpf.complaints import Complaints
+    from kernlab.bpf.run import place, run_tool
+    from kernlab.cli.output import reporter
+    from kernlab.guest import bpf
+    from kernlab.pipeline import MachineOptions, machine_for, wait_ready
+    from kernlab.progress import Said
+
+    source = bpf.find(what)
+    _check(workload, lab)
+    with reporter() as report:
+        built, guest = common.artifacts(kernel, image, add, report)
+        program = bpf.build(source, built, report)
+        _, lacking = lacks(program.object, built)
+        for lack in lacking:
+            report(Said(f"{lack.what}: {lack.says}"))
+        directory = common.new_run(out)
+        argv = [place(program, directory), *(args or ())]
+        work = _work(workload, lab, directory, report)
+        said = Complaints(partial(common.write, 2), directory.path / "verifier.log")
+        with machine_for(directory, built, guest, MachineOptions(cpus, memory), report) as machine:
+            wait_ready(machine, report)
+            status = run_tool(
+                argv, machine, directory, partial(common.write, 1), said.feed, work, timeout
+            )
+    said.close()
+    directory.result(status=status)
+    explained = said.explain(source.kernel_side, built.config) if status else None
+    if status and explained is None and lacking:
+        one = lacking[0]
+        explained = f"the kernel refuses {one.what}", one.says, one.instead
+    if explained is not None:
+        from kernlab.cli.main import show
+        from kernlab.errors import BadInput
+
+        show(BadInput(*explained))
+    return status
+
+
+@app.command("check")
+def check(
+    what: str = typer.Argument(
+        ..., metavar="FILE|NAME|DIR", autocompletion=complete.bpf_programs,
+        help="A libbpf tool or a BPF object; or a program as for build.",
+    ),
+    kernel: str | None = common.KERNEL,
+) -> int:  # fmt: skip
+    """What a program asks of a kernel and that one has not, without booting it.
+
+    Ends with 1 when something is missing: the program may still get along without it.
+    """
+    from kernlab.bpf.check import lacks
+    from kernlab.cli.output import reporter, stdout
+    from kernlab.config.paths import expanded
+    from kernlab.errors import BadInput
+    from kernlab.guest import bpf
+    from kernlab.kernel.model import BuildRequest
+    from kernlab.pipeline import kernel_for
+
+    path = expanded(what)
+    own = not path.is_file() or path.name.endswith(".c")
+    source = bpf.find(what) if own else None
+    with reporter() as report:
+        built = kernel_for(BuildRequest(version=kernel), report)
+        if source is not None:
+            path = bpf.build(source, built, report).object
+    count, found = lacks(path, built)
+    if not count:
+        raise BadInput(
+            f"{path} has no BPF object inside",
+            "it may compile its programs when it runs, as bpftrace and bcc do",
+            "kernlab bpf check FILE for a tool made with libbpf",
+        )
+    for lack in found:
+        stdout().print(f"{lack.what}: {lack.says}", markup=False, style="bold")
+        stdout().print(f"  instead: {lack.instead}", markup=False)
+    if not found:
+        stdout().print(f"Linux {built.release} has all that it asks for", markup=False)
+    return 1 if found else 0
+
+
+def _check(workload: str | None, lab: str | None) -> None:
+    """Refuse before anything is built. Raises ``BadInput``."""
+    from kernlab.errors import BadInput
+    from kernlab.lab.model import find
+    from kernlab.trace import workloads
+
+    if workload is not None and lab is not None:
+        raise BadInput("--workload and --lab together", "one thing makes the packets flow",
+                       f"kernlab bpf run … --lab {lab}")  # fmt: skip
+    if workload is not None:
+        workloads.find(workload)
+    if lab is not None:
+        find(lab)
+
+
+def _work(workload: str | None, lab: str | None, run: RunDir, report: Reporter) -> Work | None:
+    from kernlab.bpf.run import for_lab, for_workload
+
+    if workload is not None:
+        return for_workload(workload, run, report)
+    if lab is not None:
+        from kernlab.cli.lab import chosen
+
+        return for_lab(chosen([lab], False)[0], run, report)
+    return None

@@ -1,0 +1,1 @@
+"""What the engine bpf is made of: its plan and records as bytes, its filter, its program."""

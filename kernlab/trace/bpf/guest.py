@@ -1,0 +1,191 @@
+"""rootfs/guest/probe at work: a plan goes in, records come out while it runs."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from kernlab.config.paths import shipped
+from kernlab.errors import KernlabError, MachineFailed, WeFailed
+from kernlab.guest.bpf import BpfSource, build
+from kernlab.kernel.model import Kernel
+from kernlab.progress import Reporter
+from kernlab.trace.bpf.layout import COUNTS, SIZE
+from kernlab.vm.channel import GuestProcess
+from kernlab.vm.machine import Machine
+
+NAME = "probe"
+_PLAN, _PROBES = "/run/kernlab-plan", "/run/kernlab-probes"
+_READY = 120.0  # a verifier under TCG, and a hundred probes
+_STOP = 60.0
+# Bytes that wait for the decoder; above, the guest's reader stands still, and the ring buffer
+# counts what it then has no room for.
+_HIGH, _LOW = 256 << 20, 128 << 20
+_SIGINT, _SIGTERM, _SIGCONT, _SIGSTOP = 2, 15, 18, 19
+_TURN = 0.02
+
+
+class Batch(NamedTuple):
+    """Whole records, one after the other. ``at``: when they came, in ns since 1970."""
+
+    at: int
+    data: bytes
+
+
+class Refused(KernlabError):
+    """The guest's kernel lets nobody put the probe ``number`` where it is."""
+
+    exit_status = 4
+
+    def __init__(self, number: int, why: str) -> None:
+        super().__init__("the guest's kernel refused a probe", why, "--engine gdb")
+        self.number = number
+
+
+def place(kernel: Kernel, share: Path, report: Reporter) -> None:
+    """Build the guest's program for a kernel and put it into the share."""
+    source = BpfSource(NAME, shipped("rootfs", "guest", NAME))
+    shutil.copy2(build(source, kernel, report).program, share / NAME)
+
+
+class Loader:
+    """The program in the guest. ``counts`` is what it counted, once it has paused."""
+
+    def __init__(self, plan: bytes, probes: Sequence[bytes]) -> None:
+        self._plan = plan
+        self._probes = b"".join(probes)
+        self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+        self._partial = bytearray()
+        self._said = bytearray()
+        self._process: GuestProcess | None = None
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._paused = False
+        self._told = threading.Event()
+        self.counts: dict[str, int] = {}
+
+    @property
+    def said(self) -> str:
+        return self._said.decode("utf-8", "replace")
+
+    def start(self, machine: Machine) -> None:
+        """Load and attach. Raises ``Refused``, ``WeFailed``, ``MachineFailed``."""
+        machine.channel.write_file(_PLAN, self._plan)
+        machine.channel.write_file(_PROBES, self._probes)
+        self._process = machine.channel.start(
+            [f"/mnt/share/{NAME}", _PLAN, _PROBES], on_stdout=self._came,
+            on_stderr=self._said.extend,
+        )  # fmt: skip
+        deadline = time.monotonic() + _READY
+        while b"\nready " not in b"\n" + self._said:
+            if self._process.done():
+                raise self._broken()
+            if time.monotonic() > deadline:
+                self._process.signal(9)
+                raise MachineFailed(
+                    f"the guest did not set the probes in {_READY:g} s", "", "fewer functions"
+                )
+            threading.Event().wait(_TURN)
+
+    def _broken(self) -> KernlabError:
+        assert self._process is not None
+        status = self._process.wait(_STOP)  # raises when the machine is gone
+        refused = re.search(r"^refused (\d+) (.*)$", self.said, re.M)
+        if refused:
+            return Refused(int(refused[1]), refused[2])
+        return WeFailed(
+            f"the guest's BPF program ended with status {status}", self.said.strip()[-3000:],
+            "--engine ftrace, or --engine gdb",
+        )  # fmt: skip
+
+    # -- called by the channel's reader ---------------------------------------
+
+    def _came(self, data: bytes) -> None:
+        buffer = self._partial
+        buffer += data
+        end = 0
+        while len(buffer) - end >= SIZE:
+            size = int.from_bytes(buffer[end : end + 4], "little")
+            if size < SIZE or end + size > len(buffer):
+                break
+            if buffer[end + 4] == COUNTS:  # the last one
+                self.counts = json.loads(buffer[end + SIZE : end + size])
+                self._told.set()
+                break
+            end += size
+        if not end:
+            return
+        self._batches.put(Batch(time.time_ns(), bytes(buffer[:end])))
+        del buffer[:end]
+        with self._lock:
+            self._waiting += end
+            pause = self._waiting > _HIGH and not self._paused
+            self._paused |= pause
+        if pause and self._process is not None:
+            self._process.signal(_SIGSTOP)
+
+    # -- called by the engine -------------------------------------------------
+
+    def take(self, seconds: float) -> Batch | None:
+        """The next records; None when none came within ``seconds``."""
+        try:
+            batch = self._batches.get(timeout=seconds) if seconds > 0 else (
+                self._batches.get_nowait()
+            )  # fmt: skip
+        except queue.Empty:
+            return None
+        with self._lock:
+            self._waiting -= len(batch.data)
+            resume = self._paused and self._waiting < _LOW
+            self._paused &= not resume
+        if resume:
+            self._resume()
+        return batch
+
+    def _resume(self) -> None:
+        if self._process is not None and not self._process.done():
+            with suppress(MachineFailed):
+                self._process.signal(_SIGCONT)
+
+    def check(self) -> None:
+        """Raise ``WeFailed`` or ``MachineFailed`` when the program has ended."""
+        if self._process is not None and self._process.done():
+            raise self._broken()
+
+    def pause(self) -> None:
+        """End the recording; all that came of it can then be taken, and ``counts`` is there.
+        A machine that is gone has nothing to tell."""
+        process = self._process
+        if process is None or process.done():
+            return
+        with suppress(MachineFailed):
+            self._resume()
+            process.signal(_SIGINT)
+            deadline = time.monotonic() + _STOP
+            while not self._told.wait(_TURN) and not process.done():
+                if time.monotonic() > deadline:
+                    raise WeFailed(f"the guest's BPF program did not pause in {_STOP:g} s",
+                                   self.said[-3000:], "kernlab stop --all")  # fmt: skip
+
+    def stop(self) -> None:
+        """Have the probes taken away."""
+        process = self._process
+        if process is None or process.done():
+            return
+        with suppress(MachineFailed):
+            process.signal(_SIGTERM)
+            try:
+                process.wait(_STOP)
+            except TimeoutError as error:
+                process.signal(9)
+                raise WeFailed(
+                    f"the guest did not remove its probes in {_STOP:g} s", "", "kernlab stop --all"
+                ) from error

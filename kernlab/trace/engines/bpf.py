@@ -1,0 +1,337 @@
+"""Engine ``bpf``: a libbpf program of our own on the kernel's kprobes, which do not stop the
+guest.
+
+The program in the guest copies what the gdb engine would read (rootfs/guest/probe), and the
+same code decodes it here, so that both engines give the same fields. What it throws away by
+``--where``, misses and has no room for is counted, by itself and by the kernel.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kernlab.config.needs import require
+from kernlab.decode import expr
+from kernlab.decode.hit import as_type, decode_hit
+from kernlab.decode.layout import Layout
+from kernlab.errors import BadInput, KernlabError
+from kernlab.guest.needs import BPF
+from kernlab.kernel.model import Kernel
+from kernlab.progress import Reporter
+from kernlab.record.event import VERSION
+from kernlab.record.rundir import RunDir
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.trace.bpf import guest
+from kernlab.trace.bpf.filter import lower
+from kernlab.trace.bpf.layout import (
+    DEEPEST,
+    REGISTERS,
+    RETURN,
+    ROUND,
+    Record,
+    Shapes,
+    pack_plan,
+    pack_probe,
+    task_of,
+    unpack,
+)
+from kernlab.trace.engine import Counted, Kind
+from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.tracefs import limits
+from kernlab.trace.tracefs.stacks import Stacks
+from kernlab.vm.machine import Machine
+
+_OPTIONS = {
+    "CONFIG_BPF_SYSCALL": "BPF programs", "CONFIG_BPF_EVENTS": "BPF programs on kprobes",
+    "CONFIG_DEBUG_INFO_BTF": "the kernel's types for them",
+}  # fmt: skip
+_BUFFER = 8192  # KiB for each vCPU
+_PAGE = 4096
+# Where a return that is waited for leads: the names of its address, newest first.
+_TRAMPOLINES = ("arch_rethook_trampoline", "__kretprobe_trampoline", "kretprobe_trampoline")
+
+Event = dict[str, Any]
+
+
+class BpfEngine:
+    """One plan on one machine. Use as a context manager."""
+
+    name = "bpf"
+
+    def __init__(self, plan: Plan, symbols: KernelSymbols, cpus: int, perf: bool = False) -> None:
+        """``perf``: by a perf buffer, as on a kernel before 5.8, also where there is a ring
+        buffer."""
+        request = plan.request
+        layout = symbols.layout()
+        values = layout.get("expressions", {})
+        assert isinstance(values, dict)
+        self._plan = plan
+        self._whats = [probe.as_data() for probe in plan.probes]
+        self._layout = Layout(layout)
+        self._shapes = Shapes(self._layout)
+        self._symbolizer = symbols.symbolizer()
+        self._stacks = Stacks(self._symbolizer, symbols.orc(), request.stack)
+        self._returns = _Returns(symbols) if request.returns else None
+        self._held: list[tuple[Record, int]] = []
+        self._edge = 0
+        self._seq = 0
+        self._counted = Counted()
+        packed = pack_plan(
+            self._shapes, values, ring=_ring(request.buffer or _BUFFER, cpus),
+            depth=min(request.stack, DEEPEST), returns=int(request.returns), perf=int(perf),
+            limit=(request.count or 0) if plan.where is None and not request.returns else 0,
+        )  # fmt: skip
+        # A call is judged when it has returned, so none is thrown away before.
+        tests = [] if request.returns else lower(plan.where)
+        packed.tests = len(tests)
+        for number, test in enumerate(tests):
+            packed.test[number] = test
+        probes = [pack_probe(number, probe) for number, probe in enumerate(plan.probes)]
+        self._guest = guest.Loader(bytes(packed), probes)
+
+    def prepare(self) -> None:
+        """Have addr2line read vmlinux while the guest boots: its first answer takes longest."""
+        if self._plan.request.stack:
+            self._symbolizer.frames(self._whats[0]["address"], True)
+
+    def arm(self, machine: Machine) -> None:
+        """Load the program and attach it to each probe."""
+        try:
+            self._guest.start(machine)
+        except guest.Refused as error:
+            error.what = (
+                f"the kernel lets nobody put a kprobe at {self._whats[error.number]['probe']}"
+            )
+            raise
+
+    def finish(self) -> Counted:
+        """Stop recording; what was counted, complete when ``drain`` has ended."""
+        self._guest.pause()
+        return self._counted
+
+    def remove(self) -> None:
+        """Detach and remove the probes."""
+        self._guest.stop()
+
+    def ended(self) -> bool:
+        """Never by itself: whoever counts the events ends the trace."""
+        self._guest.check()
+        return False
+
+    # -- while it runs --------------------------------------------------------
+
+    def events(self, seconds: float) -> Iterator[Event]:
+        """The events that come within the next ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            batch = self._guest.take(left)
+            if batch is None:
+                return
+            yield from self._batch(batch)
+
+    def drain(self) -> Iterator[Event]:
+        """All that came before the probes were removed; then the counts are complete."""
+        while (batch := self._guest.take(0)) is not None:
+            yield from self._batch(batch)
+        self._held.sort(key=_when)
+        yield from self._give(self._held)
+        self._held = []
+        if self._returns is not None:
+            for event in self._returns.unfinished():
+                yield from self._passed(event)
+        self._count()
+
+    def _batch(self, batch: guest.Batch) -> Iterator[Event]:
+        at, data = 0, batch.data
+        records: list[tuple[Record, int]] = []
+        while at < len(data):
+            record = unpack(data, at)
+            at += int.from_bytes(data[at : at + 4], "little")
+            if record.kind == ROUND:
+                self._held += records
+                records = []
+                yield from self._give(self._before(record.ns))
+            else:
+                records.append((record, batch.at))
+        self._held += records
+
+    def _before(self, ns: int) -> list[tuple[Record, int]]:
+        """The records that nothing can come before any more, in the order of time: a program
+        takes its time first and a place in the buffer last."""
+        self._held.sort(key=_when)
+        edge, self._edge = self._edge, ns
+        count = sum(record.ns < edge for record, _ in self._held)
+        ready, self._held = self._held[:count], self._held[count:]
+        return ready
+
+    def _give(self, records: list[tuple[Record, int]]) -> Iterator[Event]:
+        for record, came in records:
+            if record.kind == RETURN:
+                if self._returns is not None:
+                    for event in self._returns.leave(record, self._whats):
+                        yield from self._passed(event)
+                continue
+            event = self._event(record, came)
+            if self._returns is not None and "returns" in self._whats[record.number]:
+                self._returns.enter(record, event, self._returns.true(record))
+            else:
+                yield from self._passed(event)
+
+    def _passed(self, event: Event) -> Iterator[Event]:
+        if not expr.passes(self._plan.where, event):
+            self._counted.filtered += 1
+            return
+        self._seq += 1
+        event["seq"] = self._seq
+        yield event
+
+    def _event(self, record: Record, came: int) -> Event:
+        what = self._whats[record.number]
+        event: Event = {
+            "v": VERSION, "seq": 0, "engine": self.name, "probe": what["probe"],
+            "cpu": record.cpu, "task": task_of(record), "guest_ns": record.ns, "host_ns": came,
+            "site": {key: what[key] for key in ("func", "file", "line")},
+        }  # fmt: skip
+        registers = dict(zip(REGISTERS, record.registers, strict=True))
+        args = {item["name"]: item for item in what.get("args", ())}
+
+        def value(name: str | None) -> int | None:
+            item = args.get(name or "")
+            return None if item is None else registers.get(item["register"])
+
+        found = record.sock if record.looked_up else None
+        decode_hit(
+            record.memory(self._shapes), self._layout, what["site"], value(what["skb"]),
+            value(what["sock"]), lambda skb, packet: found,
+        ).put(event)  # fmt: skip
+        shown = {
+            name: as_type(registers[item["register"]], item)
+            for name, item in args.items() if item["register"] in registers
+        }  # fmt: skip
+        if shown:
+            event["args"] = shown
+        if self._plan.request.stack:
+            stack = self._returns.true(record) if self._returns is not None else record.stack
+            entry = not what.get("line_probe")
+            event["stack"] = self._stacks.of(what["address"], entry, stack)
+        return event
+
+    # -- what was lost --------------------------------------------------------
+
+    def _count(self) -> None:
+        said, counted = self._guest.counts, self._counted
+        if not said:
+            return
+        # The kernel misses a hit while another probe, or a program of ours, is at work on the
+        # same vCPU (kernel/kprobes.c, trace_call_bpf()).
+        missed = said["missed"] + said["skipped"]
+        counted.hits = said["seen"] + missed
+        counted.filtered += said["filtered"]
+        lost = {
+            "events for which the buffer had no room": said["full"],
+            "hits that the kernel missed": missed,
+            "returns that were missed": said["returns_missed"],
+        }
+        counted.lost = {where: count for where, count in lost.items() if count > 0}
+
+    def close(self) -> None:
+        with suppress(KernlabError, OSError):
+            self._symbolizer.close()
+
+    def __enter__(self) -> BpfEngine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 where: TracebackType | None) -> None:  # fmt: skip
+        self.close()
+
+
+class _Returns:
+    """Calls that have not returned, by where their return address lies: no two calls that
+    are running share that place."""
+
+    def __init__(self, symbols: KernelSymbols) -> None:
+        known = symbols.map.all
+        self._trampolines = {known[name] for name in _TRAMPOLINES if name in known}
+        self._open: dict[int, list[tuple[Record, Event]]] = {}
+        self._of_task: dict[int, list[tuple[Record, bytes]]] = {}
+
+    def enter(self, record: Record, event: Event, stack: bytes) -> None:
+        self._open.setdefault(record.slot, []).append((record, event))
+        self._of_task.setdefault(record.task, []).append((record, stack))
+
+    def leave(self, record: Record, whats: list[Event]) -> Iterator[Event]:
+        """The calls that end with this return, the innermost first."""
+        for entered, event in reversed(self._open.pop(record.slot, [])):
+            calls = self._of_task.get(entered.task, [])
+            self._of_task[entered.task] = [one for one in calls if one[0] is not entered]
+            event["ret"] = as_type(record.registers[0], whats[entered.number]["returns"])
+            yield event
+
+    def unfinished(self) -> Iterator[Event]:
+        """Calls that had not returned when the trace ended: events without a result."""
+        for calls in self._open.values():
+            for _, event in calls:
+                yield event
+
+    def true(self, record: Record) -> bytes:
+        """The stack as it would be without us. Up to 5.15 the kernel's unwinder ends where a
+        return was led to us; from there on the stack is that of the call which will return
+        there, the innermost of the task's that are open."""
+        pcs = struct.unpack(f"<{len(record.stack) // 8}Q", record.stack)
+        calls = self._of_task.get(record.task)
+        for at, pc in enumerate(pcs):
+            if pc in self._trampolines and calls:
+                return record.stack[: 8 * at] + calls[-1][1][8:]
+        return record.stack
+
+
+def _when(one: tuple[Record, int]) -> int:
+    return one[0].ns
+
+
+def _ring(kib: int, cpus: int) -> int:
+    """One buffer for all vCPUs: bytes, a power of two of pages as the kernel wants it."""
+    size = _PAGE
+    while size < kib * 1024 * cpus:
+        size *= 2
+    return size
+
+
+def _check(request: TraceRequest) -> None:
+    """What the engine cannot do on any kernel, or on this host."""
+    if request.show or request.shows:
+        raise BadInput(
+            "--show: the engine bpf evaluates no C expression",
+            "its program copies what is at fixed offsets; GDB knows the kernel's types",
+            "--engine gdb",
+        )
+    require(BPF)
+
+
+def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
+           report: Reporter) -> None:  # fmt: skip
+    limits.require(symbols.files.config, _OPTIONS, "--engine bpf")
+    limits.check(plan, symbols, "bpf")
+    if not Shapes(Layout(symbols.layout())).fits():
+        raise BadInput(
+            "--engine bpf: this kernel's structures are larger than its program has room for",
+            "see rootfs/guest/probe/probe.h",
+            "--engine ftrace, or --engine gdb",
+        )
+    symbols.orc()
+    guest.place(kernel, share, report)
+
+
+def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> BpfEngine:
+    return BpfEngine(plan, symbols, machine.spec.cpus)
+
+
+KIND = Kind("bpf", "a BPF program of ours: the fastest, does not stop the guest, no --show",
+            _check, _bring, _open)  # fmt: skip

@@ -1,0 +1,62 @@
+/* rstwho: who sends RSTs, active or passive: tuple, task and call stack.
+ *
+ *   rstwho [-d SECONDS]    until Ctrl-C without -d
+ */
+#include <arpa/inet.h>
+#include <bpf/libbpf.h>
+#include "../ksyms.h"
+#include "../tool.h"
+#include "rstwho.h"
+#include "rstwho.skel.h"
+
+static int show(void *context, void *data, size_t size)
+{
+	const struct rst *rst = data;
+	char src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN];
+	int frames = rst->stack_size / (int)sizeof(rst->stack[0]);
+	const char *shape = rst->family == AF_INET6 ? "[%s]:%u > [%s]:%u" : "%s:%u > %s:%u";
+
+	(void)context;
+	(void)size;
+	printf("%-7s ", rst->active ? "active" : "passive");
+	printf(shape, inet_ntop(rst->family, rst->src, src, sizeof(src)), rst->sport,
+	       inet_ntop(rst->family, rst->dst, dst, sizeof(dst)), rst->dport);
+	printf("  %s[%u]\n", rst->comm, rst->pid);
+	for (int i = 0; i < frames && rst->stack[i]; i++) {
+		unsigned long long offset = 0;
+		const char *name = ksym_name(rst->stack[i], &offset);
+
+		printf("        %s+0x%llx\n", name ? name : "?", offset);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int seconds = tool_start(argc, argv, "usage: rstwho [-d SECONDS]");
+	struct rstwho_bpf *skeleton = rstwho_bpf__open();
+	struct ring_buffer *ring = NULL;
+	int error = 1;
+
+	if (!skeleton)
+		return 1;
+	if (ksyms_load())
+		fprintf(stderr, "rstwho: /proc/kallsyms shows no addresses: no names\n");
+	if (rstwho_bpf__load(skeleton))
+		goto out;
+	ring = ring_buffer__new(bpf_map__fd(skeleton->maps.events), show, NULL, NULL);
+	if (!ring || rstwho_bpf__attach(skeleton))
+		goto out;
+	alarm(seconds);
+	while (!over)
+		ring_buffer__poll(ring, 100);
+	rstwho_bpf__detach(skeleton);
+	ring_buffer__consume(ring);
+	if (skeleton->bss->lost)
+		fprintf(stderr, "rstwho: %llu RSTs lost\n", skeleton->bss->lost);
+	error = 0;
+out:
+	ring_buffer__free(ring);
+	rstwho_bpf__destroy(skeleton);
+	return error;
+}

@@ -1,0 +1,69 @@
+/* tcpstate: TCP sockets as they change their state, and how long they were in it.
+ *
+ *   tcpstate [-d SECONDS]    until Ctrl-C without -d
+ */
+#include <arpa/inet.h>
+#include <bpf/libbpf.h>
+#include "../tool.h"
+#include "tcpstate.h"
+#include "tcpstate.skel.h"
+
+/* include/net/tcp_states.h */
+static const char *const states[] = {
+	"?",          "ESTABLISHED", "SYN_SENT",   "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
+	"TIME_WAIT",  "CLOSE",       "CLOSE_WAIT", "LAST_ACK", "LISTEN",    "CLOSING",
+	"NEW_SYN_RECV"
+};
+
+static const char *state(unsigned int number)
+{
+	return states[number < sizeof(states) / sizeof(*states) ? number : 0];
+}
+
+static int show(void *context, void *data, size_t size)
+{
+	const struct change *change = data;
+	char src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN], local[64], remote[64], lasted[32] = "";
+	const char *shape = change->family == AF_INET6 ? "[%s]:%u" : "%s:%u";
+	unsigned long long *first = context;
+
+	(void)size;
+	if (!*first)
+		*first = change->ns;
+	snprintf(local, sizeof(local), shape,
+		 inet_ntop(change->family, change->src, src, sizeof(src)), change->sport);
+	snprintf(remote, sizeof(remote), shape,
+		 inet_ntop(change->family, change->dst, dst, sizeof(dst)), change->dport);
+	if (change->lasted >= 0)
+		snprintf(lasted, sizeof(lasted), "after %.1f ms", change->lasted / 1e6);
+	printf("%8.1f ms  %-21s %-21s %s -> %s %s\n", (change->ns - *first) / 1e6, local, remote,
+	       state(change->before), state(change->after), lasted);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int seconds = tool_start(argc, argv, "usage: tcpstate [-d SECONDS]");
+	struct tcpstate_bpf *skeleton = tcpstate_bpf__open_and_load();
+	struct ring_buffer *ring = NULL;
+	unsigned long long first = 0;
+	int error = 1;
+
+	if (!skeleton)
+		return 1;
+	ring = ring_buffer__new(bpf_map__fd(skeleton->maps.events), show, &first, NULL);
+	if (!ring || tcpstate_bpf__attach(skeleton))
+		goto out;
+	alarm(seconds);
+	while (!over)
+		ring_buffer__poll(ring, 100);
+	tcpstate_bpf__detach(skeleton);
+	ring_buffer__consume(ring);
+	if (skeleton->bss->lost)
+		fprintf(stderr, "tcpstate: %llu changes lost\n", skeleton->bss->lost);
+	error = 0;
+out:
+	ring_buffer__free(ring);
+	tcpstate_bpf__destroy(skeleton);
+	return error;
+}

@@ -1,0 +1,396 @@
+/* The engine bpf's kernel side: one program for all entries, one for all returns.
+ *
+ * It knows nothing of this kernel but the plan: where members lie, which register of which
+ * function is the skb and the sock. It copies the bytes that the host decodes, with the same
+ * code that decodes what GDB reads. A kprobe's programs do not nest on a vCPU (the kernel
+ * skips the inner one, trace_call_bpf(), and its own counters tell), so that one scratch
+ * buffer a vCPU is enough.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "probe.h"
+#include "lookup.h"
+
+#define TIME_WAIT 6
+#define NEW_SYN_RECV 12
+
+const volatile struct kl_plan plan;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024); /* set by the loader */
+	__type(key, __u64);
+	__type(value, struct kl_probe);
+} probes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 24); /* set by the loader */
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} perf SEC(".maps");
+
+struct kl_scratch {
+	struct kl_record record;
+	u8_t data[2 * DATA_ROOM]; /* every masked offset and size fits */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kl_scratch);
+} scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kl_counts);
+} counted SEC(".maps");
+
+__u32 made;    /* records so far, for the plan's limit */
+__u32 stopped; /* set by the loader: the recording is over */
+
+/* A member of the skb's copy; offsets are the kernel's, from the struct's begin. */
+#define SKB(type, s, member) \
+	(*(type *)((s)->data + ((plan.member - plan.skb_offset) & (SKB_ROOM - 1))))
+
+/* One of the six, from the record: the context itself allows no computed offset. */
+static __always_inline __u64 argument(const struct kl_record *record, __u32 number)
+{
+	return number < 6 ? record->regs[number & 7] : 0;
+}
+
+/* As kernlab.decode.skb reads it: the bytes from a header on that belong to the packet and lie
+ * in one piece. */
+static __always_inline __u32 copy_header(struct kl_scratch *s, __u32 at, __u32 header)
+{
+	__u64 head = SKB(__u64, s, skb_head), data = SKB(__u64, s, skb_data);
+	__u32 transport = SKB(__u16, s, skb_transport), network = SKB(__u16, s, skb_network);
+	__u64 start;
+	__s64 actual, size;
+
+	if (!head)
+		return 0;
+	if (header == HEADER_TCP) {
+		if (transport == UNSET)
+			return 0;
+		start = head + transport;
+		actual = data + SKB(__u32, s, skb_len) - start;
+		size = actual < 60 ? actual : 60;
+	} else {
+		__u16 protocol = SKB(__u16, s, skb_protocol);
+
+		/* ETH_P_IP and ETH_P_IPV6 as they are on the wire; the header is 0 in a new skb. */
+		if (header == HEADER_PROTOCOL && (!network || network == UNSET ||
+						  (protocol != 0x0008 && protocol != 0xdd86)))
+			return 0;
+		start = head + network;
+		actual = data + SKB(__u32, s, skb_len) - start;
+		size = actual - SKB(__u32, s, skb_data_len);
+		size = size < 20 ? 20 : size;
+	}
+	size = size < 1 ? 1 : size > HEADER_ROOM ? HEADER_ROOM : size;
+	if (bpf_probe_read_kernel(s->data + (at & (2 * SKB_ROOM - 1)), size & (2 * HEADER_ROOM - 1),
+				  (void *)start))
+		return 0;
+	s->record.header = start;
+	return size;
+}
+
+/* The pieces of a sock, by what its state says that it is. */
+static __always_inline __u32 copy_sock(struct kl_scratch *s, __u32 at, __u64 sock)
+{
+	__u32 size = 0, class, state = 0;
+
+	bpf_probe_read_kernel(&state, 1, (void *)sock + plan.state);
+	class = state == TIME_WAIT ? 1 : state == NEW_SYN_RECV ? 2 : 0;
+	for (int i = 0; i < MAX_CHUNKS; i++) {
+		__u32 place = at + size, length;
+
+		if (i >= plan.chunks[class])
+			break;
+		length = plan.chunk[class][i].size;
+		if (length > CHUNK_ROOM - 1 || place > DATA_ROOM - 1 || size + length > SOCK_ROOM)
+			return 0;
+		if (bpf_probe_read_kernel(s->data + place, length,
+					  (void *)sock + plan.chunk[class][i].offset))
+			break; /* what follows is absent */
+		size += length;
+	}
+	s->record.class = class;
+	return size;
+}
+
+struct kl_facts {
+	__u32 sport, dport, flags, src, dst, state, pid;
+	bool ports, tcp, v4, has_state;
+};
+
+/* What tests can look at; only where it is as the host will read it. */
+static __always_inline void gather(struct kl_scratch *s, __u32 at, __u32 size, __u64 sock,
+				   struct kl_facts *facts)
+{
+	__u8 *header = s->data + (at & (2 * SKB_ROOM - 1)), *transport;
+	__u32 protocol = 0, length;
+
+	if (size >= 40 && header[0] >> 4 == 4) {
+		length = (header[0] & 15) * 4;
+		facts->v4 = true;
+		facts->src = __builtin_bswap32(*(__u32 *)(header + 12));
+		facts->dst = __builtin_bswap32(*(__u32 *)(header + 16));
+		protocol = header[9];
+		if (*(__u16 *)(header + 6) & 0xff1f)
+			protocol = 0; /* a later fragment */
+	} else if (size >= 60 && header[0] >> 4 == 6) {
+		length = 40;
+		protocol = header[6];
+	} else {
+		length = 0;
+	}
+	if (length >= 20 && length <= 60 && size >= length + 20 && (protocol == 6 || protocol == 17)) {
+		transport = header + (length & 63);
+		facts->ports = true;
+		facts->sport = __builtin_bswap16(*(__u16 *)transport);
+		facts->dport = __builtin_bswap16(*(__u16 *)(transport + 2));
+		facts->tcp = protocol == 6;
+		facts->flags = transport[13];
+	}
+	if (sock && plan.protocol) {
+		__u32 word = 0, state = 0;
+		__u16 family = 0;
+
+		bpf_probe_read_kernel(&family, 2, (void *)sock + plan.family);
+		bpf_probe_read_kernel(&state, 1, (void *)sock + plan.state);
+		if (state != TIME_WAIT && state != NEW_SYN_RECV)
+			bpf_probe_read_kernel(&word, 4, (void *)sock + plan.protocol);
+		protocol = word >> (plan.protocol_shift & 31) & plan.protocol_mask;
+		facts->has_state = (family == 2 || family == 10) && state &&
+				   (protocol == 6 || state == TIME_WAIT || state == NEW_SYN_RECV);
+		facts->state = state;
+	}
+	facts->pid = s->record.pid;
+}
+
+/* 1: true, 0: false, -1: cannot be told here. */
+static __always_inline int holds(const volatile struct kl_test *test, const struct kl_facts *facts)
+{
+	__u32 one, two;
+
+	switch (test->on) {
+	case ON_PORT:
+		one = facts->sport, two = facts->dport;
+		if (!facts->ports)
+			return -1;
+		break;
+	case ON_SPORT:
+		one = two = facts->sport;
+		if (!facts->ports)
+			return -1;
+		break;
+	case ON_DPORT:
+		one = two = facts->dport;
+		if (!facts->ports)
+			return -1;
+		break;
+	case ON_FLAGS:
+		one = two = facts->flags;
+		if (!facts->tcp)
+			return -1;
+		break;
+	case ON_SRC:
+		one = two = facts->src;
+		if (!facts->v4)
+			return -1;
+		break;
+	case ON_DST:
+		one = two = facts->dst;
+		if (!facts->v4)
+			return -1;
+		break;
+	case ON_HOST:
+		one = facts->src, two = facts->dst;
+		if (!facts->v4)
+			return -1;
+		break;
+	case ON_STATE:
+		one = two = facts->state;
+		if (!facts->has_state)
+			return -1;
+		break;
+	case ON_PID:
+		one = two = facts->pid;
+		break;
+	default:
+		return -1;
+	}
+	return (one & test->mask) == test->value || (two & test->mask) == test->value;
+}
+
+/* Whether the host may want it: no clause is false for certain. */
+static __always_inline bool passes(const struct kl_facts *facts)
+{
+	int clause = -1, any = 1, negated = 0;
+
+	for (int i = 0; i < MAX_TESTS; i++) {
+		const volatile struct kl_test *test = &plan.test[i];
+		int value;
+
+		if (i >= plan.tests)
+			break;
+		if (test->clause != clause) {
+			if (any == negated)
+				return false;
+			clause = test->clause;
+			any = 0;
+			negated = test->negated;
+		}
+		value = holds(test, facts);
+		if (value)
+			any = value < 0 || any < 0 ? -1 : 1;
+	}
+	return any != negated;
+}
+
+static __always_inline int send(void *ctx, struct kl_scratch *s, __u32 size)
+{
+	s->record.size = size;
+	if (size > sizeof(struct kl_record) + DATA_ROOM)
+		return -1;
+	if (plan.perf)
+		return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, s, size);
+	/* The reader is woken for a quarter of the buffer; it looks by itself meanwhile. */
+	return bpf_ringbuf_output(&ring, s, size,
+				  bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > plan.ring / 4
+					  ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline void begin(struct kl_record *record, __u32 kind)
+{
+	__builtin_memset(record, 0, sizeof(*record));
+	record->kind = kind;
+	record->cpu = bpf_get_smp_processor_id();
+	record->ns = bpf_ktime_get_ns();
+	record->task = bpf_get_current_task();
+	record->pid = bpf_get_current_pid_tgid();
+	bpf_get_current_comm(record->comm, sizeof(record->comm));
+}
+
+SEC("kprobe")
+int entered(struct pt_regs *ctx)
+{
+	__u32 zero = 0, at, size;
+	__u64 ip = PT_REGS_IP(ctx), sock = 0;
+	struct kl_facts facts = {};
+	struct kl_scratch *s = bpf_map_lookup_elem(&scratches, &zero);
+	struct kl_counts *counts = bpf_map_lookup_elem(&counted, &zero);
+	struct kl_probe *probe = bpf_map_lookup_elem(&probes, &ip);
+	struct kl_record *record;
+	long got;
+
+	if (!s || !counts)
+		return 0;
+	if (!probe) {
+		counts->unknown++;
+		return 0;
+	}
+	counts->seen++;
+	if (stopped) {
+		counts->late++;
+		return 0;
+	}
+	record = &s->record;
+	begin(record, HIT);
+	record->number = probe->number;
+	record->regs[0] = PT_REGS_PARM1(ctx);
+	record->regs[1] = PT_REGS_PARM2(ctx);
+	record->regs[2] = PT_REGS_PARM3(ctx);
+	record->regs[3] = PT_REGS_PARM4(ctx);
+	record->regs[4] = PT_REGS_PARM5(ctx);
+	record->regs[5] = ctx->r9;
+	record->slot = PT_REGS_SP(ctx);
+	bpf_probe_read_kernel(&record->caller, 8, (void *)record->slot);
+
+	at = 0;
+	if (probe->skb != NONE)
+		record->skb = argument(record, probe->skb);
+	if (record->skb && plan.skb_size <= SKB_ROOM &&
+	    !bpf_probe_read_kernel(s->data, plan.skb_size, (void *)record->skb + plan.skb_offset)) {
+		record->skb_size = at = plan.skb_size & (2 * SKB_ROOM - 1);
+		record->dev = SKB(__u64, s, skb_dev);
+		if (record->dev && !bpf_probe_read_kernel(s->data + at, NAME_ROOM,
+							  (void *)record->dev + plan.dev_name)) {
+			record->name_size = NAME_ROOM;
+			at += NAME_ROOM;
+		}
+		if (probe->header != HEADER_NONE && probe->header != HEADER_CB)
+			record->header_size = copy_header(s, at, probe->header);
+	}
+	if (probe->sock != NONE)
+		sock = argument(record, probe->sock);
+	else if (record->skb_size)
+		sock = SKB(__u64, s, skb_sk);
+	if (!sock && probe->sock == NONE && probe->lookup && record->header_size && plan.can_look_up) {
+		sock = look_up(&plan, s->data + (at & (2 * SKB_ROOM - 1)), record->header_size, record->dev);
+		record->looked_up = sock != 0;
+	}
+	record->sock = sock;
+	if (plan.tests) {
+		gather(s, at, probe->header == HEADER_TCP ? 0 : record->header_size, sock, &facts);
+		if (!passes(&facts)) {
+			counts->filtered++;
+			return 0;
+		}
+	}
+	if (plan.limit) {
+		if (made >= plan.limit)
+			return 0;
+		__sync_fetch_and_add(&made, 1);
+	}
+	at += record->header_size & (2 * HEADER_ROOM - 1);
+	if (sock && at < DATA_ROOM) {
+		size = copy_sock(s, at, sock);
+		record->sock_size = size;
+		at += size & (2 * SOCK_ROOM - 1);
+	}
+	if (plan.depth > 1 && at < DATA_ROOM) {
+		got = bpf_get_stack(ctx, s->data + at, plan.depth * 8 < STACK_ROOM ? plan.depth * 8 : STACK_ROOM,
+				    0);
+		if (got > 0 && got <= STACK_ROOM) {
+			record->stack_size = got;
+			at += got;
+		}
+	}
+	if (send(ctx, s, sizeof(*record) + at)) {
+		counts->full++;
+		if (plan.limit)
+			__sync_fetch_and_add(&made, -1);
+	}
+	return 0;
+}
+
+SEC("kretprobe")
+int returned(struct pt_regs *ctx)
+{
+	__u32 zero = 0;
+	struct kl_scratch *s = bpf_map_lookup_elem(&scratches, &zero);
+	struct kl_counts *counts = bpf_map_lookup_elem(&counted, &zero);
+
+	if (!s || !counts || stopped)
+		return 0;
+	begin(&s->record, RETURN);
+	s->record.regs[0] = PT_REGS_RC(ctx);
+	s->record.slot = PT_REGS_SP(ctx) - 8; /* the return has taken it from the stack */
+	if (send(ctx, s, sizeof(s->record)))
+		counts->returns_lost++;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,86 @@
+"""The engine bpf, held against the gdb engine, tcpdump and the kernel's own counters."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from vm.test_trace import as_tshark, normal, received
+
+from kernlab import pipeline
+from kernlab.kernel.model import Kernel
+from kernlab.progress import quiet
+from kernlab.record.event import validate
+from kernlab.record.rundir import RunDir
+from kernlab.trace import workloads
+from kernlab.trace.capture import capturing
+from kernlab.trace.engines.bpf import KIND, BpfEngine
+from kernlab.trace.engines.gdb import GdbEngine
+from kernlab.trace.plan import TraceRequest, make
+from kernlab.vm.machine import Machine
+
+Traced = Callable[..., tuple[list[dict[str, Any]], Path]]
+Booted = Callable[..., AbstractContextManager[Machine]]
+
+
+def without(event: dict[str, Any], *more: str) -> dict[str, Any]:
+    """What both engines must agree on."""
+    own = ("engine", "seq", "guest_ns", "host_ns", "cpu", *more)
+    return {key: value for key, value in event.items() if key not in own}
+
+
+def test_gdb_bpf_and_tcpdump_see_the_same_of_the_same_hits(
+    kernel: Kernel, booted: Booted, tmp_path: Path
+) -> None:
+    """Both engines at once on one guest: the kprobe is there first, so that GDB's probe is a
+    breakpoint in front of it, and every hit is seen by both. One connection, one refused."""
+    names = ("tcp_v4_rcv", "tcp_rcv_state_process", "__tcp_transmit_skb", "kfree_skb")
+    symbols = pipeline.symbols_for(kernel)
+    plan = make(TraceRequest(names), symbols)
+    run = RunDir.create({}, tmp_path / "trace")
+    run.share = tmp_path / "run" / "share"
+    rows = [workloads.find(name) for name in ("http", "connect-closed")]
+    work_command = "/mnt/share/httpwl -n 1; /mnt/share/connclosed -n 1"
+    with (
+        booted() as machine,
+        BpfEngine(plan, symbols, 2) as bpf,
+        GdbEngine(plan, symbols, tmp_path / "gdb.log", tmp_path) as gdb,
+    ):
+        KIND.bring(plan, kernel, symbols, run.share, quiet)
+        for row in rows:
+            workloads.place(row, run.share, quiet)
+        gdb.prepare()
+        bpf.arm(machine)
+        with capturing(machine, run.share, tmp_path / "capture.pcapng"):
+            gdb.arm(machine)
+            work = machine.channel.start(["sh", "-c", work_command])
+            theirs: list[dict[str, Any]] = []
+            while not work.done():
+                theirs += gdb.events(0.1)
+            machine.channel.ping(20)
+            gdb.finish()
+            counted = bpf.finish()
+        theirs += gdb.drain()
+        ours = list(bpf.drain())
+    assert counted.lost == {}
+    for event in ours:
+        validate(event)
+    assert len(ours) == counted.hits
+    by = {name: [one for one in ours if one["probe"] == name] for name in names}
+    assert normal(received(tmp_path / "capture.pcapng")) == Counter(
+        as_tshark(event) for event in by["tcp_v4_rcv"]
+    )
+    for name in names:
+        mine = sorted(json.dumps(without(event), sort_keys=True) for event in by[name])
+        gdbs = sorted(
+            json.dumps(without(event), sort_keys=True) for event in theirs if event["probe"] == name
+        )
+        if name == "kfree_skb":  # bpf also saw what happened before GDB was there
+            assert Counter(gdbs) <= Counter(mine)
+        else:
+            assert mine == gdbs, name
+        assert len(gdbs) >= 2
