@@ -117,6 +117,6 @@ def races_and_runs(incomplete: str) -> list[str]:
 
 def engines(incomplete: str) -> list[str]:
     """What can carry a trace out."""
-    from kernlab.trace.choice import ENGINES
+    from kernlab.trace.choice import AUTO, ENGINES
 
-    return [name for name in ENGINES if name.startswith(incomplete)]
+    return [name for name in (*ENGINES, AUTO) if name.startswith(incomplete)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def trace(
         "--engine",
         metavar="E",
         autocompletion=complete.engines,
-        help="What carries it out: gdb stops the guest and sees everything, others are fast.",
+        help="gdb stops the guest and sees everything; ftrace and bpf are fast; auto picks one.",
     ),
     buffer: int | None = typer.Option(
         None, "--buffer", metavar="KIB", help="Room for each vCPU's events in the guest."
@@ -90,6 +91,7 @@ def trace(
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.errors import BadInput
     from kernlab.pipeline import MachineOptions
+    from kernlab.progress import Said
     from kernlab.sinks.groups import Groups
     from kernlab.sinks.terminal import TraceView
     from kernlab.trace import choice, presets, workloads
@@ -118,7 +120,12 @@ def trace(
         buffer=buffer,
     )
     check(request)
-    choice.find(engine).check(request)
+    picked = ""
+    if engine == choice.AUTO:
+        kind, why = choice.pick(request)
+        request = replace(request, engine=kind.name)
+        picked = f"--engine {kind.name}: {why}"
+    choice.find(request.engine).check(request)
     workloads.find(request.workload)
     groups = Groups(group_by) if group_by else None
     several = len(request.functions) + len(request.presets) > 1 or "*" in "".join(request.functions)
@@ -133,6 +140,8 @@ def trace(
             view.event(event)
 
     with reporter() as report:
+        if picked:
+            report(Said(picked))
         built, guest = common.artifacts(kernel, image, add, report)
         run = common.new_run(out)
         common.bring(share, run)

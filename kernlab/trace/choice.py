@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from kernlab.config.needs import missing
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput
+from kernlab.guest.needs import BPF
 from kernlab.trace.engine import Kind
 from kernlab.trace.engines import bpf, ftrace, gdb
+from kernlab.trace.plan import TraceRequest
 
 ENGINES: dict[str, Kind] = {kind.name: kind for kind in (gdb.KIND, ftrace.KIND, bpf.KIND)}
+AUTO = "auto"
+_FEW = 200  # events, which gdb shows in a second or two
+
+
+def pick(request: TraceRequest) -> tuple[Kind, str]:
+    """The engine for ``--engine auto`` by what is asked, and why it is that one."""
+    if request.show or request.shows:
+        return gdb.KIND, "C expressions are evaluated by GDB alone"
+    if any(":" in place for place in request.functions):
+        return gdb.KIND, "only GDB sees the variables at a source line"
+    if request.count is not None and request.count <= _FEW:
+        return gdb.KIND, f"up to {_FEW} events are no load, and GDB sees most"
+    if missing(BPF):
+        return ftrace.KIND, "many events, and this host cannot build a BPF program"
+    return bpf.KIND, "many events, and the guest is not stopped for them"
 
 
 def find(name: str) -> Kind:
@@ -16,7 +34,8 @@ def find(name: str) -> Kind:
         close = near(name, ENGINES)
         raise BadInput(
             f"--engine {name}: there is no such engine",
-            "\n".join(f"{kind.name:<8}{kind.title}" for kind in ENGINES.values()),
+            "\n".join(f"{kind.name:<8}{kind.title}" for kind in ENGINES.values())
+            + f"\n{AUTO:<8}one of these, by what is asked",
             f"--engine {close[0] if close else 'gdb'}",
         )
     return ENGINES[name]

@@ -1,0 +1,40 @@
+"""Which engine is picked for what is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kernlab.config.needs import Need
+from kernlab.errors import BadInput
+from kernlab.trace import choice
+from kernlab.trace.plan import TraceRequest
+
+
+@pytest.mark.parametrize(
+    ("asked", "lacks", "engine"),
+    [
+        ({"show": ("skb->len",)}, False, "gdb"),
+        ({"functions": ("tcp_ipv4.c:1961",)}, False, "gdb"),
+        ({"count": 200}, False, "gdb"),
+        ({"count": 201}, False, "bpf"),
+        ({}, False, "bpf"),
+        ({}, True, "ftrace"),
+    ],
+)
+def test_an_engine_is_picked_by_what_is_asked(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], lacks: bool, engine: str
+) -> None:
+    gap = [Need("clang", "compiles BPF programs", program="clang")] if lacks else []
+    monkeypatch.setattr(choice, "missing", lambda needs: gap)
+    kind, why = choice.pick(TraceRequest(**{"functions": ("tcp_v4_rcv",), **asked}))
+    assert kind.name == engine
+    assert why
+
+
+def test_an_unknown_engine_is_refused_with_those_there_are() -> None:
+    with pytest.raises(BadInput, match="no such engine") as caught:
+        choice.find("bfp")
+    assert caught.value.next_step == "--engine bpf"
+    assert all(name in caught.value.why for name in ("gdb", "ftrace", "bpf", "auto"))
