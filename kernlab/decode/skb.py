@@ -41,6 +41,11 @@ def decode_skb(
     device = device_name(memory, layout, view.get("dev"))
     if device is not None:
         skb["dev"] = device
+    head, users = view.get("head"), view.get("users.refs.counter")
+    if head:
+        skb["head"] = "0x%x" % head
+    if users is not None:
+        skb["users"] = users
     owner = view.get("sk")
     if owner:
         skb["sk"] = "0x%x" % owner
