@@ -77,7 +77,7 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "dev": (("skb.dev",),),
     "direction": (("packet.direction",),),
 }
-_OPEN_PREFIXES = (
+OPEN_PREFIXES = (
     "args.", "locals.", "show.", "rst.", "connection.", "race.", "packet.options.kind-",
 )  # fmt: skip
 # Events of the same call that came before this one, by their probe (kernlab.reasons.match):
@@ -91,7 +91,7 @@ def type_of(name: str) -> Optional[str]:
         return TYPES[name]
     if name in SHORT:
         return TYPES[SHORT[name][0][0]]
-    if name.startswith(_OPEN_PREFIXES):
+    if name.startswith(OPEN_PREFIXES):
         return OPEN
     if name.startswith(_EARLIER):
         probe, _, rest = name[len(_EARLIER) :].partition(".")

@@ -33,6 +33,7 @@ class RunDir:
         self.console_log = path / "console.log"
         self.gdb_log = path / "gdb.log"
         self.capture = path / "capture.pcapng"
+        self.report = path / "report.html"
         self.share = path / "share"
 
     @classmethod

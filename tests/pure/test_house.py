@@ -15,6 +15,7 @@ STOREYS = [
     {"cli"},
     {"doctor"},
     {"bench"},
+    {"report"},
     {"lab", "race"},
     {"leg"},
     {"rst"},
