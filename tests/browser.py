@@ -82,11 +82,14 @@ class Browser:
     def open(self, path: Path, width: int = 1280, height: int = 900, fragment: str = "") -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=1, mobile=False)  # fmt: skip
-        self.call("Page.navigate", url="about:blank")
+        self._go("about:blank")
         self.asked.clear()
         self.said.clear()
+        self._go(path.as_uri() + (f"#{fragment}" if fragment else ""))
+
+    def _go(self, url: str) -> None:
         self._loaded = False
-        self.call("Page.navigate", url=path.as_uri() + (f"#{fragment}" if fragment else ""))
+        self.call("Page.navigate", url=url)
         while not self._loaded:
             self._heard(self._next())
 

@@ -143,6 +143,9 @@ def trace(
         seconds=round(outcome.seconds, 3),
     )
     facts = _facts(plan, outcome, built.release, str(run.path))
+    page = common.keep_report(run) if outcome.events else None
+    if page:
+        facts["report"] = page
     if groups is not None:
         _draw_groups(groups, json)
     if json:

@@ -42,10 +42,9 @@ class Links:
         if "seq" not in packet or "src" not in packet:
             return None
         fits = [one for one in self._by_key.get(_key(packet), ()) if _fits(packet, one["packet"])]
-        for one in fits:
-            if self._taken.get(one["number"], name) == name:
-                return int(one["number"])
-        return None
+        free = [one for one in fits if self._taken.get(one["number"], name) == name]
+        best = (free or fits)[:1]  # one packet may have got two ids, where nothing told
+        return int(best[0]["number"]) if best else None
 
 
 def _key(packet: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -87,7 +87,7 @@ def _trace(found: Page, run: RunDir, told: Mapping[str, Any]) -> None:
               if name in result]  # fmt: skip
     found.chapters = [Chapter(
         id="trace", name="trace", title="What passed", events=_events(run.events), segments=wire,
-        rsts=rsts, facts=facts,
+        rsts=rsts, facts=facts, capture=run.capture,
     )]  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def _leg(one: Grade, name: str, run: RunDir, tree: Path | None, several: bool,
         steps=[say(lab.steps[step], language) if step in lab.steps else step
                for step in leg.steps],
         got=list(leg.got.items()), rsts=[event["rst"] for event in told.values()],
-        facts=_moved(leg.counters),
+        facts=_moved(leg.counters), capture=directory.capture,
     )  # fmt: skip
 
 
@@ -174,5 +174,5 @@ def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], 
         events=_events(directory.events), segments=leg.segments,
         steps=[], got=list(leg.got.items()), facts=_moved(leg.counters),
         lines=judge(ending.when, leg, language) if ending else (),
-        picture=svg(picture(race, run, directory, language)),
+        picture=svg(picture(race, run, directory, language)), capture=directory.capture,
     )  # fmt: skip

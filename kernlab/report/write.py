@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kernlab.config.text import Language
+from kernlab.record.comments import annotate
 from kernlab.record.rundir import RunDir
 from kernlab.report.chapters import page
 from kernlab.sinks.report.page import write
@@ -19,9 +20,15 @@ def report(run: RunDir, language: Language = "en") -> Path:
 
 
 def keep(run: RunDir, language: Language = "en") -> Path | None:
-    """The page at a run's end; None where it would take long (``kernlab report`` makes it)."""
+    """At a run's end: comments in its captures, and its page; None where that would take
+    long (``kernlab report`` makes the page)."""
     files = [path for name in ("events.jsonl", "capture.pcapng")
              for path in (*run.path.glob(name), *run.path.glob(f"*/*/{name}"))]  # fmt: skip
     if not files or sum(path.stat().st_size for path in files) > _CHEAP:
         return None
-    return report(run, language)
+    made = page(run, language)
+    for chapter in made.chapters:
+        if chapter.capture is not None and chapter.capture.exists():
+            annotate(chapter.capture, chapter.events())
+    write(run.report, made)
+    return run.report

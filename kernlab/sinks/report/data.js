@@ -76,6 +76,30 @@ const Data = (() => {
     return found;
   }
 
+  // An event without a packet that was called from where a packet just was is of its journey.
+  function within(list) {
+    const last = new Map(), bySeq = new Map();
+    for (const event of list) {
+      const cpu = event.cpu;
+      if (event.frame !== undefined) {
+        const row = last.get(cpu) || [];
+        row.unshift(event);
+        row.length = Math.min(row.length, 4);
+        last.set(cpu, row);
+        if (event.before) for (const earlier of Object.values(event.before)) {
+          const found = bySeq.get(earlier.seq);  // what led to a RST
+          if (found && found.frame === undefined) found.frame = event.frame;
+        }
+      } else if (event.stack && !(event.packet && event.packet.src)) {
+        const caller = (last.get(cpu) || []).find((other) => other.task && event.task && other.task.pid === event.task.pid
+          && event.stack.slice(1).some((frame) => frame.func === (other.site || {}).func));
+        if (caller) event.frame = caller.frame;
+      }
+      if (bySeq.size > 20000) bySeq.clear();
+      bySeq.set(event.seq, event);
+    }
+  }
+
   const chapters = new Map();
   function chapter(number) {
     if (!chapters.has(number)) {
@@ -83,6 +107,7 @@ const Data = (() => {
       const wire = segments(read("segments-" + number) || []);
       const frames = new Map(), byFrame = new Map(), byPacket = new Map();
       for (const one of wire) for (const n of [one.number, ...one.also]) frames.set(n, one);
+      within(list);
       for (const event of list) {
         const one = event.frame === undefined ? undefined : frames.get(event.frame);
         if (one) {

@@ -7,12 +7,15 @@ const Drawings = (() => {
 
   // Each socket's states in the order they were seen, at its side of a connection.
   function paths(events, names) {
-    const found = new Map();
+    const found = new Map(), last = new Map();
     for (const event of events) {
       const sock = event.sock;
       if (!sock || !sock.state) continue;
-      if (!found.has(sock.addr)) found.set(sock.addr, {addr: sock.addr, label: "", states: [], seqs: []});
-      const path = found.get(sock.addr);
+      // An address is used again for another connection; ports that are 0 say nothing.
+      const key = sock.sport && sock.dport ? sock.addr + " " + sock.sport + " " + sock.dport : last.get(sock.addr) || sock.addr;
+      last.set(sock.addr, key);
+      if (!found.has(key)) found.set(key, {addr: sock.addr, label: "", states: [], seqs: []});
+      const path = found.get(key);
       const add = (state) => { if (state && path.states[path.states.length - 1] !== state) { path.states.push(state); path.seqs.push(event.seq); } };
       if (sock.sport) path.label = (sock.src || "") + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "  listener");
       add(sock.state);
@@ -47,12 +50,12 @@ const Drawings = (() => {
 
   // One curve per name over time, its largest and smallest value written beside it.
   function plot(title, unit, points) {
-    if (points.length < 3 || points[points.length - 1][0] <= points[0][0]) return null;
+    if (points.length < 6 || points[points.length - 1][0] <= points[0][0]) return null;
     const W = 640, H = 150, L = 64, B = 24, T = 10;
     const x0 = points[0][0], x1 = points[points.length - 1][0];
     let low = Infinity, high = -Infinity;
     for (const [, value] of points) { low = Math.min(low, value); high = Math.max(high, value); }
-    if (low === high && high === 0) return null;
+    if (low === high) return null;
     const floor = low > 0 && low > high / 2 ? low - (high - low || high) * 0.1 : 0;
     const x = (t) => L + (W - L - 12) * (t - x0) / (x1 - x0), y = (v) => H - B - (H - B - T) * (v - floor) / ((high - floor) || 1);
     const step = Math.max(1, Math.floor(points.length / 1200)), line = [];
@@ -98,7 +101,7 @@ const Drawings = (() => {
       owners.get(one.owner).push(drawn);
     }
     if (!owners.size) wire(chapter, owners);
-    return [...owners].slice(0, 8).map(([owner, figures]) => el("div", {cls: "owner"}, el("h4", {cls: "mono"}, owner), el("div", {cls: "figures"}, ...figures)));
+    return [...owners].slice(0, 4).map(([owner, figures]) => el("div", {cls: "owner"}, el("h4", {cls: "mono"}, owner), el("div", {cls: "figures"}, ...figures)));
   }
   // Without sockets, what the segments themselves say.
   function wire(chapter, owners) {

@@ -44,6 +44,7 @@ class Chapter:
     facts: Sequence[tuple[str, str]] = ()
     holds: bool | None = None
     picture: str = ""
+    capture: Path | None = None
 
 
 @dataclass
