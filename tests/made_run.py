@@ -25,7 +25,8 @@ def segment(n: int, client: bool, seq: int, ack: int, flags: str, length: int = 
     bits = sum(FLAGS[letter] for letter in flags)
     tcp = struct.pack(">HHIIBBHHH", *ports, seq, ack, 5 << 4, bits, 1000 + n % 7, 0, 0)
     total = 40 + length
-    ip = struct.pack(">BBHHHBBH", 0x45, 0, total, n % 65535 + 1, 0, 64, 6, 0) + bytes([127, 0, 0, 1] * 2)
+    ip = struct.pack(">BBHHHBBH", 0x45, 0, total, n % 65535 + 1, 0, 64, 6, 0)
+    ip += bytes([127, 0, 0, 1] * 2)
     cooked = struct.pack(">HHIHBB8s", 0x0800, 0, 1, 772, 0, 6, b"\0" * 8)
     data = cooked + ip + tcp + b"x" * length
     return Captured(BASE + n * 1_000_000, SLL2, len(data), data)
@@ -77,8 +78,8 @@ def make(path: Path, count: int, events: int | None = None, comm: str = "wget") 
                 "site": {"func": "tcp_v4_rcv", "file": "net/ipv4/tcp_ipv4.c", "line": 1965},
                 "packet": {**packet, "direction": "in",
                            "raw": base64.b64encode(frame.data[20:80]).decode()},
-                "skb": {"addr": hex(0xFFFF888000000000 + number % count * 256), "len": 40 + packet["len"],
-                        "dev": comm[:12] if "<" in comm else "lo"},
+                "skb": {"addr": hex(0xFFFF888000000000 + number % count * 256),
+                        "len": 40 + packet["len"], "dev": comm[:12] if "<" in comm else "lo"},
                 "sock": {"addr": "0xffff888000001000" if client else "0xffff888000002000",
                          "state": state, "src": "127.0.0.1", "sport": packet["dport"],
                          "dst": "127.0.0.1", "dport": packet["sport"], "snd_cwnd": 10 + number % 9,

@@ -34,9 +34,8 @@ def comments(events: Iterable[Mapping[str, Any]],
 
 def _verdict(rst: Mapping[str, Any]) -> list[str]:
     lines = [f"RST: {rst.get('cause')} {rst.get('name', 'no rule matches')}"]
-    lines += [f"{key}: {rst[name]}" for key, name in
-              (("why", "says"), ("because", "condition"), ("remedy", "remedy")) if rst.get(name)]  # fmt: skip
-    return lines
+    told = (("why", "says"), ("because", "condition"), ("remedy", "remedy"))
+    return lines + [f"{key}: {rst[name]}" for key, name in told if rst.get(name)]
 
 
 def _line(event: Mapping[str, Any]) -> str:

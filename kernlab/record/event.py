@@ -34,8 +34,9 @@ class Site(_Open):
 
 class Packet(_Open):
     """What the headers say. ``id`` is one for all events of one packet
-    (``kernlab.record.identity``), there even where no header could be read. Ports, seq, ack and window in host order; ``win`` unscaled;
-    ``len`` is the payload in bytes; ``raw`` the first bytes from the IP header on, base64."""
+    (``kernlab.record.identity``), there even where no header could be read.
+    Ports, seq, ack and window in host order; ``win`` unscaled; ``len`` is the payload in
+    bytes; ``raw`` the first bytes from the IP header on, base64."""
 
     id: str | None = None
     family: Literal["ipv4", "ipv6"] | None = None

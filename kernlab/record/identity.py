@@ -40,13 +40,12 @@ _KEPT = 65536  # packets remembered; the oldest is forgotten
 class _Packet:
     """A packet on its way: what is known of it, and what holds it."""
 
-    __slots__ = ("facts", "heads", "id", "live", "probes")
+    __slots__ = ("facts", "id", "live", "probes")
 
     def __init__(self, name: str) -> None:
         self.id = name
         self.facts: dict[str, Any] = {}
-        self.live: set[str] = set()
-        self.heads: set[str] = set()
+        self.live: dict[str, str | None] = {}  # skb → its buffer
         self.probes: set[str] = set()
 
 
@@ -103,14 +102,14 @@ class Identity:
         if known is not None and self._same(known, head, facts):
             return known
         if known is not None:  # used again
-            known.live.discard(addr)
+            known.live.pop(addr, None)
         known = self._heads.get(head) if head else None
         if known is not None and self._same(known, head, facts):
             return known
         if not facts and not self._frees:
             return None
         copy = self._copies.get(_print(facts)) if _whole(facts) else None
-        if copy is not None and copy.live and head is not None and head not in copy.heads:
+        if copy is not None and copy.live and head is not None:
             return copy
         return self._new()
 
@@ -121,8 +120,8 @@ class Identity:
             return True
         # Only the headers speak: they have to.
         told = [name for name in _STABLE if name in facts and name in known.facts]
-        return bool(told) and (head is None or not known.heads or head in known.heads
-                               or len(told) > 2)  # fmt: skip
+        heads = set(known.live.values())
+        return bool(told) and (head is None or head in heads or len(told) > 2)
 
     def _new(self) -> _Packet:
         self._count += 1
@@ -135,29 +134,39 @@ class Identity:
     def _note(self, packet: _Packet, addr: str, head: str | None) -> None:
         self._ended.pop(addr, None)
         self._skbs[addr] = packet
-        packet.live.add(addr)
+        was = packet.live.get(addr)
+        packet.live[addr] = head or was
         if head is not None:
             self._heads[head] = packet
-            packet.heads.add(head)
+        if was is not None and head not in (None, was):
+            self._leave(packet, was)
         if _whole(packet.facts):
             self._copies[_print(packet.facts)] = packet
 
     def _free(self, packet: _Packet, addr: str) -> None:
-        packet.live.discard(addr)
+        head = packet.live.pop(addr, None)
         self._skbs.pop(addr, None)
+        if head is not None:
+            self._leave(packet, head)
         self._ended[addr] = packet
         while len(self._ended) > 1024:
             self._ended.popitem(last=False)
         if not packet.live:
             self._forget(packet)
 
+    def _leave(self, packet: _Packet, head: str) -> None:
+        """One skb of the packet no longer has this buffer."""
+        if head not in packet.live.values() and self._heads.get(head) is packet:
+            del self._heads[head]
+
     def _forget(self, packet: _Packet) -> None:
         """Nothing that comes later is of it."""
         self._recent.pop(packet.id, None)
         for addr in [a for a in packet.live if self._skbs.get(a) is packet]:
             del self._skbs[addr]
-        for head in [h for h in packet.heads if self._heads.get(h) is packet]:
-            del self._heads[head]
+        for head in {h for h in packet.live.values() if h is not None}:
+            if self._heads.get(head) is packet:
+                del self._heads[head]
         key = _print(packet.facts)
         if self._copies.get(key) is packet:
             del self._copies[key]

@@ -1,9 +1,9 @@
 """report.html in a real browser, against the run that it was made of."""
+# ruff: noqa: E501 - the page is asked in JavaScript, a question a line
 
 from __future__ import annotations
 
 import json
-
 import subprocess
 import sys
 from collections.abc import Iterator

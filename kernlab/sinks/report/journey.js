@@ -70,7 +70,7 @@ const Journey = (() => {
         el("div", {cls: "changes"}, ...changes(event, before),
           ...Object.entries(shown).map(([name, value]) => el("span", {cls: "change seen"}, el("b", {}, name), " " + plain(value)))),
         where({func: "source", file: site.file, line: site.line}, sources),
-        stack(event, sources), values("socket", event.sock), values("skb", event.skb), values("packet", event.packet), values("arguments", event.args), values("variables", event.locals)));
+        el("div", {cls: "more"}, stack(event, sources), values("socket", event.sock), values("skb", event.skb), values("packet", event.packet), values("arguments", event.args), values("variables", event.locals))));
   }
   function verdict(rst) {
     const rows = [["because", rst.condition], ["this side", (rst.errno || {}).local], ["other side", (rst.errno || {}).peer], ["remedy", rst.remedy]];

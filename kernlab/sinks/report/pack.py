@@ -10,7 +10,8 @@ The page's data.js undoes it. A row:
 
 ``t``, ``s``, ``k``, ``P``: a number names an earlier value by the order in which values of
 its kind came, anything else is a new value. ``S``: [addr, changed, gone]. Times: ``n`` and
-``h`` are differences to the event before, the first ``h`` is the clock's as text. Left out: ``packet.raw``.
+``h`` are differences to the event before, the first ``h`` is the clock's as text.
+Left out: ``packet.raw``.
 """
 
 from __future__ import annotations
