@@ -25,7 +25,6 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, refresh_per_second=5, get_renderable=self.draw)
         self._flows = Flows()
         self._states: dict[tuple[int, bool], str] = {}
         self._last: deque[tuple[int, str, str, bool]] = deque(maxlen=_PACKETS)
@@ -34,6 +33,7 @@ class LiveView:
         self._flow: dict[int, Flow] = {}
         self._started = time.monotonic()
         self.seen = 0
+        self._live = Live(console=console, refresh_per_second=5, get_renderable=self.draw)
 
     def __enter__(self) -> LiveView:
         self._live.start()
