@@ -20,7 +20,7 @@ def test_a_lab_is_told_by_its_page_and_its_capture(kernlab: Kernlab, tmp_path: P
     out = tmp_path / "run"
     said = kernlab("rst", "--lab", "L03", "--json", "--out", str(out))
     assert said.returncode == 0, said.stderr.decode()
-    told = [json.loads(line)["rst"] for line in said.stdout.splitlines()][0]
+    told = json.loads(said.stdout.splitlines()[0])["rst"]
     capture = out / "L03" / "main" / "capture.pcapng"
     read = subprocess.run(
         ["tshark", "-r", str(capture), "-T", "json", "-e", "frame.number", "-e", "frame.comment",
@@ -41,7 +41,8 @@ def test_a_lab_is_told_by_its_page_and_its_capture(kernlab: Kernlab, tmp_path: P
             "[...document.querySelectorAll('main > section')].findIndex(x => !x.hidden)"
         )
         shown = json.loads(
-            page.run(f"JSON.stringify([kernlab.chapter({number}).events.map(x => [x.seq, x.probe]), "
+            page.run(f"JSON.stringify([kernlab.chapter({number}).events"
+                     ".map(x => [x.seq, x.probe]), "
                      f"kernlab.chapter({number}).segments.map(x => x.packet.seq)])")
         )  # fmt: skip
         assert shown == [[[one["seq"], one["probe"]] for one in kept],
