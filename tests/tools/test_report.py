@@ -157,7 +157,7 @@ def test_no_text_runs_out_of_the_page_or_over_another(browser: Browser, run: Run
         "(() => { const rows = [...document.querySelectorAll('.row')].filter(x => x.offsetParent)"
         ".map(x => [x.parentElement, x.getBoundingClientRect()]); const found = [];"
         "for (let i = 1; i < rows.length; i++) if (rows[i][0] === rows[i-1][0] && rows[i][1].top < rows[i-1][1].bottom - 1) found.push(i);"
-        "for (const lane of document.querySelectorAll('.lane')) { const box = lane.getBoundingClientRect();"
+        "for (const lane of document.querySelectorAll('.lane')) { const box = lane.closest('.row').getBoundingClientRect();"
         "for (const part of lane.children) if (part.getBoundingClientRect().bottom > box.bottom + 1) found.push(part.textContent); }"
         "return found; })()"
     )
