@@ -13,6 +13,7 @@ import typer
 from kernlab.cli import complete
 
 if TYPE_CHECKING:
+    from kernlab.config.text import Language
     from kernlab.image.model import Image
     from kernlab.kernel.model import Kernel
     from kernlab.progress import Reporter
@@ -53,6 +54,22 @@ def new_run(at: str | None = None) -> RunDir:
     from kernlab.record.rundir import RunDir
 
     return RunDir.create({"argv": ["kernlab", *sys.argv[1:]]}, Path(at) if at else None)
+
+
+def keep_report(run: RunDir, language: Language = "en") -> str | None:
+    """The run's page and its captures' comments; the page's path. A run is not less done
+    for want of them."""
+    from rich.console import Console
+
+    from kernlab.errors import KernlabError
+    from kernlab.report.write import keep
+
+    try:
+        made = keep(run, language)
+    except KernlabError as error:
+        Console(stderr=True).print(f"no report: {error.what}", markup=False, style="dim")
+        return None
+    return str(made) if made else f"kernlab report {run.id}"
 
 
 def bring(files: list[Path], run: RunDir) -> None:

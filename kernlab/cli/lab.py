@@ -64,7 +64,7 @@ def run(
     view = LabView(stdout(), language, quiet, () if quiet or no_gdb else senders(table()))
     results, directory = _run(
         requests, kernel, cpus, memory, out, gdb=not no_gdb, answers=answers,
-        tell=(lambda told: None) if json else view.told,
+        language=language, tell=(lambda told: None) if json else view.told,
     )  # fmt: skip
     rows = [_row(result) for result in results]
     directory.result(labs={row["lab"]: row["holds"] for row in rows})
@@ -79,7 +79,7 @@ def run(
 
 def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int, out: str | None,
          gdb: bool, tell: Any, answers: dict[str, list[int | None]] | None = None,
-         ) -> tuple[list[LabResult], RunDir]:  # fmt: skip
+         language: Language = "en") -> tuple[list[LabResult], RunDir]:  # fmt: skip
     from kernlab.cli.output import reporter
     from kernlab.lab import grade, runner
     from kernlab.pipeline import MachineOptions
@@ -93,6 +93,7 @@ def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int,
         results = runner.run_labs(
             requests, built, guest, options, directory, report, tell, gdb=gdb
         )  # fmt: skip
+    common.keep_report(directory, language)
     return results, directory
 
 

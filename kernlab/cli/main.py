@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Check the host; --install closes the gaps"),
     "image": ("image", "Assemble a guest image (cached)"),
     "show": ("show", "Show a run's events again, filtered"),
+    "report": ("report", "Write a run's report.html: diagrams, journeys, states"),
     "ps": ("machines", "List running machines"),
     "stop": ("machines", "Stop machines"),
     "clean": ("clean", "Free disk, by kind"),

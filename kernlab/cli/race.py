@@ -70,6 +70,7 @@ def run(
     for one in result.rounds if json else ():
         print_json(_row(one))
     shown = _show(result, directory, language, json)
+    common.keep_report(directory, language)
     if not json:
         _summary(result, str(directory.path), language, shown)
     return 0 if result.definite else 1

@@ -83,8 +83,10 @@ def rst(
             print_json if json else view.event, detective,
         )  # fmt: skip
     run.result(reason=outcome.reason, rsts=detective.seen, events=outcome.events)
+    page = common.keep_report(run) if outcome.events else None
     if not json:
-        view.summary(_facts(detective, outcome, str(run.path)))
+        facts = _facts(detective, outcome, str(run.path))
+        view.summary({**facts, "report": page} if page else facts)
     return 130 if outcome.reason == "interrupted" else 0
 
 

@@ -33,6 +33,16 @@ def trace(
         autocompletion=complete.presets,
         help="A named set of probes: handshake, rst, drop, ...",
     ),
+    follow: list[str] = typer.Option(
+        [],
+        "--follow",
+        metavar="P",
+        autocompletion=complete.presets,
+        help="Like --preset, grouped by packet: each one's whole way (journey, receive, ...).",
+    ),
+    live: bool = typer.Option(
+        False, "--live", help="One picture that changes: connections, states, packets, rates."
+    ),
     where: str = typer.Option(
         "",
         "--where",
@@ -88,17 +98,21 @@ def trace(
     Boots the lab kernel, lets a workload run, and shows each call of FUNC: the packet, the
     socket, and who called. The run directory keeps events.jsonl and capture.pcapng.
     """
+    from contextlib import nullcontext
+
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.errors import BadInput
     from kernlab.pipeline import MachineOptions
     from kernlab.progress import Said
+    from kernlab.sinks.follow import FollowView
     from kernlab.sinks.groups import Groups
+    from kernlab.sinks.live import LiveView
     from kernlab.sinks.terminal import TraceView
     from kernlab.trace import choice, presets, workloads
     from kernlab.trace import run as tracing
     from kernlab.trace.plan import TraceRequest, check
 
-    chosen = [presets.find(name) for name in preset]
+    chosen = [presets.find(name) for name in [*preset, *follow]]
     if not functions and not chosen:
         raise BadInput(
             "no function to trace",
@@ -112,7 +126,8 @@ def trace(
         timeout=timeout,
         stack=stack,
         workload=workload or (chosen[0].workload if chosen else "http"),
-        presets=tuple(group for row in chosen for group in row.groups),
+        presets=tuple(group for row in chosen for group in row.groups)
+        + (presets.FREES if follow else ()),
         show=tuple(show),
         returns=returns,
         limit=max_probes,
@@ -129,17 +144,24 @@ def trace(
     workloads.find(request.workload)
     groups = Groups(group_by) if group_by else None
     several = len(request.functions) + len(request.presets) > 1 or "*" in "".join(request.functions)
-    view = TraceView(stdout(), "full" if full else "fold", several=several)
+    view: FollowView | TraceView
+    if follow:
+        view = FollowView(stdout())
+    else:
+        view = TraceView(stdout(), "full" if full else "fold", several=several)
+    moving = LiveView(stdout()) if live and stdout().is_terminal and not json else None
 
     def on_event(event: dict[str, Any]) -> None:
         if groups is not None:
             groups.event(event)
         elif json:
             print_json(event)
+        elif moving is not None:
+            moving.event(event)
         else:
             view.event(event)
 
-    with reporter() as report:
+    with reporter() as report, moving or nullcontext():
         if picked:
             report(Said(picked))
         built, guest = common.artifacts(kernel, image, add, report)
@@ -161,6 +183,9 @@ def trace(
         seconds=round(outcome.seconds, 3),
     )
     facts = _facts(plan, outcome, built.release, str(run.path))
+    page = common.keep_report(run) if outcome.events else None
+    if page:
+        facts["report"] = page
     if groups is not None:
         _draw_groups(groups, json)
     if json:

@@ -31,8 +31,8 @@ TYPES: Dict[str, str] = {
     **_many("packet.", OPEN, "options"),
     **_many("packet.options.", NUMBER, "mss wscale"),
     **_many("packet.options.", OPEN, "sack_ok sack ts md5 tfo"),
-    **_many("skb.", NUMBER, "len data_len"),
-    **_many("skb.", TEXT, "addr dev sk"),
+    **_many("skb.", NUMBER, "len data_len users"),
+    **_many("skb.", TEXT, "addr head dev sk"),
     **_many("skb.cb.", NUMBER, "seq end_seq ack_seq"),
     **_many("skb.cb.", FLAGS, "flags"),
     **_many("sock.", TEXT, "addr family protocol ca_state via"),
@@ -77,7 +77,7 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "dev": (("skb.dev",),),
     "direction": (("packet.direction",),),
 }
-_OPEN_PREFIXES = (
+OPEN_PREFIXES = (
     "args.", "locals.", "show.", "rst.", "connection.", "race.", "packet.options.kind-",
 )  # fmt: skip
 # Events of the same call that came before this one, by their probe (kernlab.reasons.match):
@@ -91,7 +91,7 @@ def type_of(name: str) -> Optional[str]:
         return TYPES[name]
     if name in SHORT:
         return TYPES[SHORT[name][0][0]]
-    if name.startswith(_OPEN_PREFIXES):
+    if name.startswith(OPEN_PREFIXES):
         return OPEN
     if name.startswith(_EARLIER):
         probe, _, rest = name[len(_EARLIER) :].partition(".")

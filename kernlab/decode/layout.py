@@ -16,7 +16,7 @@ WANTED: Mapping[str, Sequence[str]] = {
     "sk_buff": (
         "sk", "dev", "len", "data_len", "protocol", "pkt_type", "cb", "transport_header",
         "network_header", "mac_header", "end", "head", "data", "skb_iif", "mark",
-        "_skb_refdst",
+        "_skb_refdst", "users.refs.counter",
     ),
     "skb_shared_info": ("gso_size", "gso_segs"),
     "net_device": ("name", "ifindex", "nd_net.net"),

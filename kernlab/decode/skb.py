@@ -18,8 +18,8 @@ HEADER_BYTES = 128  # kept as "raw" in the event
 _IP = (0x0008, 0xDD86)  # ETH_P_IP, ETH_P_IPV6 in network order, read as little-endian
 _UNSET = 0xFFFF  # skb->transport_header before it is set
 
-_OWN = ("len", "data_len", "dev", "sk")
-_HEADERS = ("head", "data", "network_header", "transport_header")
+_OWN = ("len", "data_len", "dev", "sk", "head", "users.refs.counter")
+_HEADERS = ("data", "network_header", "transport_header")
 
 
 def members(site: Mapping[str, Any]) -> Tuple[str, ...]:
@@ -62,6 +62,11 @@ def decode_skb(
     device = device_name(memory, layout, view.get("dev"))
     if device is not None:
         skb["dev"] = device
+    head, users = view.get("head"), view.get("users.refs.counter")
+    if head:
+        skb["head"] = "0x%x" % head
+    if users is not None:
+        skb["users"] = users
     owner = view.get("sk")
     if owner:
         skb["sk"] = "0x%x" % owner

@@ -33,8 +33,10 @@ class Site(_Open):
 
 
 class Packet(_Open):
-    """What the headers say. Ports, seq, ack and window in host order; ``win`` unscaled;
-    ``len`` is the payload in bytes; ``raw`` the first bytes from the IP header on, base64."""
+    """What the headers say. ``id`` is one for all events of one packet
+    (``kernlab.record.identity``), there even where no header could be read.
+    Ports, seq, ack and window in host order; ``win`` unscaled; ``len`` is the payload in
+    bytes; ``raw`` the first bytes from the IP header on, base64."""
 
     id: str | None = None
     family: Literal["ipv4", "ipv6"] | None = None
@@ -54,10 +56,13 @@ class Packet(_Open):
 
 
 class Skb(_Open):
-    """struct sk_buff: ``len`` and ``data_len`` in bytes, as at the probe. ``cb`` is
-    TCP_SKB_CB where it is valid: seq, end_seq, ack_seq in host order, flags."""
+    """struct sk_buff: ``len`` and ``data_len`` in bytes, as at the probe. ``head``: the
+    buffer, which clones share; ``users``: references to this struct. ``cb`` is TCP_SKB_CB
+    where it is valid: seq, end_seq, ack_seq in host order, flags."""
 
     addr: str
+    head: str | None = None
+    users: int | None = None
     len: int | None = None
     data_len: int | None = None
     dev: str | None = None

@@ -7,7 +7,7 @@ writer was killed) gives the frames that are whole.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,8 +179,11 @@ def _option(code: int, value: bytes) -> bytes:
     return struct.pack("<HH", code, len(value)) + value + b"\0" * (-len(value) % 4)
 
 
-def write(path: Path, frames: Iterable[Captured], interface: str = "any") -> int:
-    """Write a pcapng with times in ns, one interface for each link type; how many frames."""
+def write(path: Path, frames: Iterable[Captured], interface: str = "any",
+          comments: Mapping[int, str] | None = None) -> int:  # fmt: skip
+    """Write a pcapng with times in ns, one interface for each link type; how many frames.
+    ``comments``: by a frame's number, from 1 (opt_comment, 65535 bytes at most)."""
+    told = comments or {}
     count = 0
     known: dict[int, int] = {}
     with arriving_file(path) as temporary, temporary.open("wb") as out:
@@ -193,8 +196,12 @@ def write(path: Path, frames: Iterable[Captured], interface: str = "any") -> int
                 out.write(_block(_IDB, struct.pack("<HHI", frame.linktype, 0, 0) + options))
             head = struct.pack("<IIIII", known[frame.linktype], frame.at >> 32,
                                frame.at & 0xFFFFFFFF, len(frame.data), frame.length)  # fmt: skip
-            out.write(_block(_EPB, head + frame.data))
             count += 1
+            body = frame.data + b"\0" * (-len(frame.data) % 4)
+            if count in told:
+                text = told[count].encode("utf-8", "replace")[:60000].decode("utf-8", "ignore")
+                body += _option(1, text.encode()) + _option(0, b"")
+            out.write(_block(_EPB, head + body))
     return count
 
 

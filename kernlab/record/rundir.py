@@ -35,6 +35,7 @@ class RunDir:
         self.capture = path / "capture.pcapng"
         self.graph_json = path / "graph.json"
         self.graph_text = path / "graph.txt"
+        self.report = path / "report.html"
         self.share = path / "share"
 
     @classmethod

@@ -9,18 +9,22 @@ from types import TracebackType
 from typing import Any
 
 from kernlab.errors import BadInput, HostLacks
+from kernlab.record.identity import Identity
 
 
 class EventWriter:
-    """Appends events; each line reaches the file before ``write`` returns."""
+    """Appends events, each with its packet's id; each line reaches the file before
+    ``write`` returns."""
 
     def __init__(self, path: Path) -> None:
+        self._identity = Identity()
         self._path = path
         self._file = path.open("wb", buffering=0)
         self.count = 0
 
     def write(self, event: dict[str, Any]) -> None:
-        """Raises ``HostLacks`` when the disk is full."""
+        """Notes ``packet.id`` in the event too. Raises ``HostLacks`` when the disk is full."""
+        self._identity.take(event)
         line = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
         try:
             self._file.write(line)

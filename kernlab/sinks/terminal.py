@@ -70,7 +70,7 @@ class TraceView:
         line.append(f"{self._time(event):>8}  ", "dim")
         if flow is not None:
             self._packet(line, packet, flow, from_client)
-        elif packet:
+        elif "proto" in packet or "src" in packet:
             self._other(line, packet)
         else:
             self._arguments(line, event)

@@ -8,6 +8,9 @@ from kernlab.config.paths import config_file, config_files
 from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
 
+# What --follow adds: where an skb ends, so that an address used again is another packet.
+FREES: tuple[tuple[str, ...], ...] = (("__kfree_skb",), ("kfree_skb_partial",))
+
 
 class Preset(Model):
     """``probes``: functions; a list in the list means the first of it that the kernel has.

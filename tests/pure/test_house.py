@@ -16,6 +16,7 @@ STOREYS = [
     {"doctor"},
     {"bench"},
     {"bpf"},
+    {"report"},
     {"lab", "race"},
     {"leg"},
     {"rst"},

@@ -257,3 +257,41 @@ def test_a_full_stack_breaks_no_line(width: int) -> None:
     text = drawn(width, "full", events=[{**EVENTS[0], "stack": [*STACK, *long]}])
     assert all(len(line) <= width for line in text.split("\n\n")[0].splitlines())
     assert re.search(r"run_on_irqstack_cond \(inlined\)\s+arch/x86/\S+:77", text)
+
+
+def _hop(seq: int, probe: str, file: str, **more: Any) -> dict[str, Any]:
+    packet = {"id": "p1", "src": "127.0.0.1", "sport": 1, "dst": "127.0.0.1", "dport": 2,
+              "flags": "S", "seq": 9, "win": 8, "len": 0}  # fmt: skip
+    return {"seq": seq, "probe": probe, "host_ns": seq * 1_000_000, "site": {"file": file},
+            "packet": packet, "skb": {"addr": "0xa", "len": 40 + seq}, **more}  # fmt: skip
+
+
+def test_a_followed_packet_is_drawn_when_it_is_freed() -> None:
+    from kernlab.sinks.follow import FollowView
+
+    out = io.StringIO()
+    view = FollowView(Console(file=out, width=100))
+    view.event(_hop(1, "ip_rcv", "net/ipv4/ip_input.c"))
+    view.event(_hop(2, "tcp_v4_rcv", "net/ipv4/tcp_ipv4.c", sock={"state": "LISTEN"}))
+    assert out.getvalue() == ""
+    view.event(_hop(3, "__kfree_skb", "net/core/skbuff.c"))
+    text = out.getvalue()
+    assert "p1  1 > 2 [S] seq 9 win 8" in text
+    assert "1.0 ms  TCP       tcp_v4_rcv  len 41 → 42  state LISTEN" in text.replace(
+        "state LISTEN  len 41 → 42", "len 41 → 42  state LISTEN"
+    )
+    view.summary({})
+    assert "packets   1" in out.getvalue()
+
+
+def test_the_moving_picture_has_connections_states_and_rates() -> None:
+    from kernlab.sinks.live import LiveView
+
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True)
+    with LiveView(console) as view:
+        sock = {"state": "SYN_SENT", "src": "127.0.0.1", "sport": 1, "dport": 2}
+        view.event(_hop(1, "tcp_v4_rcv", "net/ipv4/tcp_ipv4.c", sock=sock))
+    text = out.getvalue()
+    for part in ("1 events", "1 connections", "SYN_SENT", "tcp_v4_rcv 1"):
+        assert part in text

@@ -12,7 +12,7 @@ from kernlab.symbols import places, sites
 from kernlab.trace import presets, workloads
 from kernlab.trace.plan import parse_where
 
-PRESETS = ["close", "drop", "handshake", "netfilter", "receive", "rst", "transmit"]
+PRESETS = ["close", "drop", "handshake", "journey", "netfilter", "receive", "rst", "transmit"]
 # The functions a student or an engineer asks for first and that take an skb.
 ASKED_FOR = (
     "ip_rcv", "ip_local_deliver", "ip_rcv_finish_core", "tcp_v4_rcv", "tcp_v4_do_rcv",

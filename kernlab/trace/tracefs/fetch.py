@@ -128,7 +128,7 @@ class Fetch:
             inner = _ranges(layout, {"tcp_skb_cb": skbs.CB_MEMBERS})
             ranges += [(at + low, at + high) for low, high in inner]
         yield Piece("skb", self._skb, _words(ranges, "b"), 0, _end(layout, ["sk_buff"]))
-        if "head" in wanted:
+        if "network_header" in wanted:
             before, after = _AROUND[site["data"]]
             run = Run("w0", -before, (before + after) // 8)
             base = f"{place['data'][0]:+d}({self._skb})"

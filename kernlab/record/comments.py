@@ -1,0 +1,62 @@
+"""What the kernel did with each frame, as a comment that Wireshark shows beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kernlab.record.links import Links
+from kernlab.record.pcapng import read, write
+from kernlab.record.segments import segments
+
+_HOPS = 24  # lines of a comment
+_FRAMES = 4  # of a stack
+_DROPS = ("kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop", "tcp_drop", "tcp_drop_reason")
+
+
+def comments(events: Iterable[Mapping[str, Any]],
+             wire: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:  # fmt: skip
+    """A frame's number → lines, one for each event that is about it, in their order."""
+    links = Links(wire)
+    found: dict[int, list[str]] = {}
+    for event in events:
+        frame = links.take(event)
+        if frame is None:
+            continue
+        lines = found.setdefault(frame, [])
+        if "rst" in event:
+            lines[:0] = _verdict(event["rst"])
+        if len(lines) < _HOPS:
+            lines.append(_line(event))
+    return found
+
+
+def _verdict(rst: Mapping[str, Any]) -> list[str]:
+    lines = [f"RST: {rst.get('cause')} {rst.get('name', 'no rule matches')}"]
+    told = (("why", "says"), ("because", "condition"), ("remedy", "remedy"))
+    return lines + [f"{key}: {rst[name]}" for key, name in told if rst.get(name)]
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    sock, stack = event.get("sock") or {}, event.get("stack") or []
+    parts = [f"#{event.get('seq')} {event.get('probe')}"]
+    if event.get("probe") in _DROPS:
+        parts.append("DROPPED")
+    if "state" in sock:
+        parts.append(str(sock["state"]))
+    if "ret" in event:
+        parts.append(f"= {event['ret']}")
+    callers = [str(frame.get("func")) for frame in stack[1 : 1 + _FRAMES]]
+    if callers:
+        parts.append("< " + " < ".join(callers))
+    return " ".join(parts)
+
+
+def annotate(capture: Path, events: Iterable[Mapping[str, Any]]) -> int:
+    """Write the comments into a capture; how many frames have one. Nothing is changed where
+    there is none. Raises ``BadInput`` for a file that is no capture."""
+    told = comments(events, segments(capture))
+    if told:
+        write(capture, read(capture), comments={n: "\n".join(rows) for n, rows in told.items()})
+    return len(told)

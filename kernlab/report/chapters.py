@@ -1,0 +1,178 @@
+"""From a run's directory to the chapters of its page."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kernlab.config.text import Language, say
+from kernlab.config.yaml import load as load_yaml
+from kernlab.errors import BadInput
+from kernlab.lab.grade import Grade, grade
+from kernlab.lab.runner import LAB_FILE
+from kernlab.race.model import RACE_FILE, Race
+from kernlab.race.picture import picture, rounds, shown
+from kernlab.reasons.match import findings
+from kernlab.reasons.model import table
+from kernlab.reasons.report import completed
+from kernlab.record.leg import LegDir, load
+from kernlab.record.rundir import RunDir
+from kernlab.record.segments import segments
+from kernlab.record.store import read_events
+from kernlab.sinks.report.page import Chapter, Page
+from kernlab.sinks.timeline_svg import svg
+from kernlab.verdict.judge import holds, judge
+
+_ROUNDS = 12  # of a race that are shown whole
+_MOVED = ("Tcp", "TcpExt", "conntrack", "Icmp")
+
+
+def page(run: RunDir, language: Language = "en") -> Page:
+    """The page of a run. Raises ``BadInput`` when it holds nothing to look at."""
+    told = run.read()
+    resolved = told.get("resolved", {})
+    source = Path(str(resolved.get("source", "")))
+    tree = source if resolved.get("source") and source.is_dir() else None
+    command = shlex.join(map(str, told.get("asked", {}).get("argv", [])))
+    found = Page(
+        title=command or run.id, chapters=[], source=tree, language=language,
+        argv=shlex.join(map(str, resolved.get("argv", []))),
+        kicker=" · ".join(filter(None, (f"Linux {resolved['release']}" if "release" in resolved
+                                       else "", f"run {run.id}"))),
+    )  # fmt: skip
+    if any(run.path.glob(f"*/{LAB_FILE}")):
+        _labs(found, run, language)
+    elif any(run.path.glob(f"*/{RACE_FILE}")):
+        _race(found, run, language)
+    else:
+        _trace(found, run, told)
+    if not found.chapters:
+        raise BadInput(
+            f"{run.path} holds nothing to report", "no events, no capture, no lab, no race",
+            "kernlab trace tcp_v4_rcv",
+        )  # fmt: skip
+    known = [("again", command), ("kernel", resolved.get("kernel")),
+             ("release", resolved.get("release")), ("image", resolved.get("image")),
+             ("accelerator", resolved.get("accelerator")), ("run", run.id)]  # fmt: skip
+    found.facts = [(name, str(value)) for name, value in known if value]
+    return found
+
+
+def _events(path: Path) -> Callable[[], Iterable[dict[str, Any]]]:
+    return lambda: read_events(path) if path.exists() else ()
+
+
+# -- a trace, and the detective's --------------------------------------------------------
+
+
+def _trace(found: Page, run: RunDir, told: Mapping[str, Any]) -> None:
+    wire = segments(run.capture) if run.capture.exists() else []
+    if not run.events.exists() and not wire:
+        return
+    probes: Counter[str] = Counter()
+    rsts: list[Mapping[str, Any]] = []
+    if run.events.exists():
+        for event in read_events(run.events):
+            probes[str(event.get("probe"))] += 1
+            if "rst" in event and len(rsts) < 50:
+                rsts.append(event["rst"])
+    result = told.get("result", {})
+    facts = [("events", ", ".join(f"{name} {count}" for name, count in probes.most_common(40)))]
+    facts += [("segments", f"{len(wire)} in the capture, "
+               f"{len({one['flow'] for one in wire})} connections")]  # fmt: skip
+    facts += [(name, str(result[name])) for name in ("hits", "filtered", "seconds", "reason")
+              if name in result]  # fmt: skip
+    found.chapters = [Chapter(
+        id="trace", name="trace", title="What passed", events=_events(run.events), segments=wire,
+        rsts=rsts, facts=facts, capture=run.capture,
+    )]  # fmt: skip
+
+
+# -- labs --------------------------------------------------------------------------------
+
+
+def _labs(found: Page, run: RunDir, language: Language) -> None:
+    grades = [grade(path.parent) for path in sorted(run.path.glob(f"*/{LAB_FILE}"))]
+    grades = [one for one in grades if one.legs]
+    several = len(grades) > 1
+    found.chapters = [
+        _leg(one, name, run, found.source, several, language) for one in grades for name in one.legs
+    ]
+    found.holds = all(one.holds for one in grades) if grades else None
+    if len(grades) == 1:
+        found.title = f"{grades[0].name}  {say(grades[0].lab.title, language)}"
+
+
+def _leg(one: Grade, name: str, run: RunDir, tree: Path | None, several: bool,
+         language: Language) -> Chapter:  # fmt: skip
+    directory = LegDir(run.path / one.name / name)
+    leg = load(directory)
+    told: dict[int, dict[str, Any]] = {}
+    if leg.events is not None:
+        causes = list(findings(leg.events, table()))
+        for event in completed(causes, leg.events, leg.segments, tree):
+            told[event["seq"]] = event
+    lab = one.lab
+    if name == "main":
+        title = say(lab.title, language)
+        about = [say(lab.idea, language), say(lab.watch, language)]
+        about += [say(lab.differs, language)] if lab.differs is not None else []
+    else:
+        then = next(part for part in lab.then if part.id == name)
+        title, about = say(then.title, language), [say(then.teaches, language)]
+    lines = one.legs[name]
+    error = one.errors.get(name)
+    return Chapter(
+        id=f"{one.name}-{name}", name=f"{one.name} {name}" if several else name,
+        title=f"{one.name}  {title}" if several else title,
+        about=[*about, *([error] if error else [])],
+        events=lambda: _with_causes(_events(directory.events)(), told),
+        segments=leg.segments, lines=lines, holds=holds(lines) and not error,
+        steps=[say(lab.steps[step], language) if step in lab.steps else step
+               for step in leg.steps],
+        got=list(leg.got.items()), rsts=[event["rst"] for event in told.values()],
+        facts=_moved(leg.counters), capture=directory.capture,
+    )  # fmt: skip
+
+
+def _with_causes(events: Iterable[dict[str, Any]],
+                 told: Mapping[int, dict[str, Any]]) -> Iterator[dict[str, Any]]:  # fmt: skip
+    for event in events:
+        yield told.get(event.get("seq", 0), event)
+
+
+def _moved(counters: Mapping[str, int]) -> list[tuple[str, str]]:
+    return [(name, f"+{by}") for name, by in counters.items()
+            if by and name.partition(".")[0] in _MOVED]  # fmt: skip
+
+
+# -- races -------------------------------------------------------------------------------
+
+
+def _race(found: Page, run: RunDir, language: Language) -> None:
+    path = sorted(run.path.glob(f"*/{RACE_FILE}"))[0]
+    race = load_yaml(path, Race)
+    told = rounds(path.parent)
+    best = shown(race, told)
+    order = sorted(told, key=lambda row: best is None or row[0].path != best.path)[:_ROUNDS]
+    found.title = f"{path.parent.name}  {say(race.title, language)}"
+    found.chapters = [_round(race, run, *row, len(told), language) for row in order]
+
+
+def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], count: int,
+           language: Language) -> Chapter:  # fmt: skip
+    leg = load(directory)
+    ending = next((one for one in race.endings if one.id == note.get("ending")), None)
+    number = note.get("round", directory.path.name)
+    result = say(ending.title, language) if ending else str(note.get("said") or "no known ending")
+    return Chapter(
+        id=directory.path.name, name=f"round {number}", title=result,
+        about=[say(race.idea, language), *([f"one of {count} rounds"] if count > 1 else [])],
+        events=_events(directory.events), segments=leg.segments,
+        steps=[], got=list(leg.got.items()), facts=_moved(leg.counters),
+        lines=judge(ending.when, leg, language) if ending else (),
+        picture=svg(picture(race, run, directory, language)), capture=directory.capture,
+    )  # fmt: skip

@@ -1,0 +1,101 @@
+"""Packets on the terminal, one after the other: each with its whole way through the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from kernlab.record.identity import FREES
+from kernlab.record.segments import text as segment_text
+from kernlab.sinks.terminal import safe
+
+_OPEN = 4096  # packets that are waited for; the oldest is drawn when there are more
+_LANES = (("netfilter", "netfilter"), ("net/core/skbuff.c", "buffer"), ("net/core/sock", "socket"),
+          ("net/ipv4/tcp.c", "socket"), ("tcp", "TCP"), ("udp", "UDP"), ("net/ipv", "IP"),
+          ("net/core", "device"), ("drivers/", "device"))  # fmt: skip
+
+
+class FollowView:
+    """Draws a packet when it is freed, and those that are left at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._open: dict[str, list[Mapping[str, Any]]] = {}
+        self._live: dict[str, set[str]] = {}
+        self.packets = 0
+        self.without = 0
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Take one event; draw the packet that it ends."""
+        packet, skb = event.get("packet") or {}, event.get("skb") or {}
+        name = packet.get("id")
+        if name is None:
+            self.without += 1
+            return
+        self._open.setdefault(name, []).append(event)
+        live = self._live.setdefault(name, set())
+        live.add(skb["addr"])
+        if event.get("probe") in FREES and skb.get("users", 1) <= 1:
+            live.discard(skb["addr"])
+        if not live:
+            self._draw(name)
+        elif len(self._open) > _OPEN:
+            self._draw(next(iter(self._open)))
+
+    def summary(self, facts: Mapping[str, str]) -> None:
+        """Draw what is left, and the facts given."""
+        for name in list(self._open):
+            self._draw(name)
+        self._console.print()
+        told = {"packets": str(self.packets), **facts}
+        if self.without:
+            told["besides"] = f"{self.without} events of no packet; kernlab show has them"
+        for name, value in told.items():
+            line = Text(f"{name:<10}", "dim")
+            line.append(value)
+            self._console.print(line, soft_wrap=True)
+
+    def _draw(self, name: str) -> None:
+        events = self._open.pop(name)
+        self._live.pop(name, None)
+        self.packets += 1
+        packet = max((event["packet"] for event in events), key=len)
+        head = Text(f"\n{name}  ", "bold")
+        if "flags" in packet and "win" in packet:
+            reset = "R" in packet["flags"]
+            head.append(safe(segment_text({"packet": packet})), "bold red" if reset else "bold")
+        else:
+            head.append(safe(packet.get("proto", "?")), "bold")
+        if "src" in packet:
+            head.append(f"  {safe(packet['src'])} → {safe(packet.get('dst'))}", "dim")
+        self._console.print(head, no_wrap=True, overflow="ellipsis")
+        start = events[0].get("host_ns", 0)
+        before: dict[str, Any] = {}
+        for event in events:
+            self._hop(event, start, before)
+            before = {**before, **_facts(event)}
+
+    def _hop(self, event: Mapping[str, Any], start: int, before: Mapping[str, Any]) -> None:
+        site = event.get("site") or {}
+        lane = next((lane for part, lane in _LANES if part in str(site.get("file", ""))), "")
+        line = Text(f"  {(event.get('host_ns', start) - start) / 1e6:>8.1f} ms  ", "dim")
+        line.append(f"{lane:<10}", "cyan")
+        freed = event.get("probe") in FREES
+        line.append(safe(event.get("probe", "?")), "dim" if freed else "bold")
+        changed = [f"{key} {before[key]} → {value}" for key, value in _facts(event).items()
+                   if key in before and before[key] != value]  # fmt: skip
+        first = [f"{key} {value}" for key, value in _facts(event).items() if key not in before]
+        shown = "  ".join([*changed, *first])
+        if shown:
+            line.append(f"  {safe(shown)}", "yellow")
+        self._console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _facts(event: Mapping[str, Any]) -> dict[str, Any]:
+    sock, skb = event.get("sock") or {}, event.get("skb") or {}
+    named = {"state": sock.get("state"), "dev": skb.get("dev"), "len": skb.get("len"),
+             "cpu": event.get("cpu")}  # fmt: skip
+    return {key: value for key, value in named.items() if value is not None}

@@ -1,0 +1,92 @@
+"""A trace as one picture that changes: connections and their states, last packets, rates."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from kernlab.record.flows import Flow, Flows
+from kernlab.record.segments import text as segment_text
+from kernlab.sinks.terminal import safe
+
+_WINDOW = 2.0  # seconds over which a rate is taken
+_CONNECTIONS, _PACKETS, _PROBES = 8, 10, 8
+
+
+class LiveView:
+    """Draws while events come. Use as a context manager; ``console`` is a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._flows = Flows()
+        self._states: dict[tuple[int, bool], str] = {}
+        self._last: deque[tuple[int, str, str, bool]] = deque(maxlen=_PACKETS)
+        self._probes: Counter[str] = Counter()
+        self._times: deque[float] = deque()
+        self._flow: dict[int, Flow] = {}
+        self._started = time.monotonic()
+        self.seen = 0
+        self._live = Live(console=console, refresh_per_second=5, get_renderable=self.draw)
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        self._live.stop()
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Take one event."""
+        self.seen += 1
+        self._times.append(time.monotonic())
+        probe = str(event.get("probe", "?"))
+        self._probes[probe] += 1
+        packet = event.get("packet") or {}
+        taken = self._flows.take(packet) if packet else None
+        if taken is None:
+            return
+        flow, _ = taken
+        self._flow.pop(flow.number, None)
+        self._flow[flow.number] = flow  # the latest last
+        sock = event.get("sock") or {}
+        if "state" in sock and "sport" in sock and "dport" in sock:
+            mine = (str(sock.get("src")), sock["sport"])
+            self._states[flow.number, mine == flow.client] = str(sock["state"])
+        if "win" in packet and "flags" in packet:
+            line = safe(segment_text({"packet": packet}))
+            self._last.append((flow.number, probe, line, "R" in packet["flags"]))
+
+    def draw(self) -> Group:
+        """The picture as it is now."""
+        now = time.monotonic()
+        while self._times and self._times[0] < now - _WINDOW:
+            self._times.popleft()
+        head = Text(f"{self.seen} events", "bold")
+        rate, since = len(self._times) / _WINDOW, now - self._started
+        head.append(
+            f"  {rate:.0f} a second  {since:.0f} s  {len(self._flows.all)} connections", "dim"
+        )
+        flows = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("conn", "client", "state", "server", "state", "segments"):
+            flows.add_column(name, no_wrap=True)
+        for number, flow in list(self._flow.items())[-_CONNECTIONS:]:
+            flows.add_row(
+                str(number), f"{flow.client[0]}:{flow.client[1]}",
+                safe(self._states.get((number, True), "")), f"{flow.server[0]}:{flow.server[1]}",
+                safe(self._states.get((number, False), "")), str(sum(flow.segments.values())),
+                style="red" if flow.reset else "",
+            )  # fmt: skip
+        packets = [Text(f"{number:>4}  {line}  ", "red" if reset else "").append(safe(probe), "dim")
+                   for number, probe, line, reset in self._last]  # fmt: skip
+        for row in packets:
+            row.truncate(self._console.width, overflow="ellipsis")
+        most = self._probes.most_common(_PROBES)
+        counts = Text("  ".join(f"{safe(name)} {count}" for name, count in most), "cyan")
+        return Group(head, counts, flows, *packets)

@@ -1,0 +1,130 @@
+// Undoes kernlab/sinks/report/pack.py: rows back to events, segments with what they mean.
+const Data = (() => {
+  const read = (id) => {
+    const element = document.getElementById(id);
+    return element ? JSON.parse(element.textContent) : null;
+  };
+
+  // All events of a chapter. Times are kept in ns since the chapter's first event, which a
+  // Number holds exactly; the clock's own values do not fit one.
+  function events(rows) {
+    const known = {t: [], s: [], k: [], P: [], p: [], g: []}, socks = new Map();
+    const probes = [];
+    const once = (list, value) => {
+      if (typeof value === "number") return list[value];
+      list.push(value);
+      return value;
+    };
+    let guest = 0, host = 0, base = "0";
+    return rows.map((row) => {
+      const event = {v: 1, seq: row.q};
+      if (row.p !== undefined) event.probe = once(probes, row.p);
+      if (row.g !== undefined) event.engine = once(probes, row.g);
+      if (row.c !== undefined) event.cpu = row.c;
+      if (row.n !== undefined) event.guest_ns = guest += row.n;
+      if (typeof row.h === "string") base = row.h;
+      else if (row.h !== undefined) host += row.h;
+      if (row.h !== undefined) { event.at = host; event.host_ns = Number(base) + host; }
+      if (row.t !== undefined) event.task = once(known.t, row.t);
+      if (row.s !== undefined) event.site = once(known.s, row.s);
+      if (row.k !== undefined) event.stack = once(known.k, row.k);
+      if (row.P !== undefined) event.packet = once(known.P, row.P);
+      if (row.b !== undefined) event.skb = row.b;
+      if (row.S !== undefined) {
+        const [addr, changed, gone] = row.S;
+        const sock = {...socks.get(addr), addr, ...changed};
+        for (const name of gone || []) delete sock[name];
+        socks.set(addr, sock);
+        event.sock = sock;
+      }
+      if (row.f !== undefined) event.frame = row.f;
+      return row.x ? Object.assign(event, row.x) : event;
+    });
+  }
+
+  const ends = (packet) => (packet.len || 0) + (packet.flags.includes("S") ? 1 : 0) + (packet.flags.includes("F") ? 1 : 0);
+  const alike = (a, b) => ["src", "sport", "dst", "dport", "seq", "ack", "flags", "len", "win", "ip_id"].every((k) => a[k] === b[k])
+    && JSON.stringify(a.options) === JSON.stringify(b.options);
+
+  // Segments: what was sent again, what a second interface saw of one, who answers whom.
+  function segments(rows) {
+    const base = rows.length ? BigInt(rows[0][1]) : 0n;
+    const sent = new Map(), acked = new Map(), recent = [];
+    const found = [];
+    for (const [number, at, flow, client, packet] of rows) {
+      const one = {number, at: Number(BigInt(at) - base), flow, client: !!client, packet: {...packet, proto: "tcp"}, notes: [], also: []};
+      const twin = recent.find((other) => other.flow === flow && one.at - other.at < 1e6 && alike(packet, other.packet));
+      if (twin && !(packet.ip_id === 0 && packet.len)) { twin.also.push(number); continue; }
+      recent.push(one);
+      if (recent.length > 8) recent.shift();
+      const side = flow + (client ? ">" : "<"), rseq = packet.rseq;
+      const length = ends(packet);
+      if (rseq !== undefined && !packet.flags.includes("R")) {
+        const end = rseq + length, high = sent.get(side);
+        if (length && high !== undefined && end <= high && rseq < 2 ** 31) { one.notes.push("sent again"); one.again = true; }
+        if (length && high !== undefined && rseq > high && rseq < 2 ** 31) one.notes.push("a gap before it: " + (rseq - high) + " bytes not seen");
+        if (rseq < 2 ** 31) sent.set(side, Math.max(high || 0, end));
+      }
+      if (packet.rack !== undefined && !length && packet.flags === "A") {
+        const key = packet.rack + "/" + packet.win;
+        if (acked.get(side) === key) one.notes.push("the same ACK again");
+        acked.set(side, key);
+      } else if (packet.rack !== undefined) acked.set(side, packet.rack + "/" + packet.win);
+      if (packet.win === 0 && !packet.flags.includes("R") && !packet.flags.includes("S")) one.notes.push("zero window");
+      found.push(one);
+    }
+    return found;
+  }
+
+  // An event without a packet that was called from where a packet just was is of its journey.
+  function within(list) {
+    const last = new Map(), bySeq = new Map();
+    for (const event of list) {
+      const cpu = event.cpu;
+      if (event.frame !== undefined) {
+        const row = last.get(cpu) || [];
+        row.unshift(event);
+        row.length = Math.min(row.length, 4);
+        last.set(cpu, row);
+        if (event.before) for (const earlier of Object.values(event.before)) {
+          const found = bySeq.get(earlier.seq);  // what led to a RST
+          if (found && found.frame === undefined) found.frame = event.frame;
+        }
+      } else if (event.stack && !(event.packet && event.packet.src)) {
+        const caller = (last.get(cpu) || []).find((other) => other.task && event.task && other.task.pid === event.task.pid
+          && event.stack.slice(1).some((frame) => frame.func === (other.site || {}).func));
+        if (caller) event.frame = caller.frame;
+      }
+      if (bySeq.size > 20000) bySeq.clear();
+      bySeq.set(event.seq, event);
+    }
+  }
+
+  const chapters = new Map();
+  function chapter(number) {
+    if (!chapters.has(number)) {
+      const list = events(read("events-" + number) || []);
+      const wire = segments(read("segments-" + number) || []);
+      const frames = new Map(), byFrame = new Map(), byPacket = new Map();
+      for (const one of wire) for (const n of [one.number, ...one.also]) frames.set(n, one);
+      within(list);
+      for (const event of list) {
+        const one = event.frame === undefined ? undefined : frames.get(event.frame);
+        if (one) {
+          if (!byFrame.has(one)) byFrame.set(one, []);
+          byFrame.get(one).push(event);
+          event.flow = one.flow;
+        }
+        const id = event.packet && event.packet.id;
+        if (id) {
+          if (!byPacket.has(id)) byPacket.set(id, []);
+          byPacket.get(id).push(event);
+        }
+      }
+      chapters.set(number, {events: list, segments: wire, byFrame, byPacket, frames,
+        sources: read("sources-" + number) || {}});
+    }
+    return chapters.get(number);
+  }
+  return {read, chapter};
+})();

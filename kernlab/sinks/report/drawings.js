@@ -1,0 +1,123 @@
+// The TCP state machine with the way that sockets went, and numbers over time.
+const Drawings = (() => {
+  const AT = {CLOSE: [330, 24], LISTEN: [120, 84], SYN_SENT: [540, 84], NEW_SYN_RECV: [30, 150], SYN_RECV: [205, 150], ESTABLISHED: [370, 150],
+    FIN_WAIT1: [205, 226], CLOSE_WAIT: [540, 226], CLOSING: [370, 292], FIN_WAIT2: [205, 292], LAST_ACK: [540, 292], TIME_WAIT: [330, 356]};
+  const EDGES = [["CLOSE", "LISTEN"], ["CLOSE", "SYN_SENT"], ["LISTEN", "NEW_SYN_RECV"], ["NEW_SYN_RECV", "SYN_RECV"], ["SYN_SENT", "ESTABLISHED"], ["SYN_SENT", "SYN_RECV"], ["SYN_RECV", "ESTABLISHED"],
+    ["ESTABLISHED", "FIN_WAIT1"], ["ESTABLISHED", "CLOSE_WAIT"], ["FIN_WAIT1", "CLOSING"], ["FIN_WAIT1", "FIN_WAIT2"], ["FIN_WAIT2", "TIME_WAIT"], ["CLOSING", "TIME_WAIT"], ["CLOSE_WAIT", "LAST_ACK"], ["LAST_ACK", "CLOSE"], ["TIME_WAIT", "CLOSE"]];
+
+  // Each socket's states in the order they were seen, at its side of a connection.
+  function paths(events, names) {
+    const found = new Map(), last = new Map();
+    for (const event of events) {
+      const sock = event.sock;
+      if (!sock || !sock.state) continue;
+      // An address is used again for another connection; ports that are 0 say nothing.
+      const key = sock.sport && sock.dport ? sock.addr + " " + sock.sport + " " + sock.dport : last.get(sock.addr) || sock.addr;
+      last.set(sock.addr, key);
+      if (!found.has(key)) found.set(key, {addr: sock.addr, label: "", states: [], seqs: []});
+      const path = found.get(key);
+      const add = (state) => { if (state && path.states[path.states.length - 1] !== state) { path.states.push(state); path.seqs.push(event.seq); } };
+      if (sock.sport) path.label = (sock.src || "") + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "  listener");
+      add(sock.state);
+      if ((event.probe || "") === "tcp_set_state" && event.args && typeof event.args.state === "number") add(names[event.args.state]);
+    }
+    return [...found.values()].filter((path) => path.states.length);
+  }
+
+  function machine(path) {
+    const svg = s("svg", {viewBox: "0 0 700 396", role: "img", cls: "machine", "aria-label": "TCP states: " + path.states.join(" → ")});
+    const on = new Set(path.states), W = 130, H = 28;
+    const centre = (name) => [AT[name][0] + W / 2, AT[name][1] + H / 2];
+    function clip([x, y], [tx, ty]) {
+      const dx = tx - x, dy = ty - y, scale = Math.min(Math.abs(dx) ? (W / 2 + 2) / Math.abs(dx) : 9, Math.abs(dy) ? (H / 2 + 2) / Math.abs(dy) : 9);
+      return [x + dx * scale, y + dy * scale];
+    }
+    function edge(from, to, cls) {
+      const a = centre(from), b = centre(to), [x1, y1] = clip(a, b), [x2, y2] = clip(b, a);
+      svg.append(s("line", {x1, y1, x2, y2, class: cls}));
+      const angle = Math.atan2(y2 - y1, x2 - x1);
+      for (const turn of [2.7, -2.7]) svg.append(s("line", {x1: x2, y1: y2, x2: x2 + 8 * Math.cos(angle + turn), y2: y2 + 8 * Math.sin(angle + turn), class: cls}));
+    }
+    for (const [from, to] of EDGES) edge(from, to, "edge");
+    for (let n = 1; n < path.states.length; n++) if (AT[path.states[n - 1]] && AT[path.states[n]]) edge(path.states[n - 1], path.states[n], "edge went");
+    for (const [name, [x, y]] of Object.entries(AT)) {
+      const last = path.states[path.states.length - 1] === name;
+      svg.append(s("rect", {x, y, width: W, height: H, rx: 5, class: "node" + (on.has(name) ? " went" : "") + (last ? " last" : "")}),
+        s("text", {x: x + W / 2, y: y + 19, class: "name" + (on.has(name) ? " went" : "")}, (on.has(name) ? path.states.map((state, n) => (state === name ? n + 1 : 0)).filter(Boolean).join(",") + "  " : "") + name));
+    }
+    return el("figure", {}, svg, el("figcaption", {}, el("b", {cls: "mono"}, path.label || path.addr), el("span", {cls: "dim"}, "  " + path.states.map((state, n) => state + " (#" + path.seqs[n] + ")").join(" → "))));
+  }
+
+  // One curve per name over time, its largest and smallest value written beside it.
+  function plot(title, unit, points) {
+    if (points.length < 6 || points[points.length - 1][0] <= points[0][0]) return null;
+    const W = 640, H = 150, L = 64, B = 24, T = 10;
+    const x0 = points[0][0], x1 = points[points.length - 1][0];
+    let low = Infinity, high = -Infinity;
+    for (const [, value] of points) { low = Math.min(low, value); high = Math.max(high, value); }
+    if (low === high) return null;
+    const floor = low > 0 && low > high / 2 ? low - (high - low || high) * 0.1 : 0;
+    const x = (t) => L + (W - L - 12) * (t - x0) / (x1 - x0), y = (v) => H - B - (H - B - T) * (v - floor) / ((high - floor) || 1);
+    const step = Math.max(1, Math.floor(points.length / 1200)), line = [];
+    let previous = null;
+    for (let n = 0; n < points.length; n += step) {
+      const chunk = points.slice(n, n + step);  // what stands out is kept
+      const best = chunk.reduce((a, b) => (Math.abs(b[1] - (previous ?? b[1])) > Math.abs(a[1] - (previous ?? a[1])) ? b : a));
+      if (previous !== null) line.push(x(best[0]).toFixed(1) + "," + y(previous).toFixed(1));
+      line.push(x(best[0]).toFixed(1) + "," + y(best[1]).toFixed(1));
+      previous = best[1];
+    }
+    const svg = s("svg", {viewBox: `0 0 ${W} ${H}`, role: "img", cls: "plot", "aria-label": title},
+      s("line", {x1: L, y1: H - B, x2: W - 12, y2: H - B, class: "axis"}), s("line", {x1: L, y1: T, x2: L, y2: H - B, class: "axis"}),
+      s("text", {x: L - 6, y: y(high) + 4, class: "tick end"}, String(high)), low !== high && y(low) - y(high) > 14 ? s("text", {x: L - 6, y: y(low) + 4, class: "tick end"}, String(low)) : "",
+      s("text", {x: L, y: H - 6, class: "tick"}, Parts.time(x0)), s("text", {x: W - 12, y: H - 6, class: "tick end"}, Parts.time(x1)),
+      s("polyline", {points: line.join(" "), class: "curve"}));
+    return el("figure", {}, el("figcaption", {}, el("b", {}, title), el("span", {cls: "dim"}, "  " + unit + ", " + points.length + " values")), svg);
+  }
+
+  function plots(chapter) {
+    const series = new Map();
+    const put = (owner, name, unit, t, value) => {
+      if (typeof value !== "number") return;
+      const key = owner + "\0" + name;
+      if (!series.has(key)) series.set(key, {owner, name, unit, points: []});
+      series.get(key).points.push([t, value]);
+    };
+    for (const event of chapter.events) {
+      const sock = event.sock;
+      if (!sock || sock.snd_cwnd === undefined || event.at === undefined || !sock.dport) continue;
+      const owner = (sock.src || "") + ":" + sock.sport + " → " + (sock.dst || "") + ":" + sock.dport;
+      put(owner, "cwnd", "segments", event.at, sock.snd_cwnd);
+      put(owner, "in flight", "bytes (snd_nxt − snd_una)", event.at, sock.snd_nxt === undefined ? undefined : (sock.snd_nxt - sock.snd_una) >>> 0);
+      put(owner, "peer's window", "bytes (snd_wnd)", event.at, sock.snd_wnd);
+      put(owner, "own window", "bytes (rcv_wnd)", event.at, sock.rcv_wnd);
+      put(owner, "smoothed round trip", "µs (srtt)", event.at, sock.srtt_us || undefined);
+    }
+    const owners = new Map();
+    for (const one of series.values()) {
+      const drawn = plot(one.name, one.unit, one.points);
+      if (!drawn) continue;
+      if (!owners.has(one.owner)) owners.set(one.owner, []);
+      owners.get(one.owner).push(drawn);
+    }
+    if (!owners.size) wire(chapter, owners);
+    return [...owners].slice(0, 4).map(([owner, figures]) => el("div", {cls: "owner"}, el("h4", {cls: "mono"}, owner), el("div", {cls: "figures"}, ...figures)));
+  }
+  // Without sockets, what the segments themselves say.
+  function wire(chapter, owners) {
+    const sides = new Map();
+    for (const one of chapter.segments) {
+      const p = one.packet, owner = p.src + ":" + p.sport + " → " + p.dst + ":" + p.dport, back = p.dst + ":" + p.dport + " → " + p.src + ":" + p.sport;
+      if (!sides.has(owner)) sides.set(owner, {flight: [], high: 0, una: 0, win: []});
+      const mine = sides.get(owner), theirs = sides.get(back);
+      if (p.rseq !== undefined && p.rseq < 2 ** 31 && p.len) { mine.high = Math.max(mine.high, p.rseq + p.len); mine.flight.push([one.at, mine.high - mine.una]); }
+      if (theirs && p.rack !== undefined && p.rack < 2 ** 31) { theirs.una = Math.max(theirs.una, p.rack); if (theirs.high > 0) theirs.flight.push([one.at, Math.max(0, theirs.high - theirs.una)]); }
+      if (!/[RS]/.test(p.flags)) mine.win.push([one.at, p.win]);
+    }
+    for (const [owner, side] of [...sides].slice(0, 8)) {
+      const figures = [plot("in flight", "bytes, from the capture", side.flight), plot("window", "as in the header, unscaled", side.win)].filter(Boolean);
+      if (figures.length) owners.set(owner, figures);
+    }
+  }
+  return {paths, machine, plots};
+})();

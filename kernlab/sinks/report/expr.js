@@ -1,0 +1,281 @@
+// kernlab/decode/expr.py in the page: one grammar, one table of tests. Fields come from there.
+const Expr = (() => {
+  const TOKEN = /\s*(?:('[^']*'|"[^"]*")|(==|!=|<=|>=|&&|\|\||[=<>~!(),])|([^\s()'",=!<>~&|]+))/y;
+  const WORDS = {and: "and", "&&": "and", or: "or", "||": "or", not: "not", "!": "not"};
+  const OPERATORS = new Set(["==", "=", "!=", "<", "<=", ">", ">=", "~", "in", "has"]);
+  const ALLOWED = {
+    number: ["==", "!=", "<", "<=", ">", ">=", "in"], text: ["==", "!=", "~", "in"],
+    flags: ["==", "!=", "has", "in"], state: ["==", "!=", "in", "~"],
+    address: ["==", "!=", "in"], stack: ["has", "~"],
+    open: ["==", "!=", "<", "<=", ">", ">=", "~", "in", "has"],
+  };
+  const INTEGER = /^[+-]?(0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+|0+|[1-9][0-9]*)$/;
+
+  class Wrong extends Error {
+    constructor(message, column) { super(message); this.column = column; }
+  }
+
+  const own = (object, key) => Object.prototype.hasOwnProperty.call(object, key);
+  const integer = (text) => {
+    if (!INTEGER.test(text)) return null;
+    const sign = text[0] === "-" ? -1 : 1;
+    return sign * Number(text.replace(/^[+-]/, ""));
+  };
+
+  function flagsValue(text) {
+    let value = 0;
+    for (const letter of String(text).toUpperCase()) {
+      const bit = "FSRPAUEC".indexOf(letter);
+      if (bit < 0) throw new TypeError("no TCP flag '" + letter + "'");
+      value |= 1 << bit;
+    }
+    return value;
+  }
+
+  // An address as {version, value, bits}; a prefix has fewer bits than its version's.
+  function address(text) {
+    const [host, prefix, more] = text.split("/");
+    if (more !== undefined) return null;
+    let value, size;
+    if (host.includes(":")) {
+      size = 128;
+      const halves = host.split("::");
+      if (halves.length > 2) return null;
+      const parts = (half) => {
+        if (half === "") return [];
+        const found = half.split(":");
+        const last = found[found.length - 1];
+        if (last.includes(".")) {
+          const four = quad(last);
+          if (four === null) return [NaN];
+          found.splice(-1, 1, (four >> 16n).toString(16), (four & 0xffffn).toString(16));
+        }
+        return found.map((part) => (/^[0-9a-fA-F]{1,4}$/.test(part) ? parseInt(part, 16) : NaN));
+      };
+      const head = parts(halves[0]), tail = halves.length === 2 ? parts(halves[1]) : [];
+      const left = 8 - head.length - tail.length;
+      if (halves.length === 2 ? left < 1 : left !== 0) return null;
+      const all = [...head, ...Array(halves.length === 2 ? left : 0).fill(0), ...tail];
+      if (all.some(Number.isNaN)) return null;
+      value = all.reduce((sum, part) => (sum << 16n) | BigInt(part), 0n);
+    } else {
+      size = 32;
+      value = quad(host);
+      if (value === null) return null;
+    }
+    let bits = size;
+    if (prefix !== undefined) {
+      if (!/^\d+$/.test(prefix) || Number(prefix) > size) return null;
+      bits = Number(prefix);
+    }
+    return {size, value: value >> BigInt(size - bits), bits};
+  }
+  function quad(text) {
+    const parts = text.split(".");
+    if (parts.length !== 4 || parts.some((p) => !/^(0|[1-9]\d{0,2})$/.test(p) || Number(p) > 255)) return null;
+    return parts.reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
+  }
+  function inside(found, network) {
+    const one = address(String(found));
+    if (one === null) throw new TypeError("no address");
+    return one.size === network.size && one.value >> BigInt(network.size - network.bits) === network.value;
+  }
+
+  function get(event, path) {
+    let value = event;
+    for (const step of path.split(".")) {
+      if (value === null || typeof value !== "object" || Array.isArray(value) || !own(value, step)) return null;
+      value = value[step];
+    }
+    return value === undefined ? null : value;
+  }
+
+  function make(fields) {
+    const paths = (name) => (own(fields.short, name) ? fields.short[name] : [[name]]);
+    function typeOf(name) {
+      if (own(fields.types, name)) return fields.types[name];
+      if (own(fields.short, name)) return fields.types[fields.short[name][0][0]];
+      if (fields.open.some((prefix) => name.startsWith(prefix))) return "open";
+      if (name.startsWith("before.")) {
+        const [probe, ...rest] = name.slice(7).split(".");
+        return rest.length ? typeOf(rest.join(".")) : probe ? "open" : null;
+      }
+      return null;
+    }
+    function values(event, name) {
+      for (const group of paths(name)) {
+        const found = group.map((path) => get(event, path)).filter((value) => value !== null);
+        if (found.length) return found;
+      }
+      return [];
+    }
+
+    const plain = (value) => (typeof value === "boolean" ? Number(value) : value);
+    const same = (a, b) => plain(a) === plain(b);
+    function compare(a, b, operator) {
+      a = plain(a); b = plain(b);
+      if (typeof a !== typeof b || (typeof a !== "number" && typeof a !== "string")) throw new TypeError("not comparable");
+      return operator === "<" ? a < b : operator === "<=" ? a <= b : operator === ">" ? a > b : a >= b;
+    }
+    const written = (value) => (value === true ? "True" : value === false ? "False" : String(value));
+
+    function checker(kind, operator, value) {
+      if (["<", "<=", ">", ">="].includes(operator)) return (found) => compare(found, value, operator);
+      if (operator === "~") {
+        const pattern = new RegExp(value);
+        if (kind === "stack") return (found) => found.some((frame) => pattern.test(frame.func || ""));
+        return (found) => pattern.test(written(found));
+      }
+      if (operator === "has") {
+        if (kind === "flags") return (found) => (flagsValue(found) & value) === value;
+        if (kind === "stack") return (found) => found.some((frame) => frame.func === value);
+        return (found) => {
+          if (Array.isArray(found)) return found.some((one) => same(one, value));
+          if (typeof found === "string" && typeof value === "string") return found.includes(value);
+          if (found !== null && typeof found === "object") return own(found, value);
+          throw new TypeError("holds nothing");
+        };
+      }
+      const wanted = Array.isArray(value) ? value : [value];
+      if (kind === "flags") return (found) => wanted.includes(flagsValue(found));
+      if (kind === "address") return (found) => wanted.some((network) => inside(found, network));
+      return (found) => wanted.some((one) => same(found, one));
+    }
+
+    function parse(text) {
+      if (!text.trim()) throw new Wrong("the expression is empty", 1);
+      const tokens = [];
+      let at = 0, depth = 0, next = 0;
+      while (text.slice(at).trim()) {
+        TOKEN.lastIndex = at;
+        const match = TOKEN.exec(text);
+        if (!match) {
+          const column = at + text.slice(at).length - text.slice(at).trimStart().length + 1;
+          throw new Wrong("cannot read '" + text.slice(column - 1, column + 10) + "'", column);
+        }
+        const kind = match[1] !== undefined ? "string" : match[2] !== undefined ? "op" : "word";
+        const body = match[1] ?? match[2] ?? match[3];
+        tokens.push({kind, text: body, column: TOKEN.lastIndex - body.length + 1});
+        at = TOKEN.lastIndex;
+      }
+      const peek = () => tokens[next];
+      function take(wanted) {
+        if (next >= tokens.length) throw new Wrong("expected " + wanted + ", but the expression ends here", text.length + 1);
+        return tokens[next++];
+      }
+      const joiner = () => {
+        const token = peek();
+        return token && token.kind !== "string" && own(WORDS, token.text) ? WORDS[token.text] : "";
+      };
+      function joined(word) {
+        const inner = () => (word === "or" ? joined("and") : factor());
+        const parts = [inner()];
+        while (joiner() === word) { next++; parts.push(inner()); }
+        if (parts.length === 1) return parts[0];
+        const decisive = word === "or";
+        return (event) => {
+          let result = !decisive;
+          for (const part of parts) {
+            const value = part(event);
+            if (value === decisive) return decisive;
+            if (value === null) result = null;
+          }
+          return result;
+        };
+      }
+      function factor() {
+        const token = take("a field");
+        if (++depth > 50) throw new Wrong("nested too deeply", token.column);
+        try {
+          if (token.kind !== "string" && own(WORDS, token.text) && WORDS[token.text] === "not") {
+            const inner = factor();
+            return (event) => { const value = inner(event); return value === null ? null : !value; };
+          }
+          if (token.text === "(") {
+            const inner = joined("or");
+            const closing = take("')'");
+            if (closing.text !== ")") throw new Wrong("expected ')' before '" + closing.text + "'", closing.column);
+            return inner;
+          }
+          return test(token);
+        } finally { depth--; }
+      }
+      function test(token) {
+        const name = token.text;
+        const kind = token.kind === "word" ? typeOf(name) : null;
+        if (kind === null) throw new Wrong("there is no field '" + name + "'", token.column);
+        const following = peek();
+        if (!following || following.kind === "string" || !OPERATORS.has(following.text)) {
+          return (event) => values(event, name).length > 0;
+        }
+        next++;
+        const operator = following.text === "=" ? "==" : following.text;
+        if (!ALLOWED[kind].includes(operator)) {
+          throw new Wrong("'" + operator + "' cannot be used with " + name, following.column);
+        }
+        const check = checker(kind, operator, value(name, kind, operator));
+        return (event) => {
+          const found = values(event, name);
+          if (!found.length) return null;
+          try {
+            const hit = found.some(check);
+            return operator === "!=" ? !hit : hit;
+          } catch (error) {
+            if (error instanceof TypeError) return null;
+            throw error;
+          }
+        };
+      }
+      function value(name, kind, operator) {
+        const token = take("a value");
+        if (token.text === "(" && token.kind === "op") {
+          if (operator !== "in") throw new Wrong("a list goes with 'in'", token.column);
+          const found = [];
+          for (;;) {
+            found.push(one(take("a value"), name, kind, operator));
+            const mark = take("',' or ')'");
+            if (mark.text === ")") return found;
+            if (mark.text !== ",") throw new Wrong("expected ',' or ')' before '" + mark.text + "'", mark.column);
+          }
+        }
+        const single = one(token, name, kind, operator);
+        return operator === "in" ? [single] : single;
+      }
+      function one(token, name, kind, operator) {
+        if (token.kind === "op") throw new Wrong("expected a value, not '" + token.text + "'", token.column);
+        const body = token.kind === "string" ? token.text.slice(1, -1) : token.text;
+        if (operator === "~") {
+          try { new RegExp(body); } catch (error) { throw new Wrong("bad regular expression: " + error.message, token.column); }
+          return body;
+        }
+        if (kind === "number") {
+          const number = integer(body.trim());
+          if (number === null) throw new Wrong(name + " is a number, '" + body + "' is none", token.column);
+          return number;
+        }
+        if (kind === "flags") {
+          try { return flagsValue(body); } catch (error) { throw new Wrong(error.message, token.column); }
+        }
+        if (kind === "state") {
+          const state = body.toUpperCase();
+          if (!fields.states.includes(state)) throw new Wrong("'" + body + "' is no TCP state", token.column);
+          return state;
+        }
+        if (kind === "address") {
+          const found = address(body);
+          if (found === null) throw new Wrong("'" + body + "' is no address", token.column);
+          return found;
+        }
+        if (kind === "open" && token.kind === "word") return integer(body) ?? body;
+        return body;
+      }
+      const result = joined("or");
+      const token = peek();
+      if (token) throw new Wrong("expected 'and' or 'or' before '" + token.text + "'", token.column);
+      return result;
+    }
+    return {parse, values, typeOf};
+  }
+  return {make, Wrong};
+})();
+if (typeof module !== "undefined") module.exports = Expr;

@@ -1,0 +1,199 @@
+"""report.html in a real browser, against the run that it was made of."""
+# ruff: noqa: E501 - the page is asked in JavaScript, a question a line
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import made_run
+import pytest
+from browser import Browser, chromium
+
+from kernlab.record.rundir import RunDir
+from kernlab.record.segments import segments
+from kernlab.record.store import read_events
+from kernlab.report.write import keep, report
+
+TABLE = json.loads((Path(__file__).parents[1] / "data" / "expressions.json").read_text())
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    made = RunDir(made_run.make(tmp_path_factory.mktemp("run") / "run", 40, 120, EVIL))
+    report(made)
+    return made
+
+
+@pytest.fixture
+def page(browser: Browser, run: RunDir) -> Iterator[Browser]:
+    browser.open(run.report)
+    yield browser
+    assert browser.said == []
+    assert browser.asked == [run.report.as_uri()], "something was asked for beside the file"
+
+
+def everything(browser: Browser) -> dict[str, Any]:
+    """What the page holds, as its own scripts read it."""
+    text = browser.run(
+        "JSON.stringify({events: kernlab.chapter(0).events, segments: kernlab.chapter(0).segments})"
+    )
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_every_number_on_the_page_is_in_the_run(page: Browser, run: RunDir) -> None:
+    held = everything(page)
+    kept = list(read_events(run.events))
+    assert len(held["events"]) == len(kept)
+    first = kept[0]["host_ns"]
+    for shown, event in zip(held["events"], kept, strict=True):
+        at = shown.pop("at")
+        assert at == event.pop("host_ns") - first
+        for name in ("frame", "flow", "host_ns"):
+            shown.pop(name, None)
+        shown["packet"].pop("id")
+        event["packet"].pop("raw")
+        event["args"]["big"] = str(event["args"]["big"])  # no JavaScript number holds it
+        assert shown == event
+    wire = segments(run.capture)
+    assert [one["number"] for one in held["segments"]] == [one["number"] for one in wire]
+    for shown, one in zip(held["segments"], wire, strict=True):
+        assert shown["at"] == one["at"] - wire[0]["at"]
+        assert shown["packet"] == {k: v for k, v in one["packet"].items() if k != "raw"}
+
+
+def test_an_arrow_says_what_its_segment_says(page: Browser, run: RunDir) -> None:
+    rows = page.run("[...document.querySelectorAll('.seg')].map(x => [x.dataset.frame, x.querySelector('.label').textContent])")
+    wire = {str(one["number"]): one["packet"] for one in segments(run.capture)}
+    assert len(rows) > 5
+    for frame, text in rows:
+        words = text.split()
+        packet = wire[frame]
+        assert int(words[words.index("win") + 1]) == packet["win"]
+        if "A" in packet["flags"]:
+            assert int(words[words.index("ack") + 1]) == packet["rack"]
+        if packet["len"]:
+            assert words[words.index("seq") + 1] == f"{packet['rseq']}:{packet['rseq'] + packet['len']}"
+
+
+def test_a_click_on_an_arrow_shows_its_stops_and_their_stacks(page: Browser, run: RunDir) -> None:
+    page.run("document.querySelector('.seg[data-frame=\"5\"]').click()")
+    stops = page.run("[...document.querySelectorAll('.panel .hop[data-seq]')].map(x => Number(x.dataset.seq))")
+    kept = {event["seq"]: event for event in read_events(run.events)}
+    assert stops == [5, 45, 85]
+    for seq in stops:
+        stack = page.run(f"[...document.querySelectorAll('.panel .hop[data-seq=\"{seq}\"] .stack li b')].map(x => x.textContent)")
+        assert stack == [frame["func"] for frame in kept[seq]["stack"]]
+
+
+def test_nothing_of_the_guest_is_markup(page: Browser) -> None:
+    page.run("document.querySelector('.ev').click()")
+    assert page.run("document.querySelector('.event').textContent").count(EVIL)
+    assert page.run("document.querySelectorAll('script').length") == page.run(
+        "document.querySelectorAll('script[id]').length + 1"
+    )
+
+
+def test_the_filter_hides_and_shows(page: Browser) -> None:
+    def type_in(text: str) -> tuple[str, str, int]:
+        page.run(f"(() => {{ const i = document.querySelector('.filter input'); i.value = {text!r}; i.dispatchEvent(new Event('input')); }})()")
+        said, wrong = (page.run(f"document.querySelector('{name}').textContent") for name in (".count", ".wrong"))
+        return said, wrong, page.run("document.querySelectorAll('.seg').length")
+
+    assert type_in("flags has R") == ("3 of 120 events", "", 1)
+    assert type_in("state == LISTEN")[0] == "6 of 120 events"
+    assert "no field" in type_in("prt == 80")[1]
+    said, wrong, arrows = type_in("")
+    assert (said, wrong) == ("120 of 120 events", "")
+    assert arrows > 10
+
+
+def test_arrow_keys_go_through_the_diagram(page: Browser) -> None:
+    page.run("document.querySelector('.wire').focus()")
+    for _ in range(3):
+        page.key("ArrowDown")
+    page.key("Enter")
+    assert page.run("document.activeElement.dataset.frame") == "3"
+    assert "frame 3 " in page.run("document.querySelector('.panel').textContent")
+
+
+def test_the_expression_table(page: Browser) -> None:
+    page.run(f"window.table = {json.dumps(TABLE)}")
+    wrong = page.run(
+        "table.rows.filter(([text, event, wanted]) => ({true: 'true', false: 'false', null: 'absent'})"
+        "[kernlab.language.parse(text)(table.events[event])] !== wanted)"
+    )
+    assert wrong == []
+
+
+@pytest.mark.parametrize("text", ["", "prt == 80", "port == abc", "flags < S", "port ==", "and",
+                                  "(port == 80", "addr == 1.2.3.400", "comm ~ '['"])  # fmt: skip
+def test_a_bad_expression_is_refused_in_the_same_column(page: Browser, text: str) -> None:
+    from kernlab.decode import expr
+
+    with pytest.raises(expr.ExprError) as caught:
+        expr.parse(text)
+    column = page.run(f"(() => {{ try {{ kernlab.language.parse({json.dumps(text)}); return 0; }} catch (e) {{ return e.column; }} }})()")
+    assert column == caught.value.column
+
+
+@pytest.mark.parametrize("width", [800, 1280, 1920])
+def test_no_text_runs_out_of_the_page_or_over_another(browser: Browser, run: RunDir, width: int) -> None:
+    browser.open(run.report, width)
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    over = browser.run(
+        "(() => { const rows = [...document.querySelectorAll('.row')].filter(x => x.offsetParent)"
+        ".map(x => [x.parentElement, x.getBoundingClientRect()]); const found = [];"
+        "for (let i = 1; i < rows.length; i++) if (rows[i][0] === rows[i-1][0] && rows[i][1].top < rows[i-1][1].bottom - 1) found.push(i);"
+        "for (const lane of document.querySelectorAll('.lane')) { const box = lane.closest('.row').getBoundingClientRect();"
+        "for (const part of lane.children) if (part.getBoundingClientRect().bottom > box.bottom + 1) found.push(part.textContent); }"
+        "return found; })()"
+    )
+    assert over == []
+
+
+def test_a_hundred_thousand_events(browser: Browser, tmp_path: Path) -> None:
+    """Memory of the writer stays far below the events' 100 MB; the page scrolls to any place."""
+    made = RunDir(made_run.make(tmp_path / "run", 10_000, 100_000))
+    script = (
+        "import resource, sys; from pathlib import Path;"
+        "from kernlab.record.rundir import RunDir; from kernlab.report.write import report;"
+        f"report(RunDir(Path({str(made.path)!r})));"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(said.stdout) < 400_000, "KiB"
+    browser.open(made.report)
+    assert browser.said == []
+    assert browser.run("kernlab.chapter(0).events.length") == 100_000
+    browser.run("new Promise(done => { const box = document.querySelector('.events'); box.scrollTop = box.scrollHeight; requestAnimationFrame(() => requestAnimationFrame(done)); })")
+    assert browser.run("[...document.querySelectorAll('.ev')].pop().dataset.seq") == "100000"
+    assert browser.run("document.querySelectorAll('.row').length") < 200
+
+
+def test_the_capture_of_a_kept_run_opens_clean_and_says_what_the_kernel_did(tmp_path: Path) -> None:
+    made = RunDir(made_run.make(tmp_path / "run", 12))
+    before = [one["packet"] for one in segments(made.capture)]
+    assert keep(made) == made.report
+    assert [one["packet"] for one in segments(made.capture)] == before
+    said = subprocess.run(
+        ["tshark", "-r", str(made.capture), "-T", "fields", "-e", "frame.number", "-e", "frame.comment",
+         "-e", "_ws.malformed"], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows = [line.split("\t") for line in said.stdout.splitlines()]
+    assert [row[0] for row in rows] == [str(n) for n in range(1, 13)]
+    assert all(f"#{row[0]} tcp_v4_rcv" in row[1] and not row[2] for row in rows)
+
+
