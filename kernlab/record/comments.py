@@ -43,6 +43,9 @@ def _line(event: Mapping[str, Any]) -> str:
     parts = [f"#{event.get('seq')} {event.get('probe')}"]
     if event.get("probe") in _DROPS:
         parts.append("DROPPED")
+    device = (event.get("skb") or {}).get("dev")
+    if device is not None:
+        parts.append(f"on {device}")
     if "state" in sock:
         parts.append(str(sock["state"]))
     if "ret" in event:

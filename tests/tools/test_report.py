@@ -14,6 +14,7 @@ import made_run
 import pytest
 from browser import Browser, chromium
 
+from kernlab.record.pcapng import write
 from kernlab.record.rundir import RunDir
 from kernlab.record.segments import segments
 from kernlab.record.store import read_events
@@ -197,3 +198,15 @@ def test_the_capture_of_a_kept_run_opens_clean_and_says_what_the_kernel_did(tmp_
     assert all(f"#{row[0]} tcp_v4_rcv" in row[1] and not row[2] for row in rows)
 
 
+
+
+def test_sent_again_is_what_was_sent_before_and_nothing_else(browser: Browser, tmp_path: Path) -> None:
+    """A segment below one far out of the window is new."""
+    sent = [(True, 1000, 0, "S", 0), (False, 5000, 1001, "SA", 0), (True, 1001, 5001, "PA", 4),
+            (True, 901001, 5001, "PA", 3), (True, 1005, 5001, "PA", 4), (True, 1003, 5001, "PA", 4)]  # fmt: skip
+    made = RunDir(made_run.make(tmp_path / "run", 3, 0))
+    write(made.capture, (made_run.segment(n * 50, *one) for n, one in enumerate(sent)))
+    report(made)
+    browser.open(made.report)
+    notes = browser.run("kernlab.chapter(0).segments.map(x => x.notes.join())")
+    assert notes == ["", "", "", "a gap before it: 899996 bytes not seen", "", "sent again"]

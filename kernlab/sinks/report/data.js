@@ -46,6 +46,18 @@ const Data = (() => {
   const alike = (a, b) => ["src", "sport", "dst", "dport", "seq", "ack", "flags", "len", "win", "ip_id"].every((k) => a[k] === b[k])
     && JSON.stringify(a.options) === JSON.stringify(b.options);
 
+  // Adds a range to ranges that are in order and do not touch.
+  function join(ranges, from, to) {
+    const last = ranges[ranges.length - 1];
+    if (from >= last[0] && from <= last[1]) { last[1] = Math.max(last[1], to); return; }  // as nearly always
+    ranges.push([from, to]);
+    ranges.sort((a, b) => a[0] - b[0]);
+    for (let n = ranges.length - 1; n > 0; n--) {
+      if (ranges[n][0] <= ranges[n - 1][1]) { ranges[n - 1][1] = Math.max(ranges[n - 1][1], ranges[n][1]); ranges.splice(n, 1); }
+    }
+    if (ranges.length > 64) ranges.shift();
+  }
+
   // Segments: what was sent again, what a second interface saw of one, who answers whom.
   function segments(rows) {
     const base = rows.length ? BigInt(rows[0][1]) : 0n;
@@ -60,10 +72,16 @@ const Data = (() => {
       const side = flow + (client ? ">" : "<"), rseq = packet.rseq;
       const length = ends(packet);
       if (rseq !== undefined && !packet.flags.includes("R")) {
-        const end = rseq + length, high = sent.get(side);
-        if (length && high !== undefined && end <= high && rseq < 2 ** 31) { one.notes.push("sent again"); one.again = true; }
-        if (length && high !== undefined && rseq > high && rseq < 2 ** 31) one.notes.push("a gap before it: " + (rseq - high) + " bytes not seen");
-        if (rseq < 2 ** 31) sent.set(side, Math.max(high || 0, end));
+        const end = rseq + length, known = sent.get(side);
+        if (length && rseq < 2 ** 31) {
+          if (!known) sent.set(side, [[rseq, end]]);
+          else {
+            const high = known[known.length - 1][1];
+            if (known.some(([from, to]) => rseq < to && end > from)) { one.notes.push("sent again"); one.again = true; }
+            else if (rseq > high) one.notes.push("a gap before it: " + (rseq - high) + " bytes not seen");
+            join(known, rseq, end);
+          }
+        }
       }
       if (packet.rack !== undefined && !length && packet.flags === "A") {
         const key = packet.rack + "/" + packet.win;
