@@ -82,8 +82,18 @@ def lab(kernel: Kernel, booted: Booted, tmp_path: Path) -> Any:
 
 
 def alike(event: dict[str, Any], looked_up: bool) -> dict[str, Any]:
-    own = (*OWN, "sock") if event.get("sock", {}).get("via") == "lookup" and not looked_up else OWN
-    return {key: value for key, value in event.items() if key not in own}
+    """What does not depend on the engine. Nobody has the lock of a sock that is only looked up,
+    and others may drop their reference to an skb: the other vCPU may change either between
+    two engines' reads of one hit."""
+    rest = {key: value for key, value in event.items() if key not in OWN}
+    sock = rest.get("sock", {})
+    if sock.get("via") == "lookup":
+        rest.pop("sock")
+        if looked_up:
+            rest["sock"] = {"addr": sock["addr"]}
+    if "skb" in rest:
+        rest["skb"] = {key: value for key, value in rest["skb"].items() if key != "users"}
+    return rest
 
 
 def once(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -127,7 +137,8 @@ def test_all_engines_and_tcpdump_see_the_same_segments_with_the_same_stacks(
             sorted(json.dumps(alike(event, looked_up), sort_keys=True) for event in events[one])
             for one in (name, "gdb")
         )
-        assert left == right, name
+        apart = [(one, other) for one, other in zip(left, right, strict=False) if one != other]
+        assert left == right, (name, apart[:1], len(left), len(right))
 
 
 def in_segs(machine: Machine) -> int:
