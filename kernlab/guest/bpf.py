@@ -214,7 +214,9 @@ class _Build:
         first = _ERROR.search(text)
         lines = text.splitlines()
         more = f"\n({len(lines) - _MOST} lines more)" if len(lines) > _MOST else ""
-        where = f"{first['file']}:{first['line']}" if first else self._source.kernel_side.name
+        # Where a linker speaks there is no line: it is the loader's.
+        side = self._source.loader if argv[0] == "gcc" else self._source.kernel_side
+        where = f"{first['file']}:{first['line']}" if first else side.name
         raise BadInput(
             f"{self._source.name} does not build: {argv[0]} refuses {where}",
             "\n".join(lines[:_MOST]) + more,

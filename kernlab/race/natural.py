@@ -62,7 +62,8 @@ def natural(scene: Scene, report: Reporter, tries: int | None = None) -> Found:
         raise BadInput(f"{scene.id} has no natural run", "its file has no 'natural'",
                        f"kernlab race run {scene.id}")  # fmt: skip
     tries = tries or wanted.tries
-    found = stage(scene.race, symbols_for(scene.kernel)) if wanted.window else None
+    window = wanted.window
+    found = stage(scene.race, symbols_for(scene.kernel), window) if window else None
     scene.bring(report)
     with machine_for(scene.run, scene.kernel, scene.image, scene.options, report) as machine:
         wait_ready(machine, report)

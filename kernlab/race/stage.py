@@ -120,11 +120,11 @@ def sleeps(kind: str, spot: Spot) -> bool:
     return kind == "rcu" or spot.name in (MUTEX, _LOCK_SOCK)
 
 
-def stage(race: Race, symbols: KernelSymbols) -> Stage:
-    """Find everything. Raises ``BadInput`` for a place that this kernel does not have."""
+def stage(race: Race, symbols: KernelSymbols, more: Iterable[Place] = ()) -> Stage:
+    """Find everything, and ``more`` places than the schedule has. Raises ``BadInput`` for a place that this kernel does not have."""
     found = Stage(symbols)
     entries: dict[str, str] = {MARK: MARK, END: END}
-    for place in _places(race):
+    for place in (*_places(race), *more):
         if place.kind == "entry":
             entries[place.text()] = _first(place.entry, symbols)
         elif place.kind == "inlined":
@@ -154,8 +154,6 @@ def _places(race: Race) -> Iterable[Place]:
                 yield target
     for row in race.explore.values():
         yield from map(place_of, row)
-    if race.natural is not None:
-        yield from race.natural.window or ()
 
 
 def _spot(name: str, probes: list[Probe], when: tuple[str, ...] = ()) -> Spot:
