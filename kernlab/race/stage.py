@@ -121,7 +121,8 @@ def sleeps(kind: str, spot: Spot) -> bool:
 
 
 def stage(race: Race, symbols: KernelSymbols, more: Iterable[Place] = ()) -> Stage:
-    """Find everything, and ``more`` places than the schedule has. Raises ``BadInput`` for a place that this kernel does not have."""
+    """Find everything, and ``more`` places than the schedule has. Raises ``BadInput`` for a
+    place that this kernel does not have."""
     found = Stage(symbols)
     entries: dict[str, str] = {MARK: MARK, END: END}
     for place in (*_places(race), *more):
