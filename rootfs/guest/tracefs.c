@@ -44,6 +44,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
+#include "still.h"
 
 enum kind {
 	PAGE = 1,	/* arg: the vCPU; a page of its ring buffer, its unused end left out */
@@ -165,55 +166,12 @@ static int put_file(const char *path, const char *text, int flags)
 	return error;
 }
 
-/* ---- other vCPUs, held --------------------------------------------------------------- */
-
-static volatile int holding, held;
-
-static int pin(int cpu)
-{
-	cpu_set_t one;
-
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	return pthread_setaffinity_np(pthread_self(), sizeof one, &one);
-}
-
-static void *spin(void *cpu)
-{
-	struct sched_param first = { .sched_priority = 99 };
-
-	if (!pin((int)(intptr_t)cpu))
-		pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
-	__atomic_add_fetch(&held, 1, __ATOMIC_SEQ_CST);
-	while (holding)
-		__builtin_ia32_pause();
-	return NULL;
-}
-
+/* A write that changes the kernel's code. */
 static int patch(const char *path, const char *text)
 {
-	struct sched_param first = { .sched_priority = 99 }, usual = { 0 };
-	int count = (int)sysconf(_SC_NPROCESSORS_ONLN), here = sched_getcpu(), started = 0;
-	pthread_t spinners[MAX_CPUS];
-	cpu_set_t before;
-
-	pthread_getaffinity_np(pthread_self(), sizeof before, &before);
-	if (here < 0 || pin(here))
-		count = 0;
-	pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
-	holding = 1;
-	held = 0;
-	for (int cpu = 0; cpu < count && started < MAX_CPUS; cpu++)
-		if (cpu != here && !pthread_create(&spinners[started], NULL, spin, (void *)(intptr_t)cpu))
-			started++;
-	while (held < started)
-		sched_yield();
+	others_still();
 	int error = put_file(path, text, O_TRUNC);
-	holding = 0;
-	while (started)
-		pthread_join(spinners[--started], NULL);
-	pthread_setschedparam(pthread_self(), SCHED_OTHER, &usual);
-	pthread_setaffinity_np(pthread_self(), sizeof before, &before);
+	others_go();
 	setpriority(PRIO_PROCESS, 0, -20);
 	return error;
 }
