@@ -79,7 +79,7 @@ class BpfEngine:
         self._stacks = Stacks(self._symbolizer, symbols.orc(), request.stack)
         self._returns = _Returns(symbols) if request.returns else None
         self._held: list[tuple[Record, int]] = []
-        self._edge = 0
+        self._edges = (0, 0)
         self._seq = 0
         self._counted = Counted()
         packed = pack_plan(
@@ -163,9 +163,11 @@ class BpfEngine:
 
     def _before(self, ns: int) -> list[tuple[Record, int]]:
         """The records that nothing can come before any more, in the order of time: a program
-        takes its time first and a place in the buffer last."""
+        takes its time first and a place in the buffer last, and the host may make a vCPU wait
+        in between for longer than a round."""
         self._held.sort(key=_when)
-        edge, self._edge = self._edge, ns
+        edge, *later = self._edges
+        self._edges = (later[0], ns)
         count = sum(record.ns < edge for record, _ in self._held)
         ready, self._held = self._held[:count], self._held[count:]
         return ready
