@@ -9,7 +9,6 @@ same code decodes it here, so that both engines give the same fields. What it th
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +41,7 @@ from kernlab.trace.bpf.layout import (
     unpack,
 )
 from kernlab.trace.engine import Counted, Kind
+from kernlab.trace.pace import Pace
 from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.trace.tracefs import limits
 from kernlab.trace.tracefs.stacks import Stacks
@@ -80,6 +80,7 @@ class BpfEngine:
         self._returns = _Returns(symbols) if request.returns else None
         self._held: list[tuple[Record, int]] = []
         self._edges = (0, 0)
+        self._pace = Pace(cpus)
         self._seq = 0
         self._counted = Counted()
         packed = pack_plan(
@@ -128,11 +129,8 @@ class BpfEngine:
 
     def events(self, seconds: float) -> Iterator[Event]:
         """The events that come within the next ``seconds``."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            batch = self._guest.take(left)
-            if batch is None:
-                return
+        loader = self._guest
+        for batch in self._pace.pieces(seconds, loader.take, lambda: loader.waiting):
             yield from self._batch(batch)
 
     def drain(self) -> Iterator[Event]:
