@@ -9,15 +9,19 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from vm.test_engines import settled
 from vm.test_trace import as_tshark, normal, received
 
 from kernlab import pipeline
+from kernlab.decode import expr
 from kernlab.kernel.model import Kernel
 from kernlab.progress import quiet
 from kernlab.record.event import validate
 from kernlab.record.rundir import RunDir
 from kernlab.trace import workloads
+from kernlab.trace.bpf.filter import lower
 from kernlab.trace.capture import capturing
+from kernlab.trace.engine import Counted
 from kernlab.trace.engines.bpf import KIND, BpfEngine
 from kernlab.trace.engines.gdb import GdbEngine
 from kernlab.trace.plan import TraceRequest, make
@@ -37,8 +41,9 @@ def test_gdb_bpf_and_tcpdump_see_the_same_of_the_same_hits(
     kernel: Kernel, booted: Booted, tmp_path: Path
 ) -> None:
     """Both engines at once on one guest: the kprobe is there first, so that GDB's probe is a
-    breakpoint in front of it, and every hit is seen by both. One connection, one refused."""
-    names = ("tcp_v4_rcv", "tcp_rcv_state_process", "__tcp_transmit_skb", "kfree_skb")
+    breakpoint in front of it, and every hit is seen by both; one vCPU, so that no socket
+    changes in between."""
+    names = ("tcp_v4_rcv", "tcp_rcv_state_process", "kfree_skb")
     symbols = pipeline.symbols_for(kernel)
     plan = make(TraceRequest(names), symbols)
     run = RunDir.create({}, tmp_path / "trace")
@@ -46,8 +51,8 @@ def test_gdb_bpf_and_tcpdump_see_the_same_of_the_same_hits(
     rows = [workloads.find(name) for name in ("http", "connect-closed")]
     work_command = "/mnt/share/httpwl -n 1; /mnt/share/connclosed -n 1"
     with (
-        booted() as machine,
-        BpfEngine(plan, symbols, 2) as bpf,
+        booted(cpus=1) as machine,
+        BpfEngine(plan, symbols, 1) as bpf,
         GdbEngine(plan, symbols, tmp_path / "gdb.log", tmp_path) as gdb,
     ):
         KIND.bring(plan, kernel, symbols, run.share, quiet)
@@ -61,7 +66,8 @@ def test_gdb_bpf_and_tcpdump_see_the_same_of_the_same_hits(
             theirs: list[dict[str, Any]] = []
             while not work.done():
                 theirs += gdb.events(0.1)
-            machine.channel.ping(20)
+            settled(machine)
+            theirs += gdb.events(0.1)
             gdb.finish()
             counted = bpf.finish()
         theirs += gdb.drain()
@@ -84,3 +90,76 @@ def test_gdb_bpf_and_tcpdump_see_the_same_of_the_same_hits(
         else:
             assert mine == gdbs, name
         assert len(gdbs) >= 2
+
+
+def counted_and_events(machine: Machine, engine: BpfEngine) -> tuple[Counted, list[dict[str, Any]]]:
+    """An engine's whole life beside two connections that are refused."""
+    with engine:
+        engine.prepare()
+        engine.arm(machine)
+        assert machine.channel.run(60, ["/mnt/share/connclosed", "-n", "2"]).returncode == 0
+        counted = engine.finish()
+        events = list(engine.drain())
+        engine.remove()
+    return counted, events
+
+
+def what(event: dict[str, Any]) -> tuple[Any, ...]:
+    """An event without what differs from run to run."""
+    return (
+        event["probe"],
+        event.get("packet", {}).get("flags"),
+        event.get("sock", {}).get("state"),
+    )
+
+
+FILTERS = [
+    "port == 9", "sport == 9 and flags has R", "flags == S", "not flags has S",
+    "dst in 127.0.0.0/8 and dport != 9", "state == SYN_SENT", "src == 10.0.0.1",
+    "state != SYN_SENT or len > 0", "port in (7, 9) and state in (SYN_SENT, CLOSE)",
+]  # fmt: skip
+
+
+def test_the_guest_throws_nothing_away_that_the_host_wants(
+    kernel: Kernel, booted: Booted, tmp_path: Path
+) -> None:
+    """Each filter lets pass in the guest what it lets pass of all events on the host."""
+    functions = ("tcp_v4_rcv", "tcp_rcv_state_process", "__tcp_transmit_skb", "tcp_v4_connect")
+    symbols = pipeline.symbols_for(kernel)
+    with booted() as machine:
+        share = tmp_path / "run" / "share"
+        plan = make(TraceRequest(functions), symbols)
+        KIND.bring(plan, kernel, symbols, share, quiet)
+        workloads.place(workloads.find("connect-closed"), share, quiet)
+        _, every = counted_and_events(machine, BpfEngine(plan, symbols, 2))
+        assert len(every) == 2 * 5
+        in_guest = 0
+        for text in FILTERS:
+            plan = make(TraceRequest(functions, where=text, stack=0), symbols)
+            counted, events = counted_and_events(machine, BpfEngine(plan, symbols, 2))
+            wanted = Counter(what(one) for one in every if expr.passes(plan.where, one))
+            assert Counter(map(what, events)) == wanted, text
+            assert counted.filtered == len(every) - len(events), text
+            assert counted.hits == len(every), text
+            in_guest += bool(lower(plan.where))
+        assert in_guest == len(FILTERS) - 1
+
+
+def test_without_a_ring_buffer_a_perf_buffer_does(
+    kernel: Kernel, booted: Booted, tmp_path: Path
+) -> None:
+    symbols = pipeline.symbols_for(kernel)
+    plan = make(TraceRequest(("tcp_v4_rcv", "__sys_connect"), returns=True), symbols)
+    with booted() as machine:
+        share = tmp_path / "run" / "share"
+        KIND.bring(plan, kernel, symbols, share, quiet)
+        workloads.place(workloads.find("connect-closed"), share, quiet)
+        engine = BpfEngine(plan, symbols, 2, perf=True)
+        counted, events = counted_and_events(machine, engine)
+        assert "ready perf buffer" in engine._guest.said
+    assert counted.lost == {}
+    assert counted.hits == len(events) == 6
+    assert Counter((event["probe"], event["ret"]) for event in events) == {
+        ("tcp_v4_rcv", 0): 4, ("__sys_connect", -111): 2,
+    }  # fmt: skip
+    assert [e["packet"]["flags"] for e in events if "packet" in e] == ["S", "RA", "S", "RA"]

@@ -150,6 +150,11 @@ class Loader:
             self._resume()
         return batch
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that have come and were not taken yet."""
+        return self._waiting
+
     def _resume(self) -> None:
         if self._process is not None and not self._process.done():
             with suppress(MachineFailed):

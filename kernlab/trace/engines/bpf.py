@@ -9,7 +9,6 @@ same code decodes it here, so that both engines give the same fields. What it th
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +41,7 @@ from kernlab.trace.bpf.layout import (
     unpack,
 )
 from kernlab.trace.engine import Counted, Kind
+from kernlab.trace.pace import Pace
 from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.trace.tracefs import limits
 from kernlab.trace.tracefs.stacks import Stacks
@@ -79,7 +79,8 @@ class BpfEngine:
         self._stacks = Stacks(self._symbolizer, symbols.orc(), request.stack)
         self._returns = _Returns(symbols) if request.returns else None
         self._held: list[tuple[Record, int]] = []
-        self._edge = 0
+        self._edges = (0, 0)
+        self._pace = Pace(cpus)
         self._seq = 0
         self._counted = Counted()
         packed = pack_plan(
@@ -128,11 +129,8 @@ class BpfEngine:
 
     def events(self, seconds: float) -> Iterator[Event]:
         """The events that come within the next ``seconds``."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            batch = self._guest.take(left)
-            if batch is None:
-                return
+        loader = self._guest
+        for batch in self._pace.pieces(seconds, loader.take, lambda: loader.waiting):
             yield from self._batch(batch)
 
     def drain(self) -> Iterator[Event]:
@@ -163,9 +161,11 @@ class BpfEngine:
 
     def _before(self, ns: int) -> list[tuple[Record, int]]:
         """The records that nothing can come before any more, in the order of time: a program
-        takes its time first and a place in the buffer last."""
+        takes its time first and a place in the buffer last, and the host may make a vCPU wait
+        in between for longer than a round."""
         self._held.sort(key=_when)
-        edge, self._edge = self._edge, ns
+        edge, *later = self._edges
+        self._edges = (later[0], ns)
         count = sum(record.ns < edge for record, _ in self._held)
         ready, self._held = self._held[:count], self._held[count:]
         return ready

@@ -8,10 +8,7 @@ gives. Linux: Documentation/trace/kprobetrace.rst, ftrace.rst.
 
 from __future__ import annotations
 
-import os
 import re
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +25,7 @@ from kernlab.record.event import VERSION
 from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engine import Counted, Kind
+from kernlab.trace.pace import Pace
 from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.trace.tracefs import formats, guest, limits, returns, ring, stacks
 from kernlab.trace.tracefs.fetch import GROUP, Fetch
@@ -46,11 +44,6 @@ _BUFFER = 8192  # KiB for each vCPU
 # A read through NULL is one of user space (kernel/trace/trace_kprobe.c, probe_mem_read()):
 # copy_user faults at its string instruction, and at the rest byte by byte.
 _FAULTS = 2
-# Where the host has no vCPU to spare, decoding takes from the guest what it would run on: this
-# share of the time it does, and the rest waits for the end, as long as it is no more than so many
-# bytes.
-_SHARE, _PATIENCE = 0.05, 128 << 20
-_PAUSE = 0.01
 
 
 class FtraceEngine:
@@ -92,7 +85,7 @@ class FtraceEngine:
         self._clock = Clock()
         self._counted = Counted()
         self._faults = 0
-        self._yields = False
+        self._pace = Pace(1)
 
     # -- before and after -----------------------------------------------------
 
@@ -137,7 +130,7 @@ class FtraceEngine:
 
     def arm(self, machine: Machine) -> None:
         """Define the events and enable them."""
-        self._yields = (os.cpu_count() or 1) <= machine.spec.cpus
+        self._pace = Pace(machine.spec.cpus)
         try:
             self._guest.start(machine)
         except guest.Refused as error:
@@ -184,20 +177,8 @@ class FtraceEngine:
 
     def events(self, seconds: float) -> Iterator[dict[str, Any]]:
         """The events that come within the next ``seconds``, in the order of guest time."""
-        started = time.monotonic()
-        idle = 0.0
-        while (left := started + seconds - (now := time.monotonic())) > 0:
-            busy = now - started - idle
-            if self._yields and busy > _SHARE * (now - started) + _PAUSE and (
-                self._guest.waiting < _PATIENCE
-            ):
-                threading.Event().wait(min(_PAUSE, left))
-                idle += time.monotonic() - now
-                continue
-            piece = self._guest.take(left)
-            idle += time.monotonic() - now
-            if piece is None:
-                return
+        pace, guest = self._pace, self._guest
+        for piece in pace.pieces(seconds, guest.take, lambda: guest.waiting):
             yield from self._take(piece)
 
     def drain(self) -> Iterator[dict[str, Any]]:

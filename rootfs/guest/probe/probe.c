@@ -329,8 +329,8 @@ static void settle(void)
 
 /* -- main ----------------------------------------------------------------------------------- */
 
-/* What was hit before the round before this one has been sent: the host puts the records in
- * the order of time up to there. */
+/* What was hit before the last rounds has been sent: the host puts the records in the order of
+ * time up to there. Three after the last record are enough for it. */
 static void round_over(void)
 {
 	struct kl_record record = {.size = sizeof(record), .kind = ROUND};
