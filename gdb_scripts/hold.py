@@ -26,6 +26,9 @@ _FRAMES = 24
 _LOCKS = ("spinlock", "raw_spinlock", "qspinlock")
 _WORDS = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long"}
 _FULL = ("sock", "tcp_sock", "inet_connection_sock", "inet_sock")  # those with an sk_lock
+# States of request and timewait socks, which have none, whatever their pointer's type says
+# (include/net/sock.h, sk_fullsock()).
+_SMALL = ("NEW_SYN_RECV", "TIME_WAIT")
 
 
 class Floor:
@@ -124,35 +127,19 @@ class Floor:
             if address >= 1 << 47:  # the kernel's half
                 yield name, address, ""
         for _, name, address in variables(frame, _FULL):
-            if address >= 1 << 47 and not self._small(address):
-                sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
-                lock = sock.dereference()["sk_lock"]
-                yield ("%s->sk_lock.slock" % name, int(lock["slock"].address) & _MASK,
-                       self._sock(address))  # fmt: skip
-                if int(lock["owned"]):
-                    # Owned by a process, which need not be on a vCPU: known by the sock.
-                    yield "%s->sk_lock.owned" % name, address, self._sock(address)
-
-    def value(self, text: str, cpu: int) -> Optional[int]:
-        """A C expression's number where the vCPU stands; None where it has no meaning."""
-        self.select(cpu)
-        try:
-            return int(gdb.parse_and_eval(text))
-        except (gdb.error, gdb.MemoryError):
-            return None
-
-    def _small(self, address: int) -> bool:
-        """Whether a sock is but a request or a timewait sock, which have no sk_lock: what is
-        called ``osk`` or ``sk`` often is (include/net/sock.h, sk_fullsock())."""
-        sock = decode_sock(self.kernel.memory, self.kernel.layout, address)
-        return sock is None or sock.get("state") in ("NEW_SYN_RECV", "TIME_WAIT")
-
-    def _sock(self, address: int) -> str:
-        """Whose socket lock it is."""
-        sock = decode_sock(self.kernel.memory, self.kernel.layout, address)
-        if sock is None:
-            return ""
-        return "lock of the socket :%s (%s)" % (sock.get("sport", "?"), sock.get("state", "?"))
+            if address < 1 << 47:
+                continue
+            known = decode_sock(self.kernel.memory, self.kernel.layout, address)
+            if known is None or known.get("state") in _SMALL:
+                continue
+            what = "lock of the socket :%s (%s)" % (known.get("sport", "?"),
+                                                    known.get("state", "?"))  # fmt: skip
+            sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
+            lock = sock.dereference()["sk_lock"]
+            yield "%s->sk_lock.slock" % name, int(lock["slock"].address) & _MASK, what
+            if int(lock["owned"]):
+                # Owned by a process, which need not be on a vCPU: known by the sock.
+                yield "%s->sk_lock.owned" % name, address, what
 
     def _kind(self, address: int) -> str:
         """Which of the kernel's tables of locks it is in."""
@@ -298,9 +285,3 @@ def look(text: str) -> None:
     """Print where a vCPU stands: {"what": a probe, "cpu": its number}."""
     asked = json.loads(text)
     print(json.dumps(_floor[0].look(asked["what"], asked["cpu"])))
-
-
-def value(text: str) -> None:
-    """Print the number of {"text": a C expression, "cpu": where it is meant}, or null."""
-    asked = json.loads(text)
-    print(json.dumps(_floor[0].value(asked["text"], asked["cpu"])))

@@ -1,8 +1,7 @@
 """Running exactly one vCPU, both, or none; and what was true when they stopped.
 
 GDB's thread of a stop is believed only where one of our posts was hit: after an interrupt it
-names whichever vCPU it likes. GDB 13 can die of an interrupt while a vCPU stands in inlined
-code, so nothing here interrupts unless a limit has passed.
+names whichever vCPU it likes.
 """
 
 from __future__ import annotations
@@ -105,11 +104,6 @@ class Vcpus:
     def look(self, what: dict[str, Any], cpu: int) -> dict[str, Any]:
         """Where a vCPU stands, as an event with ``pcs`` and ``locks``."""
         said: dict[str, Any] = self._ask(f"look({json.dumps({'what': what, 'cpu': cpu})!r})")
-        return said
-
-    def value(self, text: str, cpu: int) -> int | None:
-        """A C expression's number where a vCPU stands; None where it has no meaning."""
-        said: int | None = self._ask(f"value({json.dumps({'text': text, 'cpu': cpu})!r})")
         return said
 
     # -- the end ------------------------------------------------------------------
