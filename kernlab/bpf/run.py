@@ -11,7 +11,7 @@ from pathlib import Path
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.guest.bpf import BpfProgram
 from kernlab.lab.leg import LabRequest, setup_of
-from kernlab.leg.run import Run, bring, trouble
+from kernlab.leg.run import Run, bring, deaf, trouble
 from kernlab.progress import Reporter
 from kernlab.record.leg import LegDir
 from kernlab.record.rundir import RunDir
@@ -50,9 +50,7 @@ def for_lab(request: LabRequest, run: RunDir, report: Reporter) -> Work:
 
     def work(machine: Machine, run: RunDir) -> None:
         directory = LegDir(run.path / request.name / name)
-        leg = Run(
-            setup_of(request, part), machine, run.share, directory, None, lambda *a, **k: None
-        )
+        leg = Run(setup_of(request, part), machine, run.share, directory, None, deaf)
         leg.run()
         failed = trouble(leg.status, leg.said)
         if failed:

@@ -111,14 +111,11 @@ def grade_run(
     from kernlab.config.yaml import load
     from kernlab.lab.grade import grade, labs_of
     from kernlab.lab.model import Lab
-    from kernlab.record.rundir import find, runs
+    from kernlab.record.rundir import find
     from kernlab.sinks.labs import LabView
 
-    if run == "latest":
-        having = [one.id for one in runs() if any(one.path.glob("*/lab.yaml"))]
-        run = having[-1] if having else run
     other = load(lab, Lab) if lab is not None else None
-    grades = [grade(path, other) for path in labs_of(find(run).path)]
+    grades = [grade(path, other) for path in labs_of(find(run, latest_with=("*/lab.yaml",)).path)]
     view = LabView(stdout(), language_of(lang))
     for one in grades:
         if json:

@@ -9,7 +9,7 @@ import typer
 
 from kernlab.cli import common, complete, race_read
 from kernlab.cli.lessons import LANG, language_of
-from kernlab.cli.race_explore import explore
+from kernlab.cli.race_explore import explore, scene_of
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
@@ -48,17 +48,14 @@ def run(
 ) -> int:
     """Force a race, round after round; ends with 0 if every round came to a known ending."""
     from kernlab.cli.output import print_json, reporter
-    from kernlab.pipeline import MachineOptions
     from kernlab.race import runner
-    from kernlab.race.floor import Scene
     from kernlab.race.model import find
 
     path, found = find(race)
     language = language_of(lang)
     with reporter() as report:
-        built, guest = common.artifacts(kernel, "busybox", [], report)
-        directory = common.new_run(out)
-        scene = Scene(path.stem, found, path, built, guest, MachineOptions(2, memory), directory)
+        scene = scene_of(path, found, kernel, memory, out, report)
+        directory = scene.run
         if natural:
             _natural(scene, report, times, json)
             return 0

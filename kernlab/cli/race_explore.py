@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,10 +12,24 @@ from kernlab.cli.lessons import LANG, language_of
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
+    from kernlab.progress import Reporter
     from kernlab.race.explore import Order, Table
+    from kernlab.race.floor import Scene
+    from kernlab.race.model import Race
 
 _ORDERS = 40
 _SHOWN = 20  # of the orders that were not run
+
+
+def scene_of(path: Path, race: Race, kernel: str | None, memory: int, out: str | None,
+             report: Reporter) -> Scene:  # fmt: skip
+    """A race with all that it is run on, made on the way, and a run directory."""
+    from kernlab.pipeline import MachineOptions
+    from kernlab.race.floor import Scene
+
+    built, guest = common.artifacts(kernel, "busybox", [], report)
+    return Scene(path.stem, race, path, built, guest, MachineOptions(2, memory),
+                 common.new_run(out))  # fmt: skip
 
 
 def explore(
@@ -30,17 +45,14 @@ def explore(
 ) -> int:
     """Run every order of a race's hold places once: which order ends how."""
     from kernlab.cli.output import print_json, reporter
-    from kernlab.pipeline import MachineOptions
     from kernlab.race import explore as exploring
-    from kernlab.race.floor import Scene
     from kernlab.race.model import find
     from kernlab.record.leg import write_json
 
     path, found = find(race)
     with reporter() as report:
-        built, guest = common.artifacts(kernel, "busybox", [], report)
-        directory = common.new_run(out)
-        scene = Scene(path.stem, found, path, built, guest, MachineOptions(2, memory), directory)
+        scene = scene_of(path, found, kernel, memory, out, report)
+        directory = scene.run
         table = exploring.explore(scene, report, orders)
     rows = _rows(table)
     write_json(directory.path / "explore.json", rows)

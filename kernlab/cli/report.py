@@ -27,10 +27,10 @@ def report(
     """
     from kernlab.cli.output import stdout
     from kernlab.record.rundir import find
-    from kernlab.report.write import latest
+    from kernlab.report.write import SHOWN
     from kernlab.report.write import report as write
 
-    path = write(find(latest() if name == "latest" else name), language_of(lang))
+    path = write(find(name, latest_with=SHOWN), language_of(lang))
     stdout().print(str(path), markup=False, soft_wrap=True, highlight=False)
     if show:
         import webbrowser

@@ -21,6 +21,7 @@ from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
 from kernlab.errors import BadInput, HostLacks, WeFailed
 from kernlab.kernel import catalogue, fragments, kconfig
+from kernlab.kernel.built import every
 from kernlab.kernel.fetch import fetch
 from kernlab.kernel.model import BuildRequest, Kernel, SourceTree
 from kernlab.kernel.needs import BUILD
@@ -205,8 +206,7 @@ def configure(make: Make, wishes: dict[str, fragments.Wish], tree: Path) -> None
 
 def _expected(kernels: Path) -> int:
     """How many objects a build like this has: as the newest one here had."""
-    built = [Kernel.load(path.parent) for path in kernels.glob("*/kernel.json")]
-    counts = [kernel.objects for kernel in built if kernel is not None]
+    counts = [kernel.objects for kernel in every(kernels)]
     return counts[-1] if counts else _OBJECTS
 
 

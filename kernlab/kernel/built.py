@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from kernlab.config.paths import home
 from kernlab.kernel import catalogue
 from kernlab.kernel.model import Kernel
+
+
+def every(kernels: Path) -> Iterator[Kernel]:
+    """The kernels whose build in the directory ``kernels`` is complete."""
+    for path in kernels.glob("*/kernel.json"):
+        kernel = Kernel.load(path.parent)
+        if kernel is not None:
+            yield kernel
 
 
 def newest(version: str | None = None) -> Kernel | None:
@@ -13,9 +24,8 @@ def newest(version: str | None = None) -> Kernel | None:
     wanted = version or catalogue.read().default
     found = [
         kernel
-        for path in (home() / "kernels").glob("*/kernel.json")
-        if (kernel := Kernel.load(path.parent)) is not None
-        and wanted in (kernel.version, catalogue.series(kernel.version))
+        for kernel in every(home() / "kernels")
+        if wanted in (kernel.version, catalogue.series(kernel.version))
     ]
     return max(
         found,

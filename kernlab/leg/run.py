@@ -69,6 +69,10 @@ class Listener(Protocol):
         """``kind`` is step, got, said or event."""
 
 
+def deaf(kind: str, text: str = "", value: str = "", event: dict[str, Any] | None = None) -> None:
+    """A listener for a run whose story is in its record."""
+
+
 def bring(programs: dict[str, Path], share: Path, report: Reporter) -> None:
     """labrun and the programs (name → the directory beside which a path is meant) into the
     share, each by its file's stem. Raises ``BadInput``, ``HostLacks``, ``WeFailed``."""

@@ -44,7 +44,7 @@ class Director:
         self._vcpus = vcpus
         self._symbolizer = symbols.symbolizer()
         self._source = symbols.files.source
-        self._names = {f"0x{address:x}": name for name, address in symbols.map.all.items()}
+        self._map = symbols.map
         self._standing: set[str] = set()
         self._pids: dict[str, int] = {}  # of those that stand
         self._steps = list(race.steps)
@@ -283,8 +283,9 @@ class Director:
             return {**found, "of": others}
         args = data.get("args") or {}
         found["addr"] = address = args.get("lock") or args.get("sk")
-        if address in self._names:
-            found["what"] = self._names[address]
+        named = self._map.at(int(address, 16)) if address else None
+        if named is not None:
+            found["what"] = named
         for other in others:
             look = self._vcpus.look(_anywhere(other), self._race.actors[other].vcpu)
             for lock in settled(look["locks"], self._source):

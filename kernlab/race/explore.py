@@ -16,7 +16,6 @@ from kernlab.race.model import Place, Race, Step, place_of
 from kernlab.race.runner import AGAIN
 from kernlab.record.leg import load
 
-LIMIT = 40  # orders, unless more are asked for
 _STEP = 5.0  # seconds for a piece: who does not come so far in it will not come
 _TRIES = 3
 
@@ -124,7 +123,7 @@ def steps(order: Order, race: Race) -> list[Step]:
     return [*found, Step(release="all")]
 
 
-def explore(scene: Scene, report: Reporter, limit: int = LIMIT) -> Table:
+def explore(scene: Scene, report: Reporter, limit: int) -> Table:
     """Run every order, ``limit`` of them at most. Raises ``BadInput`` before anything boots
     for a place that the kernel does not have."""
     ways = pieces(scene.race)

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kernlab.debugger.vcpus import Vcpus
 from kernlab.errors import BadInput, MachineFailed, WeFailed
 from kernlab.guest.build import program
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
-from kernlab.leg.run import Run, Setup, bring, trouble
+from kernlab.leg.run import Run, Setup, bring, deaf, trouble
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter
 from kernlab.race.director import Director
@@ -135,7 +134,7 @@ class Floor:
         directory = LegDir(scene.run.path / scene.id / f"round-{number:03}")
         self._director.begin(order)
         one = Run(scene.setup(scene.race.args), self._machine, scene.run.share, directory,
-                  self._director, _deaf)  # fmt: skip
+                  self._director, deaf)  # fmt: skip
         try:
             one.run()
         except WeFailed as error:
@@ -211,10 +210,6 @@ def floor(scene: Scene, report: Reporter) -> Iterator[Floor]:
         wait_ready(machine, report)
         opened.open()
         yield opened
-
-
-def _deaf(kind: str, text: str = "", value: str = "", event: dict[str, Any] | None = None) -> None:
-    """A round's story is in its record."""
 
 
 def ending(race: Race, leg: Leg) -> Ending | None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from kernlab.errors import BadInput, MachineFailed
-from kernlab.leg.run import Run, trouble
+from kernlab.leg.run import Run, deaf, trouble
 from kernlab.pipeline import machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter
 from kernlab.race.floor import Scene
@@ -26,7 +25,6 @@ _TRACING = "/sys/kernel/tracing"
 # $1, $2: addresses. Of the tracer's clocks only x86-tsc is not rounded to microseconds in its
 # text (Documentation/trace/ftrace.rst, kernel/trace/trace_output.c).
 _ARM = f"""
-[ -e {_TRACING}/trace ] || mount -t tracefs tracefs {_TRACING} || exit 1
 cd {_TRACING} && mkdir instances/window || exit 1
 echo "p:window/open $1" >kprobe_events && echo "p:window/shut $2" >>kprobe_events || exit 1
 cd instances/window && echo x86-tsc >trace_clock && echo 8192 >buffer_size_kb || exit 1
@@ -62,25 +60,21 @@ def natural(scene: Scene, report: Reporter, tries: int | None = None) -> Found:
         raise BadInput(f"{scene.id} has no natural run", "its file has no 'natural'",
                        f"kernlab race run {scene.id}")  # fmt: skip
     tries = tries or wanted.tries
-    window = wanted.window
-    found = stage(scene.race, symbols_for(scene.kernel), window) if window else None
+    places = wanted.window
+    found = stage(scene.race, symbols_for(scene.kernel), places) if places else None
     scene.bring(report)
     with machine_for(scene.run, scene.kernel, scene.image, scene.options, report) as machine:
         wait_ready(machine, report)
         leg = _leg(scene, machine, tries, "natural")
-        shown = Found(tries, _fired(wanted, leg, tries), leg.got)
-        if found is None:
-            return shown
-        spans = _window(scene, machine, wanted, found, tries)
-    if not spans:
-        return shown
-    return Found(tries, shown.fired, leg.got, (min(spans), int(median(spans))), len(spans))
+        lengths = _window(scene, machine, wanted, found, tries) if found is not None else []
+    window = (min(lengths), int(median(lengths))) if lengths else None
+    return Found(tries, _fired(wanted, leg, tries), leg.got, window, len(lengths))
 
 
 def _leg(scene: Scene, machine: Machine, tries: int, name: str) -> Leg:
     directory = LegDir(scene.run.path / scene.id / name)
     setup = scene.setup([*scene.race.args, "--natural", str(tries)])
-    one = Run(setup, machine, scene.run.share, directory, None, _deaf)
+    one = Run(setup, machine, scene.run.share, directory, None, deaf)
     one.run()
     failed = trouble(one.status, one.said)
     if failed:
@@ -125,7 +119,3 @@ def spans(text: str) -> list[int]:
         elif who in open_at:
             found.append(int(hit["at"]) - open_at.pop(who))
     return [int(ticks * 1000 / mhz) for ticks in found] if mhz else []
-
-
-def _deaf(kind: str, text: str = "", value: str = "", event: dict[str, Any] | None = None) -> None:
-    """A run's story is in its record."""

@@ -11,7 +11,7 @@ from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
 from kernlab.race.model import RACE_FILE, ROUND_FILE, Race
 from kernlab.record.leg import LegDir, load, read_json
-from kernlab.record.rundir import RunDir, find, runs
+from kernlab.record.rundir import RunDir, find
 from kernlab.sinks.timeline import Timeline
 from kernlab.sinks.timeline_build import Round, build
 from kernlab.sinks.timeline_svg import svg
@@ -61,10 +61,7 @@ def _write(path: Path, timeline: Timeline) -> None:
 def recorded(name: str) -> tuple[RunDir, Path, Race]:
     """A run by id, path or ``latest`` (of those that hold a race), the directory of its
     race, and the race as it was kept there. Raises ``BadInput``."""
-    if name == "latest":
-        having = [one.id for one in runs() if any(one.path.glob(f"*/{RACE_FILE}"))]
-        name = having[-1] if having else name
-    run = find(name)
+    run = find(name, latest_with=(f"*/{RACE_FILE}",))
     for path in sorted(run.path.glob(f"*/{RACE_FILE}")):
         return run, path.parent, load_yaml(path, Race)
     raise BadInput(f"{run.path} holds no race", f"no */{RACE_FILE} in it", "kernlab race run R1")

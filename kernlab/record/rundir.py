@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -149,14 +149,23 @@ def runs() -> Iterator[RunDir]:
                 yield RunDir(path)
 
 
-def find(name: str, having: str = "run.json") -> RunDir:
-    """A run by its id, ``latest`` (of those that have a file ``having``), or the path of
-    its directory. Raises ``BadInput``."""
+def _newest(marks: Sequence[str]) -> RunDir | None:
+    """The newest run in whose directory one of the patterns ``marks`` (as of glob) is found."""
+    for run in reversed(list(runs())):
+        if any(any(run.path.glob(mark)) for mark in marks):
+            return run
+    return None
+
+
+def find(name: str, having: str = "run.json", latest_with: Sequence[str] = ()) -> RunDir:
+    """A run by its id, ``latest`` (of those that have a file ``having``, and one that matches
+    a pattern of ``latest_with`` before others), or the path of its directory. Raises
+    ``BadInput``."""
     known = [run for run in runs() if (run.path / having).exists()]
     if name == "latest":
         if not known:
             raise BadInput("there is no run yet", "", "kernlab trace tcp_v4_rcv")
-        return known[-1]
+        return _newest(latest_with) or known[-1]
     for run in known:
         if run.id == name:
             return run

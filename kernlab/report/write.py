@@ -6,18 +6,13 @@ from pathlib import Path
 
 from kernlab.config.text import Language
 from kernlab.record.comments import annotate
-from kernlab.record.rundir import RunDir, runs
+from kernlab.record.rundir import RunDir
 from kernlab.report.chapters import page
 from kernlab.sinks.report.page import write
 
+# What of a run is to be looked at: one of these.
+SHOWN = ("events.jsonl", "capture.pcapng", "*/lab.yaml", "*/race.yaml")
 _CHEAP = 16 << 20  # bytes of events and captures: about two seconds
-
-
-def latest() -> str:
-    """The newest run that holds something to look at; ``latest`` when there is none."""
-    marks = ("events.jsonl", "capture.pcapng", "*/lab.yaml", "*/race.yaml")
-    having = [run.id for run in runs() if any(any(run.path.glob(mark)) for mark in marks)]
-    return having[-1] if having else "latest"
 
 
 def report(run: RunDir, language: Language = "en") -> Path:

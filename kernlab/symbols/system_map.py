@@ -51,6 +51,10 @@ class SystemMap:
         names += self.clones.get(function, [])
         return sorted((name, address) for name in names for address in self.text[name])
 
+    def at(self, address: int) -> str | None:
+        """The symbol that stands at an address, of several the last; None without one."""
+        return next((name for name in reversed(self.all) if self.all[name] == address), None)
+
     def near(self, name: str, count: int = 5) -> list[str]:
         """Function names like ``name``: close in spelling, or with ``name`` inside."""
         containing = sorted((s for s in self.text if name in s and "." not in s), key=len)
