@@ -148,7 +148,7 @@ def test_kernlab_killed_at_any_step_leaves_nothing(tmp_path: Path, kernel: objec
     running.nothing_left()
 
 
-@pytest.mark.parametrize("stops", [1])
+@pytest.mark.parametrize("stops", [1, 2, 3])
 def test_a_dead_gdb_costs_the_round_alone(tmp_path: Path, kernel: object, image: object,
                                           stops: int) -> None:  # fmt: skip
     running = Running(tmp_path / "run", stops)
