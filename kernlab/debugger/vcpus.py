@@ -7,7 +7,6 @@ names whichever vCPU it likes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
