@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kernlab.record.links import Links
-from kernlab.record.pcapng import read, write
+from kernlab.record.pcapng import losses, read, write
 from kernlab.record.segments import segments
 
 _HOPS = 24  # lines of a comment
@@ -61,5 +61,6 @@ def annotate(capture: Path, events: Iterable[Mapping[str, Any]]) -> int:
     there is none. Raises ``BadInput`` for a file that is no capture."""
     told = comments(events, segments(capture))
     if told:
-        write(capture, read(capture), comments={n: "\n".join(rows) for n, rows in told.items()})
+        text = {n: "\n".join(rows) for n, rows in told.items()}
+        write(capture, read(capture), comments=text, lost=losses(capture))
     return len(told)

@@ -129,7 +129,7 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
         engine.prepare()
         wait_ready(machine, report)
         writer = stack.enter_context(EventWriter(run.events))
-        with capturing(machine, run.share, run.capture) as raw:
+        with capturing(machine, run.share, run.capture, report) as raw:
             before = _segments(machine)
             if refine is not None:
                 refine.begin(machine, raw)
