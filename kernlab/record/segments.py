@@ -33,8 +33,13 @@ class Segments:
             return None
         flow, client = taken
         _relate(fields, flow.relative)
-        return {"number": self._number, "at": frame.at, "flow": flow.number, "client": client,
-                "packet": fields}  # fmt: skip
+        found = {"number": self._number, "at": frame.at, "flow": flow.number, "client": client,
+                 "packet": fields}  # fmt: skip
+        if frame.interface:
+            found["interface"] = frame.interface
+        if inside.outgoing is not None:
+            found["outgoing"] = inside.outgoing
+        return found
 
 
 def segments(path: Path) -> list[dict[str, Any]]:
@@ -42,7 +47,9 @@ def segments(path: Path) -> list[dict[str, Any]]:
     "client", "packet"}``.
 
     ``number`` is the frame's in the file, from 1; ``at`` in ns since 1970; ``flow`` counts
-    connections from 1; ``client``: whether the connection's opener sent it. The packet has,
+    connections from 1; ``client``: whether the connection's opener sent it; ``interface``
+    the device's name, ``outgoing`` whether it went out there (of a loopback's frames the
+    capture has the incoming alone), where the capture has them. The packet has,
     beside the fields of an event's, ``rseq`` and ``rack``: sequence numbers counted from
     each side's initial one, as far as it was seen. Raises ``BadInput`` for a file that is
     no capture.

@@ -13,6 +13,10 @@ const Drawings = (() => {
       if (!sock || !sock.state) continue;
       // An address is used again for another connection; ports that are 0 say nothing.
       const key = sock.sport && sock.dport ? sock.addr + " " + sock.sport + " " + sock.dport : last.get(sock.addr) || sock.addr;
+      if (last.get(sock.addr) === sock.addr && key !== sock.addr && !found.get(sock.addr).label) {
+        found.set(key, found.get(sock.addr));  // it had no ports yet: connect() has just begun
+        found.delete(sock.addr);
+      }
       last.set(sock.addr, key);
       if (!found.has(key)) found.set(key, {addr: sock.addr, label: "", states: [], seqs: []});
       const path = found.get(key);

@@ -34,11 +34,10 @@
     let test = null, list = null;
 
     const rstOf = (one) => (chapter.byFrame.get(one) || []).find((event) => event.rst)?.rst;
-    const DROPS = /^(kfree_skb(_reason)?|sk_skb_reason_drop|tcp_drop(_reason)?)$/;
     function notes(one) {
       const said = [...one.notes], events = chapter.byFrame.get(one) || [];
-      const drop = events.find((event) => DROPS.test(event.probe || ""));
-      if (drop) said.push("dropped" + (drop.stack && drop.stack[1] ? " in " + drop.stack[1].func : ""));
+      const drop = events.find((event) => event.dropped);
+      if (drop) said.push(drop.dropped);
       const states = [...new Set(events.map((event) => event.sock && event.sock.state).filter(Boolean))];
       if (events.length) said.push(events.length + (events.length === 1 ? " stop" : " stops") + " in the kernel" + (states.length ? ": " + states.join(", ") : ""));
       return said.join(" · ");
@@ -89,7 +88,7 @@
       for (const other of box.querySelectorAll(".seg.chosen")) other.classList.remove("chosen");
       box.querySelector('[data-frame="' + one.number + '"]')?.classList.add("chosen");
       const p = one.packet;
-      Journey.show(panel, Parts.flags(p.flags) + "  " + Parts.segment(p), "frame " + one.number + " of the capture  " + p.src + ":" + p.sport + " → " + p.dst + ":" + p.dport,
+      Journey.show(panel, Parts.flags(p.flags) + "  " + Parts.segment(p), "frame " + one.number + " of the capture" + (one.device ? " on " + one.device : "") + "  " + p.src + ":" + p.sport + " → " + p.dst + ":" + p.dport,
         chapter.byFrame.get(one) || [], chapter, p);
     }
     choose(chosen);
@@ -106,7 +105,7 @@
     if (!chapter.events.length) section.querySelector(".eventlist").hidden = true;
     function row(event) {
       const sock = event.sock || {};
-      const summary = event.packet && event.packet.src ? Parts.packet(event.packet) : sock.sport ? sock.src + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "") : Object.entries(event.args || {}).map(([k, v]) => k + "=" + v).join(" ");
+      const summary = event.packet && event.packet.src ? Parts.packet(chapter.relative(event.packet)) : sock.sport ? sock.src + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "") : Object.entries(event.args || {}).map(([k, v]) => k + "=" + v).join(" ");
       return el("button", {type: "button", cls: "row ev" + (event.rst ? " bad" : ""), "data-seq": event.seq, onclick: () => {
         Journey.show(panel, "#" + event.seq + "  " + (event.probe || ""), event.packet && event.packet.id ? "packet " + event.packet.id + (event.packet.src ? ", all its stops" : "") : "",
           event.packet && event.packet.id ? chapter.byPacket.get(event.packet.id) : [event], chapter, null);
