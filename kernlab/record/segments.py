@@ -69,7 +69,8 @@ def _relate(fields: dict[str, Any], relative: Any) -> None:
 
 
 def text(segment: dict[str, Any]) -> str:
-    """A segment on one line, as tcpdump writes it: flags, numbers, window, length."""
+    """A segment on one line, as tcpdump writes it: flags, numbers, window, length. One that
+    has no header yet (an skb of the retransmit queue) has no window."""
     packet = segment["packet"]
     flags = str(packet["flags"])
     shown = "".join(letter for letter in "SFRPUEC" if letter in flags)
@@ -80,8 +81,9 @@ def text(segment: dict[str, Any]) -> str:
     if "S" in flags or length or "F" in flags or "R" in flags:
         parts.append(f"seq {seq}:{seq + length}" if length else f"seq {seq}")
     if "A" in flags:
-        parts.append(f"ack {packet.get('rack', packet['ack'])}")
-    parts.append(f"win {packet['win']}")
+        parts.append(f"ack {packet.get('rack', packet.get('ack', '?'))}")
+    if "win" in packet:
+        parts.append(f"win {packet['win']}")
     if length:
         parts.append(f"len {length}")
     return " ".join(parts)

@@ -138,15 +138,17 @@ const Data = (() => {
   }
 
   // An event's packet with its numbers counted as the diagram counts them: from what each side
-  // of its connection began with.
-  function relative(wire) {
+  // of its connection began with. Beyond NAT its frame knows them.
+  function relative(wire, frames) {
     const bases = new Map(), key = (p) => p.src + " " + p.sport + " " + p.dst + " " + p.dport;
     const back = (p) => p.dst + " " + p.dport + " " + p.src + " " + p.sport;
     for (const {packet: p} of wire) {
       if (p.rseq !== undefined) bases.set(key(p), (p.seq - p.rseq) >>> 0);
       if (p.rack !== undefined) bases.set(back(p), (p.ack - p.rack) >>> 0);
     }
-    return (p) => {
+    return (event) => {
+      const p = event.packet, seen = frames.get(event.frame)?.packet;
+      if (seen && seen.seq === p.seq && seen.flags === p.flags && seen.rseq !== undefined) return {...p, rseq: seen.rseq, rack: seen.rack};
       const mine = bases.get(key(p)), theirs = bases.get(back(p)), found = {...p};
       if (mine !== undefined && p.seq !== undefined) found.rseq = (p.seq - mine) >>> 0;
       if (theirs !== undefined && p.ack !== undefined) found.rack = (p.ack - theirs) >>> 0;
@@ -175,7 +177,8 @@ const Data = (() => {
           byPacket.get(id).push(event);
         }
       }
-      chapters.set(number, {events: list, segments: wire, byFrame, byPacket, frames, relative: relative(wire),
+      const ends = new Set(wire.flatMap(({packet: p}) => [p.src + " " + p.sport + " " + p.dport, p.dst + " " + p.dport + " " + p.sport]));
+      chapters.set(number, {wired: (sock) => ends.has(sock.src + " " + sock.sport + " " + sock.dport), events: list, segments: wire, byFrame, byPacket, frames, relative: relative(wire, frames),
         sources: read("sources-" + number) || {}});
     }
     return chapters.get(number);

@@ -20,15 +20,16 @@ const Journey = (() => {
   function changes(event, before) {
     const found = [];
     const put = (name, was, is) => found.push(el("span", {cls: "change"}, el("b", {}, name), " " + (was === undefined ? "" : plain(was) + " → ") + plain(is)));
+    const own = " " + ((event.packet || {}).id || "");  // of the same packet
     if (event.packet && event.packet.src) {
-      const was = before.get("packet");
+      const was = before.get("packet" + own);
       for (const name of was ? ["src", "sport", "dst", "dport"] : []) if (was[name] !== event.packet[name]) put("packet." + name, was[name], event.packet[name]);
-      before.set("packet", event.packet);  // NAT
+      before.set("packet" + own, event.packet);  // NAT
     }
     for (const kind of ["sock", "skb"]) {
       const now = event[kind];
       if (!now) continue;
-      const key = kind + now.addr, was = before.get(key) || (kind === "skb" ? before.get("skb") : undefined);
+      const key = kind + (kind === "skb" ? own : "") + now.addr, was = before.get(key) || (kind === "skb" ? before.get("skb" + own) : undefined);
       if (was) {
         for (const [name, value] of Object.entries(now)) {
           if (QUIET.has(name) && !(kind === "skb" && name === "addr")) continue;
@@ -36,7 +37,7 @@ const Journey = (() => {
         }
       }
       before.set(key, now);
-      if (kind === "skb") before.set("skb", now);
+      if (kind === "skb") before.set("skb" + own, now);
     }
     return found;
   }
@@ -74,7 +75,7 @@ const Journey = (() => {
         el("header", {}, el("strong", {}, event.probe || site.func), el("span", {cls: "tag l" + at}, LANES[at]),
           state ? el("span", {cls: "state"}, state) : "",
           el("small", {}, "#" + event.seq + "  +" + Parts.time((event.at || 0) - start) + "  cpu " + event.cpu + (event.task ? "  " + event.task.comm + "/" + event.task.pid : ""))),
-        event.packet && event.packet.id && event.packet.flags === undefined ? "" : event.packet ? el("div", {cls: "dim mono"}, Parts.packet(relative(event.packet))) : "",
+        event.packet && event.packet.id && event.packet.flags === undefined ? "" : event.packet ? el("div", {cls: "dim mono"}, Parts.packet(relative(event))) : "",
         el("div", {cls: "changes"}, ...changes(event, before),
           ...Object.entries(shown).map(([name, value]) => el("span", {cls: "change seen"}, el("b", {}, name), " " + plain(value)))),
         where({func: "source", file: site.file, line: site.line}, sources),
