@@ -6,8 +6,8 @@ Run by ``kernlab.symbols.dwarf`` in a GDB of its own:
 
 Question: {"structs": {name: [member, …]}, "expressions": {name: [text, …]},
 "functions": {name: [address, …]}, "inlined": [name, …], "lines": [text, …],
-"shows": [{"address", "func", "entry", "text"}, …], "enums": [name, …]}. Whatever this kernel does not have is absent
-from the answer.
+"shows": [{"address", "func", "entry", "text"}, …], "enums": [name, …]}. Whatever this kernel
+does not have is absent from the answer.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ def strange(browser: Browser, run: Path, *legs: Path) -> list[str]:
     found = []
     for text in browser.run(_TEXTS):
         rest = _COUNTED.sub(" ", text)
-        found += [f"{one} in {text!r}" for one in _TIME.findall(rest) if one.lstrip("+") not in times]
+        odd = [one for one in _TIME.findall(rest) if one.lstrip("+") not in times]
+        found += [f"{one} in {text!r}" for one in odd]
         for word in _words([_TIME.sub(" ", rest)]):
             if word[:1].isdigit() and word not in known:
                 found.append(f"{word} in {text!r}")

@@ -15,7 +15,7 @@ import pytest
 import reading
 from browser import Browser
 
-from kernlab.record.pcapng import write
+from kernlab.record.pcapng import Lost, convert, losses, write
 from kernlab.record.rundir import RunDir
 from kernlab.record.segments import segments
 from kernlab.record.store import read_events
@@ -75,7 +75,7 @@ def test_every_number_that_is_shown_is_in_the_record(page: Browser, run: RunDir)
     assert reading.wrong_arrows(page, run.capture) == []
 
 
-@pytest.mark.parametrize("true, forged", [('"snd_una":1001', '"snd_una":1901'), ('"win":1002', '"win":1902'),
+@pytest.mark.parametrize(("true", "forged"), [('"snd_una":1001', '"snd_una":1901'), ('"win":1002', '"win":1902'),
                                           ('"line":12', '"line":1912'), ('"h":12345,', '"h":12845345,')])  # fmt: skip
 def test_a_forged_number_is_found(browser: Browser, run: RunDir, tmp_path: Path, true: str, forged: str) -> None:
     """The test above can fail: with one number of the page's data another."""
@@ -243,6 +243,24 @@ def test_the_capture_of_a_kept_run_opens_clean_and_says_what_the_kernel_did(tmp_
     assert all(f"#{row[0]} tcp_v4_rcv" in row[1] and not row[2] for row in rows)
 
 
+
+def test_interfaces_comments_and_losses_are_what_wireshark_reads(tmp_path: Path) -> None:
+    made = RunDir(made_run.make(tmp_path / "run", 12))
+    convert(made.capture, made.capture, names={1: "lo"}, lost=Lost(14, 2))
+    keep(made)
+    rows = reading.fields(made.capture, "frame.interface_name", "frame.comment", "_ws.malformed")
+    assert [(row["frame.interface_name"], row["_ws.malformed"]) for row in rows] == [("lo", "")] * 12
+    assert all("tcp_v4_rcv" in row["frame.comment"] for row in rows)
+    said = subprocess.run(["capinfos", str(made.capture)], capture_output=True, text=True, check=True).stdout
+    assert [line.split("=")[1].strip() for line in said.splitlines() if line.strip().startswith("Name =")] == ["lo", "any"]
+    assert "Number of stat entries = 1" in said
+    assert losses(made.capture) == Lost(14, 2)
+    text = made.report.read_text()
+    assert "2 packets that tcpdump lost" in text
+
+
+def test_what_a_socket_has_over_time_is_drawn(page: Browser) -> None:
+    assert page.run("[...document.querySelectorAll('.plotted figcaption b')].map(x => x.textContent).slice(0, 2)") == ["cwnd", "in flight"]
 
 
 def test_sent_again_is_what_was_sent_before_and_nothing_else(browser: Browser, tmp_path: Path) -> None:
