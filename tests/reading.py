@@ -131,7 +131,7 @@ def _record(run: Path, leg: Path) -> set[str]:
 
 def _times(leg: Path) -> set[str]:
     """Every difference of two times of the record that a page may show."""
-    stamps = [one["host_ns"] for one in _events(leg)]
+    stamps = [one["guest_ns"] for one in _events(leg)]
     found = {time(b - a) for a in stamps for b in stamps}
     wire = [float(row["frame.time_relative"]) * 1e9
             for row in fields(leg / "capture.pcapng", "frame.time_relative", "tcp.seq")

@@ -82,10 +82,10 @@ def _trace(found: Page, run: RunDir, told: Mapping[str, Any]) -> None:
                 rsts.append(event["rst"])
     result = told.get("result", {})
     facts = [("events", ", ".join(f"{name} {count}" for name, count in probes.most_common(40)))]
-    facts += [("segments", f"{len(wire)} in the capture, "
-               f"{len({one['flow'] for one in wire})} connections")]  # fmt: skip
+    flows = len({one["flow"] for one in wire})
+    facts += [("segments", f"{len(wire)} in the capture, {flows} connection" + "s" * (flows != 1))]
     facts += [(name, str(result[name])) for name in ("hits", "filtered", "seconds", "reason")
-              if name in result]  # fmt: skip
+              if result.get(name)]  # fmt: skip
     facts += _missing(run.capture)
     found.chapters = [Chapter(
         id="trace", name="trace", title="What passed", events=_events(run.events), segments=wire,

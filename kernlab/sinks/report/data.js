@@ -12,8 +12,8 @@ const Data = (() => {
     return element ? JSON.parse(element.textContent) : null;
   };
 
-  // All events of a chapter. Times are kept in ns since the chapter's first event, which a
-  // Number holds exactly; the clock's own values do not fit one.
+  // All events of a chapter. ``at``: ns since its first one by the guest's clock, as the capture's
+  // times are; a debugger's stops take the host's time, and none of the guest's.
   function events(rows) {
     const known = {t: [], s: [], k: [], P: [], p: [], g: []}, socks = new Map();
     const probes = [];
@@ -22,16 +22,20 @@ const Data = (() => {
       list.push(value);
       return value;
     };
-    let guest = 0, host = 0, base = 0n;
+    let guest = 0, host = 0, base = 0n, first;
     return rows.map((row) => {
       const event = {v: 1, seq: row.q};
       if (row.p !== undefined) event.probe = once(probes, row.p);
       if (row.g !== undefined) event.engine = once(probes, row.g);
       if (row.c !== undefined) event.cpu = row.c;
-      if (row.n !== undefined) event.guest_ns = guest += row.n;
+      if (row.n !== undefined) {
+        event.guest_ns = guest += row.n;
+        first ??= guest;
+        event.at = guest - first;
+      }
       if (typeof row.h === "string") base = BigInt(row.h);
       else if (row.h !== undefined) host += row.h;
-      if (row.h !== undefined) { event.at = host; event.host_ns = base + BigInt(host); }
+      if (row.h !== undefined) { event.at ??= host; event.host_ns = base + BigInt(host); }
       if (row.t !== undefined) event.task = once(known.t, row.t);
       if (row.s !== undefined) event.site = once(known.s, row.s);
       if (row.k !== undefined) event.stack = once(known.k, row.k);
