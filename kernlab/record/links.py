@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _KEY = ("src", "sport", "dst", "dport", "seq", "flags", "len")
+_MORE = ("ack", "win", "ip_id")  # what an event may have, and a frame has
 _NUMBERS = ("seq", "ack", "flags", "len", "win")
 _RESET = "tcp_reset"
 
@@ -24,15 +25,15 @@ class Links:
     """Events of one run against the segments of its capture (``kernlab.record.segments``)."""
 
     def __init__(self, segments: Iterable[Mapping[str, Any]]) -> None:
-        self._by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+        self._segments = list(segments)
+        self._indices: dict[tuple[str, ...], dict[tuple[Any, ...], list[Mapping[str, Any]]]] = {}
         self._by_end: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         self._resets: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         self._of: dict[str, int] = {}
         self._taken: dict[int, str] = {}  # frame → packet
         self._epoch: int | None = None  # of the guest's monotonic clock, ns since 1970
-        for one in segments:
+        for one in self._segments:
             packet = one["packet"]
-            self._by_key.setdefault(_key(packet), []).append(one)
             for key in _end_keys(packet):
                 self._by_end.setdefault(key, []).append(one)
             if "R" in packet["flags"]:
@@ -58,9 +59,7 @@ class Links:
     def _pick(self, packet: Mapping[str, Any], name: str | None, at: int | None) -> int | None:
         if "seq" not in packet or "src" not in packet:
             return None
-        all_fit = [
-            one for one in self._by_key.get(_key(packet), ()) if _fits(packet, one["packet"])
-        ]
+        all_fit = self._alike(packet)
         if not all_fit:
             return self._of.get(name) if name in self._of else self._translated(packet)
         if len(all_fit) == 1:
@@ -74,6 +73,23 @@ class Links:
         free = [one for one in all_fit if self._taken.get(one["number"], name) == name]
         return int((free or all_fit)[0]["number"])  # one packet may have got two ids
 
+    def _alike(self, packet: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The frames that agree with all that the event has. An acknowledgement number may
+        have moved on since."""
+        more = tuple(name for name in _MORE if name in packet)
+        for names in (more, more[1:]) if more[:1] == ("ack",) else (more,):
+            names = (*_KEY, *names)
+            index = self._indices.get(names)
+            if index is None:  # a bulk run has thousands of ACKs that agree in all but one
+                index = self._indices[names] = {}
+                for one in self._segments:
+                    index.setdefault(_values(one["packet"], names), []).append(one)
+            rows = index.get(_values(packet, names), ())
+            found = [one for one in rows if _stamped(packet, one["packet"])]
+            if found:
+                return found
+        return []
+
     def _nearest(self, rows: Iterable[Mapping[str, Any]], at: int) -> int:
         then = at + (self._epoch or 0)
         return int(min(rows, key=lambda one: abs(one["at"] - then))["number"])
@@ -81,7 +97,7 @@ class Links:
     def _translated(self, packet: Mapping[str, Any]) -> int | None:
         """The only frame with the same numbers and one of the same ends."""
         rows = [one for key in _end_keys(packet) for one in self._by_end.get(key, ())]
-        rows = [one for one in rows if _fits(packet, one["packet"])]
+        rows = [one for one in rows if _stamped(packet, one["packet"])]
         return int(rows[0]["number"]) if len(rows) == 1 else None
 
     def _reset(self, event: Mapping[str, Any]) -> int | None:
@@ -97,26 +113,23 @@ class Links:
         return int(rows[0]["number"]) if len(rows) == 1 else None
 
 
-def _key(packet: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(packet.get(name) for name in _KEY)
+def _values(packet: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(packet.get(name) for name in names)
 
 
 def _way(packet: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(packet.get(name) for name in _KEY[:4])
+    return _values(packet, _KEY[:4])
 
 
 def _end_keys(packet: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """By its numbers and one end: of a segment whose acknowledgement says which it answers."""
     if not packet.get("ack") or "A" not in str(packet.get("flags", "")):
         return []
-    numbers = tuple(packet.get(name) for name in _NUMBERS)
-    return [(side, *(packet.get(name) for name in side), *numbers)
+    return [(side, *_values(packet, (*side, *_NUMBERS)))
             for side in (("src", "sport"), ("dst", "dport"))]  # fmt: skip
 
 
-def _fits(packet: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:
-    for name in ("ip_id", "win"):
-        if name in packet and name in wire and packet[name] != wire[name]:
-            return False
+def _stamped(packet: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:
+    """Whether the timestamps agree, where both have them."""
     mine, theirs = (list((one.get("options") or {}).get("ts") or ()) for one in (packet, wire))
     return not (mine and theirs) or mine == theirs

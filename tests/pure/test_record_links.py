@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from kernlab.record import links as links_module
 from kernlab.record.identity import Identity
 from kernlab.record.links import Links
 
@@ -63,6 +66,21 @@ def test_a_reset_that_a_socket_gets_is_of_the_rst_that_came() -> None:
     got = {**event(5, None, "tcp_reset"), "sock": back}
     assert links.take(got) == 2
     assert links.take({**got, "probe": "tcp_done"}) is None
+
+
+def test_a_bulk_run_s_acks_are_not_looked_through_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They agree in all but what they acknowledge: the work grows with them, not their square."""
+    looked = []
+    compare = links_module._stamped
+    monkeypatch.setattr(links_module, "_stamped", lambda *two: looked.append(1) or compare(*two))
+    acks = [{"flags": "A", "len": 0, "ack": n, "ip_id": 1 + n % 65535} for n in range(3000)]
+    links = Links([frame(n, n, **ack) for n, ack in enumerate(acks)])
+    assert [links.take(event(n, f"p{n}", **ack)) for n, ack in enumerate(acks)] == [*range(3000)]
+    bare = [{key: ack[key] for key in ("flags", "len", "ack")} for ack in acks]
+    assert [links.take(event(n, None, **ack)) for n, ack in enumerate(bare)] == [*range(3000)]
+    assert len(looked) <= 4 * len(acks)
 
 
 def hit(probe: str, **more: Any) -> dict[str, Any]:
