@@ -183,6 +183,9 @@ def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], 
     ending = next((one for one in race.endings if one.id == note.get("ending")), None)
     number = note.get("round", directory.path.name)
     result = say(ending.title, language) if ending else str(note.get("said") or "no known ending")
+    about = [say(race.idea, language), *([f"one of {count} rounds"] if count > 1 else [])]
+    if race.differs is not None and not told:
+        about.append(say(race.differs, language))
     for event in told.values():
         # A cause's remedy is for one who meets it alone; here a race is why it came to it.
         event["rst"].pop("remedy", None)
@@ -191,8 +194,8 @@ def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], 
             event["rst"]["kernels"] = say(race.differs, language)
     return Chapter(
         id=directory.path.name, name=f"round {number}", title=result,
-        about=[say(race.idea, language), *([f"one of {count} rounds"] if count > 1 else [])],
-        events=lambda: _with_causes(_events(directory.events)(), told), segments=leg.segments,
+        about=about, segments=leg.segments,
+        events=lambda: _with_causes(_events(directory.events)(), told),
         rsts=[event["rst"] for event in told.values()], got=list(leg.got.items()),
         facts=_counted(leg, directory),
         lines=judge(ending.when, leg, language) if ending else (),

@@ -14,10 +14,12 @@ import pytest
 from browser import Browser
 from contrast import DIM
 
+from kernlab.record.pcapng import convert
 from kernlab.record.rundir import RunDir
 from kernlab.report.write import report
 
 EVIL = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+DEVICE = "<b onload=x>"  # IFNAMSIZ is 16; no blank, slash or colon in a real one
 LAB = """
 title: {evil}
 topic: handshake
@@ -40,6 +42,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     run = RunDir(tmp_path_factory.mktemp("lab") / "run")
     made_run.make(run.path / "L99" / "main", 12, 24, EVIL)
     (run.path / "L99" / "main" / "run.json").unlink()
+    capture = run.path / "L99" / "main" / "capture.pcapng"
+    convert(capture, capture, names={1: DEVICE})
     (run.path / "L99" / "lab.yaml").write_text(LAB.format(evil=json.dumps(EVIL)))
     results = {"status": 0, "said": "", "steps": ["one", EVIL], "got": {EVIL: EVIL}}
     (run.path / "L99" / "main" / "results.json").write_text(json.dumps(results))
@@ -61,7 +65,18 @@ def test_no_word_of_a_lab_a_guest_or_a_command_line_is_markup(browser: Browser, 
     assert browser.run("document.querySelectorAll('img').length") == 0
     text = browser.run("document.body.innerText")
     assert text.count("onerror=") > 12
+    assert DEVICE in text
+    assert browser.run("document.querySelectorAll('[onload], [onerror]').length") == 0
     assert browser.run("document.querySelectorAll('script:not([id])').length") == 1
+
+
+def test_no_packet_s_bytes_are_in_the_page(lab: RunDir) -> None:
+    """They are in the capture; a page is sent around."""
+    text = lab.report.read_text()
+    events = (lab.path / "L99" / "main" / "events.jsonl").read_text()
+    raw = re.findall(r'"raw":"([^"]+)"', events)
+    assert len(raw) == 24
+    assert not any(one in text for one in raw)
 
 
 def test_no_word_of_a_race_is_markup(browser: Browser, tmp_path: Path) -> None:

@@ -94,6 +94,12 @@ def test_beyond_nat_a_journey_goes_on(labs: RunDir, browser: Browser) -> None:
     browser.run(f"{SHOWN}.querySelectorAll('.seg')[3].click()")
     panel = _flat(browser.run(f"{SHOWN}.querySelector('.panel').innerText"))
     assert "packet.dport 1111 → 8080" in panel
+    browser.run(f"[...{SHOWN}.querySelectorAll('.seg')].pop().click()")
+    last = browser.run(
+        f"[...{SHOWN}.querySelectorAll('.panel header strong')].map(x => x.textContent)"
+    )
+    assert last == ["nf_conntrack_tcp_packet", "tcp_v4_rcv", "tcp_reset"]
+    assert "the other end sent it" in browser.run(f"{SHOWN}.querySelector('.seg.chosen').innerText")
 
 
 def test_the_source_is_this_kernel_s(labs: RunDir, browser: Browser) -> None:

@@ -108,22 +108,29 @@ const Data = (() => {
   }
 
   // An event without a packet that was called from where a packet just was is of its journey.
-  // So is one that led to it: of the same socket and the same call.
-  const calls = (event) => (event.stack || []).slice(1).map((frame) => frame.func);
+  // So is one that led to it: of the same socket and, as kernlab/reasons/match.py one_call() has
+  // it, the same call: from the outermost frame inwards their stacks part inside one function.
   function leads(event, to) {
     if (event.frame !== undefined || !event.sock || !to.sock || event.sock.addr !== to.sock.addr || !event.task || !to.task || event.task.pid !== to.task.pid) return false;
-    const above = calls(to);
-    return above.includes((event.site || {}).func) || (calls(event)[0] !== undefined && above.includes(calls(event)[0]));
+    const one = event.stack || [], other = to.stack || [];
+    for (let n = 1; n <= Math.min(one.length, other.length); n++) {
+      const a = one[one.length - n], b = other[other.length - n];
+      if (a.func !== b.func) return false;
+      if (a.line !== b.line) return true;
+    }
+    return false;
   }
   function within(list) {
     const last = new Map(), bySeq = new Map(), waiting = new Map();
     for (const event of list) {
       const cpu = event.cpu;
-      if (event.frame !== undefined) {
-        const row = last.get(cpu) || [];
+      if (event.frame !== undefined || (event.packet && event.packet.src)) {
+        const row = last.get(cpu) || [];  // one that has no frame too: what it calls has none
         row.unshift(event);
         row.length = Math.min(row.length, 4);
         last.set(cpu, row);
+      }
+      if (event.frame !== undefined) {
         for (const earlier of waiting.get(cpu) || []) if (leads(earlier, event)) earlier.frame = event.frame;
         waiting.delete(cpu);
         if (event.before) for (const earlier of Object.values(event.before)) {
