@@ -7,7 +7,6 @@ names whichever vCPU it likes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -37,12 +36,16 @@ class Vcpus:
         self._gdb.console("python hold.warm()", _ATTACH)
         (self._sockets / "stage.json").write_text(json.dumps(self._plan), "utf-8")
 
-    def attach(self, gdb_socket: Path, stale: Sequence[int] = ()) -> None:
-        """Stop the guest. It stands until ``go``. ``stale``: where a GDB that died may have
-        left breakpoints, which QEMU keeps."""
+    def attach(self, gdb_socket: Path, cpus: int) -> None:
+        """Stop the guest of so many vCPUs. It stands until ``go``."""
         self._gdb.command(f"-target-select remote {gdb_socket}", _ATTACH)
-        for address in stale:
-            self._gdb.console(f"maintenance packet z0,{address:x},1", _ATTACH)
+        for cpu in range(cpus):
+            # QEMU keeps what a GDB that died had planted. At the question why the guest stands
+            # it forgets it, but only that of the vCPU it calls current, and a removal (z0)
+            # ends at the first vCPU that has nothing (gdbstub.c, handle_target_halt(); accel/
+            # tcg/tcg-accel-ops.c, tcg_remove_breakpoint()): hence once for each.
+            self._gdb.console(f"maintenance packet Hc{cpu + 1}", _ATTACH)
+            self._gdb.console("maintenance packet ?", _ATTACH)
         self._gdb.console(f"python hold.setup({str(self._sockets / 'stage.json')!r})", _ATTACH)
         self._gdb.forget()
 

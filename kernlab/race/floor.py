@@ -32,6 +32,12 @@ from kernlab.vm.machine import Machine
 _CALM = ("cd /sys/devices/system/clocksource/clocksource0; "
          "for turn in $(seq 50); do "
          "[ $(cat current_clocksource) = tsc-early ] || exit 0; sleep 0.1; done")  # fmt: skip
+# The network namespace of the round before is taken down by a kworker (net/core/net_namespace.c,
+# cleanup_net()), which waits for answers of every vCPU, and with which locks held an actor may
+# have to wait. A worker's name ends with + and its workqueue while it works (kernel/
+# workqueue.c, wq_worker_comm()).
+_CLEAN = ("for turn in $(seq 300); do "
+          "grep -qs +netns /proc/[0-9]*/comm || exit 0; done")  # fmt: skip
 _CALM_LIMIT = 20.0
 _TRANSFER = "httpwl"  # what shows that the guest lives on
 _SICK = re.compile(
@@ -117,12 +123,10 @@ class Floor:
         self._vcpus = Vcpus(vmlinux, self._scene.run.gdb_log, plan, self._machine.sockets)
         self._vcpus.prepare()
 
-    def open(self, stale: Sequence[int] = ()) -> None:
-        """Attach it, and let the guest run. ``stale``: see ``Vcpus.attach``."""
+    def open(self) -> None:
+        """Attach it, and let the guest run."""
         assert self._vcpus is not None
-        if not stale:
-            self._machine.channel.run(_CALM_LIMIT, ["sh", "-c", _CALM])
-        self._vcpus.attach(self._machine.gdb_socket, stale)
+        self._vcpus.attach(self._machine.gdb_socket, self._scene.options.cpus)
         self._director = Director(self._scene.race, self._stage, self._vcpus, self._symbols)
         self._director.start()
 
@@ -132,6 +136,7 @@ class Floor:
         assert self._director is not None
         scene = self._scene
         directory = LegDir(scene.run.path / scene.id / f"round-{number:03}")
+        self._machine.channel.run(_CALM_LIMIT, ["sh", "-c", _CLEAN])
         self._director.begin(order)
         one = Run(scene.setup(scene.race.args), self._machine, scene.run.share, directory,
                   self._director, deaf)  # fmt: skip
@@ -174,13 +179,10 @@ class Floor:
         return f"its log says: {sick.group()}" if sick else ""
 
     def _renew(self) -> None:
-        """GDB is gone and the guest stands: QEMU's stub takes another one. The breakpoints of
-        the dead one are still planted there."""
+        """GDB is gone and the guest goes on or stands: QEMU's stub takes another one."""
         self.close()
         self.prepare()
-        spots = [*self._stage.spots.values(),
-                 *(spot for row in self._stage.waits.values() for spot in row)]  # fmt: skip
-        self.open([address for spot in spots for address in spot.addresses])
+        self.open()
 
     def close(self) -> None:
         """End GDB; the guest goes on."""
@@ -208,6 +210,7 @@ def floor(scene: Scene, report: Reporter) -> Iterator[Floor]:
         stack.callback(opened.close)
         opened.prepare()
         wait_ready(machine, report)
+        machine.channel.run(_CALM_LIMIT, ["sh", "-c", _CALM])
         opened.open()
         yield opened
 

@@ -148,7 +148,7 @@ def test_kernlab_killed_at_any_step_leaves_nothing(tmp_path: Path, kernel: objec
     running.nothing_left()
 
 
-@pytest.mark.parametrize("stops", [1])
+@pytest.mark.parametrize("stops", [1, 2, 3])
 def test_a_dead_gdb_costs_the_round_alone(tmp_path: Path, kernel: object, image: object,
                                           stops: int) -> None:  # fmt: skip
     running = Running(tmp_path / "run", stops)
@@ -161,8 +161,9 @@ def test_a_dead_gdb_costs_the_round_alone(tmp_path: Path, kernel: object, image:
     running.nothing_left()
 
 
-def test_a_dead_qemu_is_told(tmp_path: Path, kernel: object, image: object) -> None:
-    running = Running(tmp_path / "run", 2)
+@pytest.mark.parametrize("stops", [1, 3])
+def test_a_dead_qemu_is_told(tmp_path: Path, kernel: object, image: object, stops: int) -> None:
+    running = Running(tmp_path / "run", stops)
     running.kill("qemu")
     status, _, said = running.ended()
     assert status == 4, said.decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import queue
 import re
 import shutil
 import threading
@@ -18,18 +17,15 @@ from kernlab.errors import KernlabError, MachineFailed, WeFailed
 from kernlab.guest.bpf import BpfSource, build
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
+from kernlab.trace.backlog import Backlog
 from kernlab.trace.bpf.layout import COUNTS, SIZE
-from kernlab.vm.channel import GuestProcess
 from kernlab.vm.machine import Machine
 
 NAME = "probe"
 _PLAN, _PROBES = "/run/kernlab-plan", "/run/kernlab-probes"
 _READY = 120.0  # a verifier under TCG, and a hundred probes
 _STOP = 60.0
-# Bytes that wait for the decoder; above, the guest's reader stands still, and the ring buffer
-# counts what it then has no room for.
-_HIGH, _LOW = 256 << 20, 128 << 20
-_SIGINT, _SIGTERM, _SIGCONT, _SIGSTOP = 2, 15, 18, 19
+_SIGINT, _SIGKILL, _SIGTERM = 2, 9, 15
 _TURN = 0.02
 
 
@@ -62,13 +58,10 @@ class Loader:
     def __init__(self, plan: bytes, probes: Sequence[bytes]) -> None:
         self._plan = plan
         self._probes = b"".join(probes)
-        self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+        self._backlog = Backlog[Batch](lambda batch: len(batch.data))
+        self.take = self._backlog.take
         self._partial = bytearray()
         self._said = bytearray()
-        self._process: GuestProcess | None = None
-        self._lock = threading.Lock()
-        self._waiting = 0
-        self._paused = False
         self._told = threading.Event()
         self.counts: dict[str, int] = {}
 
@@ -80,24 +73,24 @@ class Loader:
         """Load and attach. Raises ``Refused``, ``WeFailed``, ``MachineFailed``."""
         machine.channel.write_file(_PLAN, self._plan)
         machine.channel.write_file(_PROBES, self._probes)
-        self._process = machine.channel.start(
+        process = self._backlog.process = machine.channel.start(
             [f"/mnt/share/{NAME}", _PLAN, _PROBES], on_stdout=self._came,
             on_stderr=self._said.extend,
         )  # fmt: skip
         deadline = time.monotonic() + _READY
         while b"\nready " not in b"\n" + self._said:
-            if self._process.done():
+            if process.done():
                 raise self._broken()
             if time.monotonic() > deadline:
-                self._process.signal(9)
+                process.signal(_SIGKILL)
                 raise MachineFailed(
                     f"the guest did not set the probes in {_READY:g} s", "", "fewer functions"
                 )
             threading.Event().wait(_TURN)
 
     def _broken(self) -> KernlabError:
-        assert self._process is not None
-        status = self._process.wait(_STOP)  # raises when the machine is gone
+        assert self._backlog.process is not None
+        status = self._backlog.process.wait(_STOP)  # raises when the machine is gone
         refused = re.search(r"^refused (\d+) (.*)$", self.said, re.M)
         if refused:
             return Refused(int(refused[1]), refused[2])
@@ -123,56 +116,29 @@ class Loader:
             end += size
         if not end:
             return
-        self._batches.put(Batch(time.time_ns(), bytes(buffer[:end])))
+        self._backlog.put(Batch(time.time_ns(), bytes(buffer[:end])))
         del buffer[:end]
-        with self._lock:
-            self._waiting += end
-            pause = self._waiting > _HIGH and not self._paused
-            self._paused |= pause
-        if pause and self._process is not None:
-            self._process.signal(_SIGSTOP)
 
     # -- called by the engine -------------------------------------------------
-
-    def take(self, seconds: float) -> Batch | None:
-        """The next records; None when none came within ``seconds``."""
-        try:
-            batch = self._batches.get(timeout=seconds) if seconds > 0 else (
-                self._batches.get_nowait()
-            )  # fmt: skip
-        except queue.Empty:
-            return None
-        with self._lock:
-            self._waiting -= len(batch.data)
-            resume = self._paused and self._waiting < _LOW
-            self._paused &= not resume
-        if resume:
-            self._resume()
-        return batch
 
     @property
     def waiting(self) -> int:
         """Bytes that have come and were not taken yet."""
-        return self._waiting
-
-    def _resume(self) -> None:
-        if self._process is not None and not self._process.done():
-            with suppress(MachineFailed):
-                self._process.signal(_SIGCONT)
+        return self._backlog.waiting
 
     def check(self) -> None:
         """Raise ``WeFailed`` or ``MachineFailed`` when the program has ended."""
-        if self._process is not None and self._process.done():
+        if self._backlog.process is not None and self._backlog.process.done():
             raise self._broken()
 
     def pause(self) -> None:
         """End the recording; all that came of it can then be taken, and ``counts`` is there.
         A machine that is gone has nothing to tell."""
-        process = self._process
+        process = self._backlog.process
         if process is None or process.done():
             return
         with suppress(MachineFailed):
-            self._resume()
+            self._backlog.resume()
             process.signal(_SIGINT)
             deadline = time.monotonic() + _STOP
             while not self._told.wait(_TURN) and not process.done():
@@ -182,15 +148,9 @@ class Loader:
 
     def stop(self) -> None:
         """Have the probes taken away."""
-        process = self._process
+        process = self._backlog.process
         if process is None or process.done():
             return
         with suppress(MachineFailed):
             process.signal(_SIGTERM)
-            try:
-                process.wait(_STOP)
-            except TimeoutError as error:
-                process.signal(9)
-                raise WeFailed(
-                    f"the guest did not remove its probes in {_STOP:g} s", "", "kernlab stop --all"
-                ) from error
+            self._backlog.ended(_STOP)

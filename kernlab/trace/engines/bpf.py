@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from kernlab.config.needs import require
 from kernlab.decode import expr
 from kernlab.decode.hit import as_type, decode_hit
 from kernlab.decode.layout import Layout
-from kernlab.errors import BadInput, KernlabError
+from kernlab.errors import BadInput
 from kernlab.guest.needs import BPF
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
@@ -43,6 +41,7 @@ from kernlab.trace.bpf.layout import (
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.pace import Pace
 from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.streaming import Streaming, no_expressions
 from kernlab.trace.tracefs import limits
 from kernlab.trace.tracefs.stacks import Stacks
 from kernlab.vm.machine import Machine
@@ -59,7 +58,7 @@ _TRAMPOLINES = ("arch_rethook_trampoline", "__kretprobe_trampoline", "kretprobe_
 Event = dict[str, Any]
 
 
-class BpfEngine:
+class BpfEngine(Streaming[guest.Loader]):
     """One plan on one machine. Use as a context manager."""
 
     name = "bpf"
@@ -75,14 +74,12 @@ class BpfEngine:
         self._whats = [probe.as_data() for probe in plan.probes]
         self._layout = Layout(layout)
         self._shapes = Shapes(self._layout)
-        self._symbolizer = symbols.symbolizer()
-        self._stacks = Stacks(self._symbolizer, symbols.orc(), request.stack)
+        symbolizer = symbols.symbolizer()
+        self._stacks = Stacks(symbolizer, symbols.orc(), request.stack)
         self._returns = _Returns(symbols) if request.returns else None
         self._held: list[tuple[Record, int]] = []
         self._edges = (0, 0)
         self._pace = Pace(cpus)
-        self._seq = 0
-        self._counted = Counted()
         packed = pack_plan(
             self._shapes, values, ring=_ring(request.buffer or _BUFFER, cpus),
             depth=min(request.stack, DEEPEST), returns=int(request.returns), perf=int(perf),
@@ -94,7 +91,7 @@ class BpfEngine:
         for number, test in enumerate(tests):
             packed.test[number] = test
         probes = [pack_probe(number, probe) for number, probe in enumerate(plan.probes)]
-        self._guest = guest.Loader(bytes(packed), probes)
+        super().__init__(guest.Loader(bytes(packed), probes), symbolizer)
 
     def prepare(self) -> None:
         """Have addr2line read vmlinux while the guest boots: its first answer takes longest."""
@@ -115,15 +112,6 @@ class BpfEngine:
         """Stop recording; what was counted, complete when ``drain`` has ended."""
         self._guest.pause()
         return self._counted
-
-    def remove(self) -> None:
-        """Detach and remove the probes."""
-        self._guest.stop()
-
-    def ended(self) -> bool:
-        """Never by itself: whoever counts the events ends the trace."""
-        self._guest.check()
-        return False
 
     # -- while it runs --------------------------------------------------------
 
@@ -240,17 +228,6 @@ class BpfEngine:
         }
         counted.lost = {where: count for where, count in lost.items() if count > 0}
 
-    def close(self) -> None:
-        with suppress(KernlabError, OSError):
-            self._symbolizer.close()
-
-    def __enter__(self) -> BpfEngine:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 where: TracebackType | None) -> None:  # fmt: skip
-        self.close()
-
 
 class _Returns:
     """Calls that have not returned, by where their return address lies: no two calls that
@@ -306,12 +283,7 @@ def _ring(kib: int, cpus: int) -> int:
 
 def _check(request: TraceRequest) -> None:
     """What the engine cannot do on any kernel, or on this host."""
-    if request.show or request.shows:
-        raise BadInput(
-            "--show: the engine bpf evaluates no C expression",
-            "its program copies what is at fixed offsets; GDB knows the kernel's types",
-            "--engine gdb",
-        )
+    no_expressions(request, "bpf", "its program copies")
     require(BPF)
 
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from kernlab.decode import expr
 from kernlab.decode.hit import decode_hit
 from kernlab.decode.layout import Layout
-from kernlab.errors import BadInput, KernlabError
+from kernlab.errors import KernlabError
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
 from kernlab.record.event import VERSION
@@ -27,6 +25,7 @@ from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.pace import Pace
 from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.streaming import Streaming, no_expressions
 from kernlab.trace.tracefs import formats, guest, limits, returns, ring, stacks
 from kernlab.trace.tracefs.fetch import GROUP, Fetch
 from kernlab.trace.tracefs.guest import ROUND, Clock, Piece, Tracefs
@@ -46,7 +45,7 @@ _BUFFER = 8192  # KiB for each vCPU
 _FAULTS = 2
 
 
-class FtraceEngine:
+class FtraceEngine(Streaming[Tracefs]):
     """One plan on one machine. Use as a context manager."""
 
     name = "ftrace"
@@ -74,18 +73,16 @@ class FtraceEngine:
             fetch.extra[SLOT] = "%sp:x64"
         self._returns = Returns()
         self._with_stacks = request.stack > 1
-        self._symbolizer = symbols.symbolizer()
+        symbolizer = symbols.symbolizer()
         known = symbols.map.all
         ends = {known[name] for name in returns.TRAMPOLINES if name in known}
-        self._stacks = stacks.Stacks(self._symbolizer, symbols.orc(), request.stack, ends)
+        self._stacks = stacks.Stacks(symbolizer, symbols.orc(), request.stack, ends)
         self._by_number: dict[int, Fetch] = {}
-        self._guest = Tracefs(self._script())
-        self._seq = 0
         self._order = Order()
         self._clock = Clock()
-        self._counted = Counted()
         self._faults = 0
         self._pace = Pace(1)
+        super().__init__(Tracefs(self._script()), symbolizer)
 
     # -- before and after -----------------------------------------------------
 
@@ -163,15 +160,6 @@ class FtraceEngine:
             names = ", ".join(self._left_out)
             self._counted.notes.append(f"no place for a kprobe, left out: {names}")
         return self._counted
-
-    def remove(self) -> None:
-        """Disable and remove the events, and the instance."""
-        self._guest.stop()
-
-    def ended(self) -> bool:
-        """Never by itself: whoever counts the events ends the trace."""
-        self._guest.check()
-        return False
 
     # -- while it runs --------------------------------------------------------
 
@@ -306,26 +294,10 @@ class FtraceEngine:
         rows = (line.split() for line in text.splitlines())
         return [(int(row[1]), int(row[2])) for row in rows if len(row) == 3 and row[0] in names]
 
-    def close(self) -> None:
-        with suppress(KernlabError, OSError):
-            self._symbolizer.close()
-
-    def __enter__(self) -> FtraceEngine:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 where: TracebackType | None) -> None:  # fmt: skip
-        self.close()
-
 
 def _check(request: TraceRequest) -> None:
     """What ftrace cannot do on any kernel."""
-    if request.show or request.shows:
-        raise BadInput(
-            "--show: the engine ftrace evaluates no C expression",
-            "a kprobe fetches what is at fixed offsets; GDB knows the kernel's types",
-            "--engine gdb",
-        )
+    no_expressions(request, "ftrace", "a kprobe fetches")
 
 
 def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,

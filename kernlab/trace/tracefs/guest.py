@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import struct
 import threading
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from kernlab.errors import KernlabError, MachineFailed, WeFailed
 from kernlab.guest.build import program
 from kernlab.progress import Reporter
-from kernlab.vm.channel import GuestProcess
+from kernlab.trace.backlog import Backlog
 from kernlab.vm.machine import Machine
 
 _PROGRAM = "tracefs"
@@ -26,10 +25,6 @@ _STOP = 60.0
 _HEADER = struct.Struct("<III")
 _CONTENT, _READY_FRAME, _FAILED, _REFUSED = 3, 4, 5, 6
 PAGE, ROUND = 1, 2
-# Bytes that wait for the decoder; above, the guest's reader stands still, and the ring buffer
-# counts what it then has no room for.
-_HIGH, _LOW = 256 << 20, 128 << 20
-_SIGCONT, _SIGSTOP = 18, 19
 
 
 class Piece(NamedTuple):
@@ -93,15 +88,12 @@ class Tracefs:
 
     def __init__(self, script: Sequence[str]) -> None:
         self._script = "".join(f"{line}\n" for line in script)
-        self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._backlog = Backlog[Piece](lambda piece: len(piece.data))
+        self.take = self._backlog.take
         self._partial = bytearray()
         self._said = bytearray()
         self._failed: tuple[str, int] | None = None
         self._told = threading.Semaphore(0)
-        self._process: GuestProcess | None = None
-        self._lock = threading.Lock()
-        self._waiting = 0
-        self._paused = False
         self.contents: dict[str, str] = {}
         self.refused: list[tuple[str, int]] = []
 
@@ -109,7 +101,7 @@ class Tracefs:
         """Carry out the script's first half. Raises ``Refused``, ``WeFailed``,
         ``MachineFailed``."""
         machine.channel.write_file(_SCRIPT, self._script.encode())
-        self._process = machine.channel.start(
+        self._backlog.process = machine.channel.start(
             [f"/mnt/share/{_PROGRAM}", _SCRIPT], stdin=True,
             on_stdout=self._came, on_stderr=self._said.extend,
         )  # fmt: skip
@@ -120,10 +112,11 @@ class Tracefs:
 
     def _until_told(self, what: str) -> None:
         """Until the script has come to ``run``, to ``wait`` or to a failure."""
-        assert self._process is not None
+        process = self._backlog.process
+        assert process is not None
         deadline = time.monotonic() + _READY
         while not self._told.acquire(timeout=0.05):
-            if self._process.done():
+            if process.done():
                 if self._told.acquire(blocking=False):
                     return
                 raise self._broken()
@@ -133,9 +126,9 @@ class Tracefs:
                 )
 
     def _broken(self) -> KernlabError:
-        assert self._process is not None
+        assert self._backlog.process is not None
         said = self._said.decode("utf-8", "replace").strip()
-        status = self._process.wait(_STOP)  # raises when the machine is gone
+        status = self._backlog.process.wait(_STOP)  # raises when the machine is gone
         return WeFailed(
             f"the guest's tracefs program ended with status {status}", said,
             "kernlab run -- ls /sys/kernel/tracing",
@@ -158,13 +151,7 @@ class Tracefs:
 
     def _frame(self, now: int, kind: int, arg: int, payload: bytes) -> None:
         if kind in (PAGE, ROUND):
-            with self._lock:
-                self._waiting += len(payload)
-                pause = self._waiting > _HIGH and not self._paused
-                self._paused |= pause
-            if pause and self._process is not None:
-                self._process.signal(_SIGSTOP)
-            self._pieces.put(Piece(now, kind, arg, payload))
+            self._backlog.put(Piece(now, kind, arg, payload))
         elif kind == _CONTENT:
             name, _, text = payload.partition(b"\0")
             self.contents[name.decode()] = text.decode("utf-8", "replace")
@@ -178,61 +165,34 @@ class Tracefs:
 
     # -- called by the engine -------------------------------------------------
 
-    def take(self, seconds: float) -> Piece | None:
-        """The next piece; None when none came within ``seconds``."""
-        try:
-            piece = self._pieces.get(timeout=max(seconds, 0)) if seconds > 0 else (
-                self._pieces.get_nowait()
-            )  # fmt: skip
-        except queue.Empty:
-            return None
-        if piece is None:
-            return None
-        with self._lock:
-            self._waiting -= len(piece.data)
-            resume = self._paused and self._waiting < _LOW
-            self._paused &= not resume
-        if resume:
-            self._resume()
-        return piece
-
-    def _resume(self) -> None:
-        if self._process is not None and not self._process.done():
-            with suppress(MachineFailed):
-                self._process.signal(_SIGCONT)
-
     @property
     def waiting(self) -> int:
         """Bytes that have come and were not taken yet."""
-        return self._waiting
+        return self._backlog.waiting
 
     def check(self) -> None:
         """Raise ``WeFailed`` or ``MachineFailed`` when the guest program has ended."""
-        if self._process is not None and self._process.done():
+        if self._backlog.process is not None and self._backlog.process.done():
             raise self._broken()
 
     def pause(self) -> None:
         """End ``run``: the script goes on until ``wait``. All that came of it can then be
         taken. A machine that is gone has nothing to go on with."""
-        if self._process is None or self._process.done():
+        process = self._backlog.process
+        if process is None or process.done():
             return
         with suppress(MachineFailed):
-            self._resume()
-            self._process.write(b".", _STOP)
+            self._backlog.resume()
+            process.write(b".", _STOP)
             self._until_told("end its trace")
 
     def stop(self) -> None:
         """Have the rest of the script carried out."""
-        if self._process is None:
+        process = self._backlog.process
+        if process is None:
             return
         with suppress(MachineFailed):
-            if not self._process.done():
-                self._resume()
-                self._process.close_stdin()
-            try:
-                self._process.wait(_STOP)
-            except TimeoutError as error:
-                self._process.signal(9)
-                raise WeFailed(
-                    f"the guest did not remove its probes in {_STOP:g} s", "", "kernlab stop --all"
-                ) from error
+            if not process.done():
+                self._backlog.resume()
+                process.close_stdin()
+            self._backlog.ended(_STOP)
