@@ -12,17 +12,19 @@ from typing import Any
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 from kernlab.progress import Advanced, Finished, Report, Reporter, Said, Started, Stopped
 
+_INTERRUPTED = "interrupted"
 _FILE_WIDTH = 160  # columns where there is no terminal and COLUMNS says nothing
 
 
@@ -44,11 +46,39 @@ def print_json(value: Any) -> None:
 def reporter() -> Iterator[Reporter]:
     """A reporter that draws on stderr: bars on a terminal, plain lines elsewhere."""
     console = Console(stderr=True, highlight=False)
-    if console.is_terminal:
-        with _Bars(console) as bars:
-            yield bars
-    else:
-        yield _Lines(console)
+    with _Bars(console) if console.is_terminal else _Lines(console) as drawing:
+        yield drawing
+
+
+class _Count(ProgressColumn):
+    """How much of how much, where a stage knows it."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.total is None else f"{task.completed:.0f}/{task.total:.0f}")
+
+
+class _Time(ProgressColumn):
+    """How long it has taken, and what is left by the pace of the last seconds."""
+
+    def render(self, task: Task) -> Text:
+        text = _minutes(task.finished_time if task.finished else task.elapsed)
+        left = task.time_remaining
+        return Text(text if not left else f"{text}, {_minutes(left)} left")
+
+
+class _Note(ProgressColumn):
+    """What a stage is at. It gives way where the terminal is narrow."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], "dim", no_wrap=True, overflow="ellipsis")
+
+    def get_table_column(self) -> Column:
+        return Column()
+
+
+def _minutes(seconds: float | None) -> str:
+    whole = int(seconds or 0)
+    return f"{whole // 60}:{whole % 60:02}"
 
 
 class _Bars:
@@ -56,10 +86,10 @@ class _Bars:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        fixed = Column(no_wrap=True)
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30),
-            MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}", markup=True),
+            SpinnerColumn(), TextColumn("{task.description}", table_column=fixed),
+            BarColumn(bar_width=20, table_column=fixed), _Count(fixed), _Time(fixed), _Note(),
             console=console, transient=True,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
@@ -68,7 +98,10 @@ class _Bars:
     def __enter__(self) -> _Bars:
         return self
 
-    def __exit__(self, *about: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *about: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            for stage in list(self._tasks):
+                self(Stopped(stage, _INTERRUPTED))
         self._progress.stop()
 
     def __call__(self, report: Report) -> None:
@@ -115,6 +148,14 @@ class _Lines:
         self._console = console
         self._shown: dict[str, int] = {}
 
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *about: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            for stage in list(self._shown):
+                self(Stopped(stage, _INTERRUPTED))
+
     def __call__(self, report: Report) -> None:
         if isinstance(report, Started):
             self._shown[report.stage] = 0
@@ -126,9 +167,11 @@ class _Lines:
                     self._shown[report.stage] = tenth
                     self._console.print(f"{report.stage}: {10 * tenth} %", soft_wrap=True)
         elif isinstance(report, Finished):
+            self._shown.pop(report.stage, None)
             note = f" ({report.note})" if report.note else ""
             self._console.print(f"{report.stage}: done{note}", soft_wrap=True)
         elif isinstance(report, Stopped):
+            self._shown.pop(report.stage, None)
             self._console.print(f"{report.stage}: stopped ({report.why})", soft_wrap=True)
         elif isinstance(report, Said):
             self._console.print(report.text, soft_wrap=True)

@@ -49,10 +49,12 @@ def require(needs: Iterable[Need]) -> None:
     gaps = missing(needs)
     if not gaps:
         return
-    from kernlab.config.packages import closing_command
+    from kernlab.config.packages import closing_command, lacking, manager_name, os_release
 
+    manager = manager_name(os_release())
+    without = dict.fromkeys(lacking(need.package, manager) for need in gaps)
     raise HostLacks(
         "the host lacks " + ", ".join(need.name for need in gaps),
-        "\n".join(f"{need.name}: {need.why}" for need in gaps),
+        "\n".join([*(f"{need.name}: {need.why}" for need in gaps), *filter(None, without)]),
         closing_command(need.package for need in gaps),
     )

@@ -29,10 +29,12 @@ class Manager(Model):
 
 
 class PackageTable(Model):
-    """``packages``: Debian's name → family → the names there, none where it is not needed."""
+    """``packages``: Debian's name → family → the names there, none where it is not needed.
+    ``lacking``: Debian's name → family → what to do where no package brings all of it."""
 
     managers: dict[str, Manager]
     packages: dict[str, dict[str, list[str]]]
+    lacking: dict[str, dict[str, str]] = {}
     versions: dict[str, list[str] | None]
 
 
@@ -70,6 +72,11 @@ def names(debian: str, manager: str | None) -> tuple[str, ...]:
     A package the table does not list keeps Debian's name: the best guess there is.
     """
     return tuple(table().packages.get(debian, {}).get(manager or "", [debian]))
+
+
+def lacking(debian: str, manager: str | None) -> str:
+    """What to do where ``manager`` has no package for it; empty where it has one."""
+    return table().lacking.get(debian, {}).get(manager or "", "")
 
 
 def closing_command(debian: Iterable[str]) -> str:

@@ -64,7 +64,7 @@ def examine(kernel: str | None = None) -> Report:
     built = known.chosen(kernel)
     system = packages.os_release()
     manager = packages.manager_name(system)
-    checks = [*host.checks(manager), *_programs(collect(), manager)]
+    checks = [*host.checks(manager), *programs(collect(), manager)]
     versions = {check.name: check.found for check in checks if check.state != "missing"}
     rows = known.table().known
     return Report(
@@ -73,7 +73,7 @@ def examine(kernel: str | None = None) -> Report:
     )  # fmt: skip
 
 
-def _programs(rooms: dict[str, list[Need]], manager: str | None) -> Iterator[Check]:
+def programs(rooms: dict[str, list[Need]], manager: str | None) -> Iterator[Check]:
     """A check for each program or file, whichever rooms ask for it."""
     merged: dict[tuple[str, str], tuple[Need, list[str], list[str]]] = {}
     for room, needs in rooms.items():
@@ -87,7 +87,9 @@ def _programs(rooms: dict[str, list[Need]], manager: str | None) -> Iterator[Che
             continue  # this family of distributions does not need it
         where = need.found()
         version = packages.version_of(need.program) if where and need.program else ""
+        without = "" if where else packages.lacking(need.package, manager)
         yield Check(
-            need.name, "ok" if where else "missing", version or ("found" if where else ""),
-            "; ".join(reasons), tuple(asking), () if where else names,
+            need.name, "ok" if where else "note" if without else "missing",
+            version or ("found" if where else ""), "; ".join(reasons), tuple(asking),
+            () if where or without else names, without,
         )  # fmt: skip

@@ -116,6 +116,7 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
             report(Started("configure the kernel"))
             configure(make, wishes, source.path)
             report(Finished("configure the kernel", f"{len(wishes)} options"))
+            report(Said(f"building Linux {source.version}: some minutes, once; later runs take it"))
             before = children_cpu()
             objects = _compile(make, report, _expected(final.parent))
             cpu = children_cpu() - before

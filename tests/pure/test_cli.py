@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from kernlab.cli import output
 from kernlab.cli.main import COMMANDS
 from kernlab.errors import BadInput
+from kernlab.progress import Advanced, Finished, Started
 from kernlab.trace import workloads
 from kernlab.trace.plan import TraceRequest, check, parse_where
 
@@ -131,3 +136,34 @@ def test_a_command_line_is_a_workload() -> None:
         "-c",
         "wget -q http://10.0.2.2/",
     ]
+
+
+def test_bars_fit_80_columns() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with output._Bars(console) as bars:
+        bars(Started("boot the guest"))
+        bars(Started("build the kernel", 1432, "objects"))
+        bars(Advanced("build the kernel", 1257, 1432, "CC drivers/net/ethernet/realtek/8139.o"))
+        paper = Console(file=io.StringIO(), width=80)
+        with paper.capture() as shown:
+            paper.print(bars._progress.get_renderable())
+    boot, build = shown.get().splitlines()
+    assert "/" not in boot
+    assert " 1257/1432 0:00 " in build
+
+
+@pytest.mark.parametrize("drawing", [output._Bars, output._Lines])
+def test_a_stage_that_is_interrupted_is_named(
+    drawing: type[output._Bars] | type[output._Lines],
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=drawing is output._Bars)
+    with (
+        console.capture() as shown, suppress(KeyboardInterrupt), drawing(console) as report
+    ):  # fmt: skip
+        report(Started("boot the guest"))
+        report(Finished("boot the guest"))
+        report(Started("build the kernel", 1432, "objects"))
+        raise KeyboardInterrupt
+    assert "boot the guest" in shown.get()
+    (told,) = [line for line in shown.get().splitlines() if "interrupted" in line]
+    assert "build the kernel" in told

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from kernlab.config import packages
-from kernlab.config.needs import Need
+from kernlab.config.needs import Need, require
 from kernlab.config.yaml import parse
-from kernlab.doctor import Report, collect, host, known
+from kernlab.doctor import Report, collect, host, known, programs
 from kernlab.doctor.install import commands, install, shown
 from kernlab.doctor.known import Chosen, Hit, InTree, Known, KnownTable
 from kernlab.doctor.model import Check
@@ -85,6 +85,23 @@ def test_names_of_other_families() -> None:
     assert packages.names("dwarves", "apt") == ("dwarves",)
     assert packages.names("apt", "dnf") == ()
     assert packages.names("a-users-own", "dnf") == ("a-users-own",)
+
+
+def test_what_a_family_does_not_package_is_a_note_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the command that closes the gap would be named, and the gap stay open."""
+    assert set(packages.table().lacking) <= set(packages.table().packages)
+    need = Need("libbpf-dev", "loads BPF", file="/nowhere/libbpf.a")
+    checks = {name: next(programs({"guest": [need]}, name)) for name in ("dnf", "pacman")}
+    assert checks["dnf"].state == "missing"
+    assert checks["dnf"].packages == ("libbpf-devel", "libbpf-static")
+    assert checks["pacman"].state == "note"
+    assert checks["pacman"].packages == ()
+    assert "libbpf-static" in checks["pacman"].remedy
+    monkeypatch.setattr(packages, "manager_name", lambda system: "pacman")
+    with pytest.raises(HostLacks, match="libbpf-static"):
+        require([need])
 
 
 def test_a_need_is_met_at_another_distributions_place(tmp_path: Path) -> None:

@@ -328,15 +328,19 @@ def test_the_tui_and_the_terminal_given_back(
 
 
 GDBINIT = """
-set prompt (mine) \\
+set prompt (set) \\
 
 set confirm on
 set pagination off
+set output-radix 0x10
+set print pretty on
 define hook-stop
 echo my hook\\n
 end
 python
 import gdb
+gdb.prompt_hook = lambda current: "(mine) "
+gdb.events.stop.connect(lambda event: print("my context at", gdb.selected_frame().name()))
 class Skb:
     def __init__(self, value): pass
     def to_string(self): return "somebody else's"
@@ -348,14 +352,24 @@ end
 def test_beside_the_users_own_gdbinit(
     kernel: Kernel, image: Image, debug: Callable[..., Terminal], tmp_path: Path
 ) -> None:
-    """As pwndbg and gef do: a prompt, hooks, printers of their own."""
+    """As pwndbg and gef do: a prompt, hooks, what runs at each stop, settings, printers."""
     (tmp_path / ".gdbinit").write_text(GDBINIT)
     gdb = debug("tcp_v4_rcv", env={"HOME": str(tmp_path), "KERNLAB_HOME": str(home())})
     gdb.child.expect("my hook")
+    gdb.child.expect("my context at tcp_v4_rcv")
     gdb.child.expect("help kernlab")
+    for line, said in (
+        ("help kernlab", "kl-sockets"),
+        ("kl-skb", r"127\.0\.0\.1:\d+ -> 127\.0\.0\.1:8080.*tcp S  seq \d+  ack 0 "),
+        ("kl-sock", r"127\.0\.0\.1:8080 -> 0\.0\.0\.0:\*  LISTEN"),
+        ("kl-sockets", r"SYN_SENT +0 +1 +127\.0\.0\.1:\d+ +127\.0\.0\.1:8080"),
+        ("kl-stack 2", "ip_protocol_deliver_rcu"),
+        ("next", r"my context at \w+"),
+    ):
+        gdb.child.expect(r"\(mine\) $")
+        gdb.child.sendline(line)
+        gdb.child.expect(said)
     gdb.child.expect(r"\(mine\) $")
-    gdb.child.sendline("kl-skb")
-    gdb.child.expect("tcp S  seq")
     gdb.child.sendline("show pagination")
     gdb.child.expect("is off")
     gdb.child.sendline("p (__be16)0x5000")
