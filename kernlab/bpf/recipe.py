@@ -118,9 +118,9 @@ class Watch:
 
         def feed(data: bytes) -> None:
             sink(data)
-            text = self._seen.get(number, b"") + data
-            if any(self._ready.search(line) for line in text.decode("utf-8", "replace").split("\n")):
+            lines = (self._seen.get(number, b"") + data).split(b"\n")
+            if any(self._ready.search(line.decode("utf-8", "replace")) for line in lines):
                 self._mark.touch()
-            self._seen[number] = text.rpartition(b"\n")[2]
+            self._seen[number] = lines[-1]
 
         return feed

@@ -155,31 +155,42 @@ def check(
         ..., metavar="FILE|NAME|DIR", autocompletion=complete.bpf_programs,
         help="A libbpf tool or a BPF object; or a program as for build.",
     ),
+    image: str | None = typer.Option(
+        None, "--image", autocompletion=complete.images,
+        help="The name of a tool of this image in place of a file: debian.",
+    ),
     kernel: str | None = common.KERNEL,
 ) -> int:  # fmt: skip
     """What a program asks of a kernel and that one has not, without booting it.
 
     Ends with 1 when something is missing: the program may still get along without it.
     """
+    import tempfile
+    from pathlib import Path
+
     from kernlab.bpf.check import lacks
     from kernlab.cli.output import reporter, stdout
     from kernlab.config.paths import expanded
     from kernlab.errors import BadInput
     from kernlab.guest import bpf
+    from kernlab.image.inside import copied_out
+    from kernlab.image.model import ImageRequest
     from kernlab.kernel.model import BuildRequest
-    from kernlab.pipeline import kernel_for
+    from kernlab.pipeline import image_for, kernel_for
 
     path = expanded(what)
-    own = not path.is_file() or path.name.endswith(".c")
+    own = image is None and (not path.is_file() or path.name.endswith(".c"))
     source = bpf.find(what) if own else None
-    with reporter() as report:
+    with reporter() as report, tempfile.TemporaryDirectory(prefix="kernlab-") as scratch:
         built = kernel_for(BuildRequest(version=kernel), report)
         if source is not None:
             path = bpf.build(source, built, report).object
-    count, found = lacks(path, built)
+        elif image is not None:
+            path = copied_out(image_for(ImageRequest(image), report), what, Path(scratch))
+        count, found = lacks(path, built)
     if not count:
         raise BadInput(
-            f"{path} has no BPF object inside",
+            f"{what} has no BPF object inside",
             "it may compile its programs when it runs, as bpftrace and bcc do",
             "kernlab bpf check FILE for a tool made with libbpf",
         )
@@ -222,8 +233,8 @@ def _recipe(one: Recipe, args: list[str], packets: tuple[str | None, str | None]
         from kernlab.cli.main import show
 
         tool = one.command[0] if one.command else "bpftrace"
-        show(BadInput(f"the image has no {tool}",
-                      "configs/image-debian.yaml says where it is to come from", one.instead))  # fmt: skip
+        why = "configs/image-debian.yaml says where it is to come from"
+        show(BadInput(f"the image has no {tool}", why, one.instead))
     return status
 
 
