@@ -8,6 +8,7 @@ built from: its .config, System.map and BTF. A program may carry on without what
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,15 @@ def lacks(path: Path, kernel: Kernel) -> tuple[int, list[Lack]]:
     return count, list(found.values())
 
 
+def lacks_places(sections: Iterable[str], kernel: Kernel) -> list[Lack]:
+    """What a kernel has not of the places that ``sections`` name as SEC() does: for a tool
+    that has no BPF object of its own.
+
+    Raises ``BadInput`` for a kernel without BTF."""
+    asked = _Kernel(kernel)
+    return [lack for name in sections for lack in asked.place(name)]
+
+
 class _Kernel:
     def __init__(self, kernel: Kernel) -> None:
         self._release = kernel.release
@@ -57,7 +67,7 @@ class _Kernel:
         self._rows = table().sections
 
     def lacks(self, one: BpfObject) -> list[Lack]:
-        found = [lack for name in one.sections for lack in self._section(name.lstrip("?"))]
+        found = [lack for name in one.sections for lack in self.place(name.lstrip("?"))]
         known = numbers(self._types, "bpf_func_id")
         for number in sorted(one.helpers - set(known)):
             found.append(Lack(_helper(number), f"Linux {self._release} has no such helper",
@@ -69,7 +79,8 @@ class _Kernel:
                                   f"{number}", "an older type of map"))  # fmt: skip
         return found
 
-    def _section(self, name: str) -> list[Lack]:
+    def place(self, name: str) -> list[Lack]:
+        """What one section asks for in vain."""
         for row in self._rows:
             if re.match(row.match, name) and f"{row.option}=y" not in self._options:
                 return [self._without(row, name)]

@@ -23,7 +23,7 @@ _READY = 30.0  # seconds to attach; a verifier under TCG takes its time
 _ANSWER = 20.0
 _SIGINT = 2
 _TURN = 0.02
-_MARK = ".bpf-ready"
+MARK = ".bpf-ready"  # in the share: there once the tool is attached
 
 Work = Callable[[Machine, RunDir], None]
 
@@ -66,22 +66,24 @@ def place(program: BpfProgram, run: RunDir) -> str:
 
 
 def run_tool(argv: Sequence[str], machine: Machine, run: RunDir, on_stdout: Sink,
-             on_stderr: Sink, work: Work | None, timeout: float | None) -> int:  # fmt: skip
+             on_stderr: Sink, work: Work | None, timeout: float | None,
+             patience: float = _READY) -> int:  # fmt: skip
     """Run a loader to its end, or while ``work`` makes packets, and then to its end after a
     Ctrl-C. Its status; 0 for one that the Ctrl-C killed because it does not handle it.
 
-    Raises ``BadInput`` for one that never attaches, ``MachineFailed``.
+    Raises ``BadInput`` for one that does not attach within ``patience`` seconds,
+    ``MachineFailed``.
     """
-    mark = run.share / _MARK
+    mark = run.share / MARK
     mark.unlink(missing_ok=True)
     process = machine.channel.start(
-        argv, stdin=False, env={"KERNLAB_READY": f"/mnt/share/{_MARK}"},
+        argv, stdin=False, env={"KERNLAB_READY": f"/mnt/share/{MARK}"},
         on_stdout=on_stdout, on_stderr=on_stderr,
     )  # fmt: skip
     try:
         if work is None:
             return _to_its_end(process, timeout)
-        if not _attached(process, mark, machine):
+        if not _attached(process, mark, machine, patience):
             return process.wait(_ANSWER)
         work(machine, run)
         if process.done():
@@ -94,9 +96,9 @@ def run_tool(argv: Sequence[str], machine: Machine, run: RunDir, on_stdout: Sink
         return process.wait(_ANSWER)
 
 
-def _attached(process: GuestProcess, mark: Path, machine: Machine) -> bool:
+def _attached(process: GuestProcess, mark: Path, machine: Machine, patience: float) -> bool:
     """Wait until the tool is attached; False when it ended before."""
-    deadline = time.monotonic() + _READY
+    deadline = time.monotonic() + patience
     while not mark.exists():
         if process.done():
             return False
@@ -105,7 +107,7 @@ def _attached(process: GuestProcess, mark: Path, machine: Machine) -> bool:
         if time.monotonic() > deadline:
             process.signal(9)
             raise BadInput(
-                f"the program has not attached within {_READY:g} s",
+                f"the program has not attached within {patience:g} s",
                 "it has neither called NAME_bpf__attach() nor waited for events",
                 "kernlab bpf run without --workload and --lab",
             )

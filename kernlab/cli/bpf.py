@@ -9,11 +9,14 @@ import typer
 from kernlab.cli import common, complete
 
 if TYPE_CHECKING:
+    from kernlab.bpf.recipe import Recipe
     from kernlab.bpf.run import Work
+    from kernlab.pipeline import MachineOptions
     from kernlab.progress import Reporter
     from kernlab.record.rundir import RunDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+_NOT_FOUND = 127  # the shell's status, and the agent's, for a program that is not there
 
 WHAT: str = typer.Argument(
     ..., metavar="NAME|DIR", autocompletion=complete.bpf_programs,
@@ -28,7 +31,8 @@ def group() -> None:
 
 @app.command("list")
 def list_programs(json: bool = common.JSON) -> None:
-    """The programs that are shipped."""
+    """The programs that are shipped, and the recipes for tools of the Debian image."""
+    from kernlab.bpf import recipe
     from kernlab.cli.output import print_json, stdout
     from kernlab.guest.bpf import shipped_programs
 
@@ -37,6 +41,12 @@ def list_programs(json: bool = common.JSON) -> None:
             print_json({"name": one.name, "title": one.title, "directory": str(one.directory)})
         else:
             stdout().print(f"  {one.name:<10} {one.title}", markup=False)
+    for name in recipe.names():
+        title = recipe.find(name).title
+        if json:
+            print_json({"name": f"{recipe.PREFIX}{name}", "title": title})
+        else:
+            stdout().print(f"  {recipe.PREFIX}{name}\n{'':13}{title}", markup=False)
 
 
 @app.command("build")
@@ -57,7 +67,10 @@ def build(what: str = WHAT, kernel: str | None = common.KERNEL) -> int:
 
 @app.command("run", context_settings={"ignore_unknown_options": False})
 def run(
-    what: str = WHAT,
+    what: str = typer.Argument(
+        ..., metavar="NAME|DIR|recipe:NAME", autocompletion=complete.bpf_runs,
+        help="As for build; or a recipe, which names its own image and packets.",
+    ),
     args: list[str] = typer.Argument(None, metavar="[-- ARGS...]", help="For the program."),
     workload: str | None = typer.Option(
         None, "--workload", metavar="W", autocompletion=complete.workloads,
@@ -72,10 +85,16 @@ def run(
     ),
     out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
     kernel: str | None = common.KERNEL,
-    image: str = common.IMAGE,
+    image: str | None = typer.Option(
+        None, "--image", autocompletion=complete.images,
+        help="What the guest boots into.  [default: busybox, or the recipe's]",
+    ),
     add: list[str] = common.ADD,
     cpus: int = common.CPUS,
-    memory: int = common.MEMORY,
+    memory: int | None = typer.Option(
+        None, "--memory", min=128, metavar="MIB",
+        help="Memory of the guest.  [default: 512, or the recipe's]",
+    ),
 ) -> int:  # fmt: skip
     """Build a program, boot, run it in the guest, end with its status.
 
@@ -84,6 +103,7 @@ def run(
     """
     from functools import partial
 
+    from kernlab.bpf import recipe
     from kernlab.bpf.check import lacks
     from kernlab.bpf.complaints import Complaints
     from kernlab.bpf.run import place, run_tool
@@ -92,10 +112,16 @@ def run(
     from kernlab.pipeline import MachineOptions, machine_for, wait_ready
     from kernlab.progress import Said
 
+    if what.startswith(recipe.PREFIX):
+        chosen = recipe.find(what)
+        options = MachineOptions(cpus, memory or chosen.memory)
+        packets = (workload, lab) if workload or lab else (chosen.workload, chosen.lab)
+        return _recipe(chosen, args or [], packets, timeout, out, kernel, image, add, options)
     source = bpf.find(what)
     _check(workload, lab)
+    options = MachineOptions(cpus, memory or 512)
     with reporter() as report:
-        built, guest = common.artifacts(kernel, image, add, report)
+        built, guest = common.artifacts(kernel, image or "busybox", add, report)
         program = bpf.build(source, built, report)
         _, lacking = lacks(program.object, built)
         for lack in lacking:
@@ -104,7 +130,7 @@ def run(
         argv = [place(program, directory), *(args or ())]
         work = _work(workload, lab, directory, report)
         said = Complaints(partial(common.write, 2), directory.path / "verifier.log")
-        with machine_for(directory, built, guest, MachineOptions(cpus, memory), report) as machine:
+        with machine_for(directory, built, guest, options, report) as machine:
             wait_ready(machine, report)
             status = run_tool(
                 argv, machine, directory, partial(common.write, 1), said.feed, work, timeout
@@ -129,31 +155,42 @@ def check(
         ..., metavar="FILE|NAME|DIR", autocompletion=complete.bpf_programs,
         help="A libbpf tool or a BPF object; or a program as for build.",
     ),
+    image: str | None = typer.Option(
+        None, "--image", autocompletion=complete.images,
+        help="The name of a tool of this image in place of a file: debian.",
+    ),
     kernel: str | None = common.KERNEL,
 ) -> int:  # fmt: skip
     """What a program asks of a kernel and that one has not, without booting it.
 
     Ends with 1 when something is missing: the program may still get along without it.
     """
+    import tempfile
+    from pathlib import Path
+
     from kernlab.bpf.check import lacks
     from kernlab.cli.output import reporter, stdout
     from kernlab.config.paths import expanded
     from kernlab.errors import BadInput
     from kernlab.guest import bpf
+    from kernlab.image.inside import copied_out
+    from kernlab.image.model import ImageRequest
     from kernlab.kernel.model import BuildRequest
-    from kernlab.pipeline import kernel_for
+    from kernlab.pipeline import image_for, kernel_for
 
     path = expanded(what)
-    own = not path.is_file() or path.name.endswith(".c")
+    own = image is None and (not path.is_file() or path.name.endswith(".c"))
     source = bpf.find(what) if own else None
-    with reporter() as report:
+    with reporter() as report, tempfile.TemporaryDirectory(prefix="kernlab-") as scratch:
         built = kernel_for(BuildRequest(version=kernel), report)
         if source is not None:
             path = bpf.build(source, built, report).object
-    count, found = lacks(path, built)
+        elif image is not None:
+            path = copied_out(image_for(ImageRequest(image), report), what, Path(scratch))
+        count, found = lacks(path, built)
     if not count:
         raise BadInput(
-            f"{path} has no BPF object inside",
+            f"{what} has no BPF object inside",
             "it may compile its programs when it runs, as bpftrace and bcc do",
             "kernlab bpf check FILE for a tool made with libbpf",
         )
@@ -163,6 +200,42 @@ def check(
     if not found:
         stdout().print(f"Linux {built.release} has all that it asks for", markup=False)
     return 1 if found else 0
+
+
+def _recipe(one: Recipe, args: list[str], packets: tuple[str | None, str | None],
+            timeout: float | None, out: str | None, kernel: str | None, image: str | None,
+            add: list[str], options: MachineOptions) -> int:  # fmt: skip
+    """Run a recipe's tool while its packets flow, end with its status."""
+    from functools import partial
+
+    from kernlab.bpf.check import lacks_places
+    from kernlab.bpf.recipe import Watch, place
+    from kernlab.bpf.run import MARK, run_tool
+    from kernlab.cli.output import reporter
+    from kernlab.errors import BadInput
+    from kernlab.pipeline import machine_for, wait_ready
+
+    _check(*packets)
+    with reporter() as report:
+        built, guest = common.artifacts(kernel, image or one.image, add, report)
+        for lack in lacks_places(one.sections, built):
+            raise BadInput(f"{lack.what}: {lack.says}", "the recipe's tool needs it", one.instead)
+        directory = common.new_run(out)
+        argv = place(one, args, f"/mnt/share/{MARK}", directory)
+        work = _work(*packets, directory, report)
+        watch = Watch(one.ready, directory.share / MARK)
+        said, errors = (watch.on(number, partial(common.write, number)) for number in (1, 2))
+        with machine_for(directory, built, guest, options, report) as machine:
+            wait_ready(machine, report)
+            status = run_tool(argv, machine, directory, said, errors, work, timeout, one.wait)
+    directory.result(status=status)
+    if status == _NOT_FOUND:
+        from kernlab.cli.main import show
+
+        tool = one.command[0] if one.command else "bpftrace"
+        why = "configs/image-debian.yaml says where it is to come from"
+        show(BadInput(f"the image has no {tool}", why, one.instead))
+    return status
 
 
 def _check(workload: str | None, lab: str | None) -> None:

@@ -74,6 +74,14 @@ def bpf_programs(incomplete: str) -> list[str]:
     return [one.name for one in shipped_programs() if one.name.startswith(incomplete)]
 
 
+def bpf_runs(incomplete: str) -> list[str]:
+    """What ``kernlab bpf run`` runs: programs, and recipes."""
+    from kernlab.bpf.recipe import PREFIX, names
+
+    recipes = [f"{PREFIX}{name}" for name in names()]
+    return bpf_programs(incomplete) + [one for one in recipes if one.startswith(incomplete)]
+
+
 def runs(incomplete: str) -> list[str]:
     """Runs that are kept, newest first, and "latest"."""
     from kernlab.config.paths import home

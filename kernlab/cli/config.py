@@ -110,6 +110,7 @@ def man() -> None:
 def models() -> dict[str, type[BaseModel]]:
     """The model of each file or directory in configs/, by its name without .yaml."""
     from kernlab.bpf.complaints import BpfTable
+    from kernlab.bpf.recipe import Recipe
     from kernlab.config.packages import PackageTable
     from kernlab.doctor.known import KnownTable
     from kernlab.image.model import BusyboxTable, DebianTable
@@ -138,6 +139,7 @@ def models() -> dict[str, type[BaseModel]]:
         "known": KnownTable,
         "locks": LockTable,
         "bpf": BpfTable,
+        "recipes": Recipe,
     }
 
 
