@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.guest.build import names, program
 from kernlab.progress import quiet
+from kernlab.vm import channel as channels
 from kernlab.vm.channel import Channel
 
 
@@ -23,6 +24,7 @@ from kernlab.vm.channel import Channel
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch = pytest.MonkeyPatch()
     patch.setenv("KERNLAB_HOME", str(tmp_path_factory.mktemp("home")))
+    patch.setattr(channels, "HOME", "/")  # an ordinary user may not enter the host's /root
     yield program("agent", quiet)
     patch.undo()
 
@@ -144,10 +146,10 @@ def test_commands_end_with_the_host(agent: Path, tmp_path: Path) -> None:
     theirs.close()
     live = Channel(ours)
     out = bytearray()
-    live.start(["sh", "-c", "echo $$; exec sleep 1000"], on_stdout=out.extend)
-    live.ping(10)
-    while b"\n" not in out:
-        live.ping(10)
+    said = threading.Event()
+    live.start(["sh", "-c", "echo $$; exec sleep 1000"],
+               on_stdout=lambda data: (out.extend(data), said.set()))  # type: ignore[func-returns-value]
+    assert said.wait(10)
     live.close()
     child.wait(10)
     pid = int(out)
