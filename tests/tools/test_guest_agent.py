@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -150,10 +151,11 @@ def test_commands_end_with_the_host(agent: Path, tmp_path: Path) -> None:
     live.start(["sh", "-c", "echo $$; exec sleep 1000"],
                on_stdout=lambda data: (out.extend(data), said.set()))  # type: ignore[func-returns-value]
     assert said.wait(10)
+    command = psutil.Process(int(out))
     live.close()
     child.wait(10)
-    pid = int(out)
-    assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
+    _, alive = psutil.wait_procs([command], timeout=10)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_every_guest_program_compiles_without_a_warning(own_home: Path) -> None:
