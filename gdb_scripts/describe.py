@@ -6,8 +6,8 @@ Run by ``kernlab.symbols.dwarf`` in a GDB of its own:
 
 Question: {"structs": {name: [member, …]}, "expressions": {name: [text, …]},
 "functions": {name: [address, …]}, "inlined": [name, …], "lines": [text, …],
-"shows": [{"address", "func", "entry", "text"}, …]}. Whatever this kernel does not have is absent
-from the answer.
+"shows": [{"address", "func", "entry", "text"}, …], "enums": [name, …]}. Whatever this kernel
+does not have is absent from the answer.
 """
 
 from __future__ import annotations
@@ -68,6 +68,14 @@ def _struct(name: str, members: List[str]) -> Optional[Dict[str, Any]]:
         else:
             found[member] = [bit // 8, size]
     return {"size": kind.sizeof, "members": found}
+
+
+def _enum(name: str) -> Dict[str, str]:
+    """An enumeration's values with their names, empty where this kernel has none of it."""
+    try:
+        return {str(one.enumval): one.name for one in gdb.lookup_type("enum " + name).fields()}
+    except gdb.error:
+        return {}
 
 
 def _expression(texts: List[str]) -> Optional[int]:
@@ -248,6 +256,7 @@ def answer(question: Dict[str, Any]) -> Dict[str, Any]:
         said["insides"][name] = _inside(name)
     for text in question.get("lines", []):
         said["lines"][text] = _line(text)
+    said["enums"] = {name: _enum(name) for name in question.get("enums", [])}
     said["shows"] = [_show(item) for item in question.get("shows", [])]
     return said
 

@@ -46,10 +46,19 @@ def built_kernel(version: str | None = None) -> Kernel | None:
 
 
 def image_for(request: ImageRequest, report: Reporter) -> Image:
-    """The image asked for, assembled when it is not there yet."""
-    from kernlab.image.busybox import build
+    """The image asked for, assembled when it is not there yet. Raises ``BadInput`` for a kind
+    there is not."""
+    from kernlab.errors import BadInput
+    from kernlab.image import busybox, debian
 
-    return build(request, report)
+    kinds = {"busybox": busybox.build, "debian": debian.build}
+    if request.kind not in kinds:
+        raise BadInput(
+            f"there is no image '{request.kind}'",
+            f"there are: {', '.join(kinds)}",
+            "kernlab image busybox",
+        )
+    return kinds[request.kind](request, report)
 
 
 def symbols_for(kernel: Kernel) -> KernelSymbols:
@@ -69,11 +78,12 @@ def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptio
     from kernlab.vm.machine import start
     from kernlab.vm.spec import MachineSpec
 
+    disks = _disks(kernel, image, report)
     spec = MachineSpec(
         bzimage=kernel.bzimage, initramfs=image.initramfs, share=run.share,
         console_log=run.console_log, cpus=options.cpus, memory=options.memory,
         gdb_port=options.gdb_port, wait=options.wait, append=options.append,
-        accelerator=accelerator(kernel.bzimage, image.initramfs, report),
+        accelerator=accelerator(kernel.bzimage, image.initramfs, report, disks), disks=disks,
     )  # fmt: skip
     run.resolved(
         kernel=kernel.key,
@@ -88,6 +98,16 @@ def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptio
             yield machine
     finally:
         run.remove_sockets()
+
+
+def _disks(kernel: Kernel, image: Image, report: Reporter) -> tuple[Path, ...]:
+    """An image's disk, and the kernel's headers for the tools on it that compile."""
+    from kernlab.image.headers import headers
+
+    if image.disk is None:
+        return ()
+    found = headers(kernel, report)
+    return (image.disk, found) if found is not None else (image.disk,)
 
 
 def wait_ready(machine: Machine, report: Reporter) -> None:

@@ -102,8 +102,13 @@ class Browser:
         assert "exceptionDetails" not in got, got["exceptionDetails"]
         return got["result"].get("value")
 
+    def scheme(self, name: str) -> None:
+        """``light`` or ``dark``, as the system says."""
+        self.call("Emulation.setEmulatedMedia",
+                  features=[{"name": "prefers-color-scheme", "value": name}])  # fmt: skip
+
     def key(self, name: str) -> None:
-        codes = {"ArrowDown": 40, "ArrowUp": 38, "Tab": 9, "Enter": 13}
+        codes = {"ArrowDown": 40, "ArrowUp": 38, "Tab": 9, "Enter": 13, "Escape": 27, "End": 35}
         for kind in ("keyDown", "keyUp"):
             extra = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name,

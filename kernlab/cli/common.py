@@ -26,7 +26,10 @@ WHICH = (
 KERNEL: str | None = typer.Option(
     None, "--kernel", metavar="VERSION", autocompletion=complete.kernels, help=WHICH
 )
-IMAGE: str = typer.Option("busybox", "--image", help="What the guest boots into.")
+IMAGE: str = typer.Option(
+    "busybox", "--image", autocompletion=complete.images,
+    help="What the guest boots into: busybox, or debian with bpftrace, bcc and others.",
+)  # fmt: skip
 ADD: list[str] = typer.Option(
     [], "--add", metavar="PATH[:GUESTPATH]", help="Put a file or directory into the image."
 )

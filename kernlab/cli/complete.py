@@ -115,6 +115,11 @@ def races_and_runs(incomplete: str) -> list[str]:
     return races(incomplete) + runs(incomplete)
 
 
+def images(incomplete: str) -> list[str]:
+    """What a guest boots into."""
+    return [name for name in ("busybox", "debian") if name.startswith(incomplete)]
+
+
 def engines(incomplete: str) -> list[str]:
     """What can carry a trace out."""
     from kernlab.trace.choice import AUTO, ENGINES

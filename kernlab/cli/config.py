@@ -112,7 +112,7 @@ def models() -> dict[str, type[BaseModel]]:
     from kernlab.bpf.complaints import BpfTable
     from kernlab.config.packages import PackageTable
     from kernlab.doctor.known import KnownTable
-    from kernlab.image.model import BusyboxTable
+    from kernlab.image.model import BusyboxTable, DebianTable
     from kernlab.kernel.catalogue import Catalogue
     from kernlab.lab.model import Lab
     from kernlab.race.held import LockTable
@@ -133,6 +133,7 @@ def models() -> dict[str, type[BaseModel]]:
         "sites": SiteTable,
         "frames": FrameTable,
         "image-busybox": BusyboxTable,
+        "image-debian": DebianTable,
         "packages": PackageTable,
         "known": KnownTable,
         "locks": LockTable,

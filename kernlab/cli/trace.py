@@ -149,7 +149,9 @@ def trace(
         view = FollowView(stdout())
     else:
         view = TraceView(stdout(), "full" if full else "fold", several=several)
-    moving = LiveView(stdout()) if live and stdout().is_terminal and not json else None
+    # A dumb terminal cannot move: lines there, as without any.
+    still = not stdout().is_terminal or stdout().is_dumb_terminal
+    moving = LiveView(stdout()) if live and not still and not json else None
 
     def on_event(event: dict[str, Any]) -> None:
         if groups is not None:

@@ -46,6 +46,7 @@ TYPES: Dict[str, str] = {
         "snd_una snd_nxt snd_wnd rcv_nxt rcv_wnd copied_seq write_seq snd_cwnd snd_ssthresh "
         "packets_out retrans_out lost_out sacked_out total_retrans mss_cache rcv_isn snt_isn",
     ),
+    **_many("drop.", TEXT, "reason"),
     "stack": STACK,
     "ret": OPEN,
 }  # fmt: skip
@@ -80,6 +81,8 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
 OPEN_PREFIXES = (
     "args.", "locals.", "show.", "rst.", "connection.", "race.", "packet.options.kind-",
 )  # fmt: skip
+# What the record tells of an event after its stop: no filter while a trace runs can ask it.
+RECORDED = ("packet.id", "drop.reason")
 # Events of the same call that came before this one, by their probe (kernlab.reasons.match):
 # before.tcp_set_state.sock.state is a field of theirs.
 _EARLIER = "before."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from kernlab.config.paths import expanded
@@ -34,6 +35,15 @@ def entries(argument: str) -> tuple[list[Entry], list[Path]]:
     programs: list[Path] = []
     _add(host, str(target).lstrip("/"), found, programs, argument)
     return found, programs
+
+
+def sources(arguments: Iterable[str]) -> list[Path]:
+    """Every file that the arguments name: what a change of is a change of the image."""
+    found: list[Path] = []
+    for argument in arguments:
+        host, _ = _split(argument)
+        found += sorted(host.rglob("*")) if host.is_dir() else [host]
+    return found
 
 
 def _split(argument: str) -> tuple[Path, str]:

@@ -1,4 +1,4 @@
-"""What assembling the busybox image needs on the host."""
+"""What assembling images needs on the host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from kernlab.config.needs import Need
 from kernlab.image.model import table
 
 BUSYBOX = Need("busybox-static", "the image's shell and small tools", program="busybox")
-NEEDS = (
+DISK = (
+    Need("mmdebstrap", "installs the Debian image's packages without root", program="mmdebstrap"),
+    Need("fakeroot", "keeps their owners without root", program="fakeroot"),
+    Need("e2fsprogs", "makes the Debian image's file system", program="mke2fs"),
+)
+BUSYBOX_IMAGE = (
     BUSYBOX,
     *(Need(row.package, row.why, program=row.name) for row in table().programs),
 )
+NEEDS = BUSYBOX_IMAGE + DISK

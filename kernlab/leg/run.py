@@ -18,6 +18,7 @@ from kernlab.config.paths import arriving_file
 from kernlab.errors import KernlabError, MachineFailed, WeFailed
 from kernlab.guest.build import compiled, program, source_of
 from kernlab.progress import Reporter
+from kernlab.record import tcpdump
 from kernlab.record.counters import moved, parse
 from kernlab.record.leg import LegDir, write_json
 from kernlab.record.pcapng import convert
@@ -222,7 +223,12 @@ class Run:
             first, last = (parse(path.read_text("utf-8")) for path in (before, after))
             write_json(keep.counters, moved(first, last))
         if raw.exists():
-            convert(raw, keep.capture, without=LAST)
+            links, words = (
+                path.read_text("utf-8", "replace") if path.exists() else ""
+                for path in (self._raw / "links", self._raw / "tcpdump")
+            )
+            convert(raw, keep.capture, without=LAST, names=tcpdump.devices(links),
+                    lost=tcpdump.lost(words))  # fmt: skip
         if (self._raw / "kmsg").exists():
             with arriving_file(keep.kmsg) as temporary:
                 shutil.copyfile(self._raw / "kmsg", temporary)

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kernlab.record import drops
 from kernlab.record.links import Links
-from kernlab.record.pcapng import read, write
+from kernlab.record.pcapng import losses, read, write
 from kernlab.record.segments import segments
 
 _HOPS = 24  # lines of a comment
 _FRAMES = 4  # of a stack
-_DROPS = ("kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop", "tcp_drop", "tcp_drop_reason")
 
 
 def comments(events: Iterable[Mapping[str, Any]],
@@ -34,15 +34,17 @@ def comments(events: Iterable[Mapping[str, Any]],
 
 def _verdict(rst: Mapping[str, Any]) -> list[str]:
     lines = [f"RST: {rst.get('cause')} {rst.get('name', 'no rule matches')}"]
-    told = (("why", "says"), ("because", "condition"), ("remedy", "remedy"))
+    told = (("why", "says"), ("because", "condition"), ("race", "race"), ("kernels", "kernels"),
+            ("remedy", "remedy"))  # fmt: skip
     return lines + [f"{key}: {rst[name]}" for key, name in told if rst.get(name)]
 
 
 def _line(event: Mapping[str, Any]) -> str:
     sock, stack = event.get("sock") or {}, event.get("stack") or []
     parts = [f"#{event.get('seq')} {event.get('probe')}"]
-    if event.get("probe") in _DROPS:
-        parts.append("DROPPED")
+    drop = drops.said(event)
+    if drop:
+        parts.append(drop.replace("dropped", "DROPPED", 1))
     device = (event.get("skb") or {}).get("dev")
     if device is not None:
         parts.append(f"on {device}")
@@ -61,5 +63,6 @@ def annotate(capture: Path, events: Iterable[Mapping[str, Any]]) -> int:
     there is none. Raises ``BadInput`` for a file that is no capture."""
     told = comments(events, segments(capture))
     if told:
-        write(capture, read(capture), comments={n: "\n".join(rows) for n, rows in told.items()})
+        text = {n: "\n".join(rows) for n, rows in told.items()}
+        write(capture, read(capture), comments=text, lost=losses(capture))
     return len(told)

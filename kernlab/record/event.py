@@ -101,7 +101,8 @@ class Event(_Open):
     """One event. ``seq`` counts the run's events from 1; guest_ns is the guest's monotonic
     clock at its last tick, host_ns the host's wall clock, both in ns. ``args`` are a
     function's arguments, ``locals`` the variables at a line, ``show`` the values of the
-    expressions asked for, ``ret`` what the function returned (addresses as "0x…")."""
+    expressions asked for, ``ret`` what the function returned (addresses as "0x…"), ``drop`` the
+    kernel's name for the reason of a drop."""
 
     v: Literal[1]
     seq: int = Field(ge=1)
@@ -118,6 +119,7 @@ class Event(_Open):
     args: dict[str, Any] | None = None
     locals: dict[str, Any] | None = None
     show: dict[str, Any] | None = None
+    drop: dict[str, str] | None = None
     ret: int | str | None = None
     stack: list[Frame] | None = None
 

@@ -34,6 +34,7 @@ _BEGINS = frozenset(("__tcp_transmit_skb",))
 _AGAIN = frozenset(("__kfree_skb", "kfree_skbmem"))
 _STABLE = ("proto", "seq", "flags", "ip_id", "win", "icmp_type", "icmp_code")
 _ENDS = ("src", "sport", "dst", "dport")
+_SIDES = (("src", "sport"), ("dst", "dport"))
 _KEPT = 65536  # packets remembered; the oldest is forgotten
 
 
@@ -99,7 +100,8 @@ class Identity:
         if probe in _BEGINS and known is not None and probe in known.probes:
             self._forget(known)
             return self._new()
-        if known is not None and self._same(known, head, facts):
+        if known is not None and (self._same(known, head, facts)
+                                  or _translated(known, addr, head, facts, probe)):  # fmt: skip
             return known
         if known is not None:  # used again
             known.live.pop(addr, None)
@@ -191,6 +193,20 @@ def _agree(known: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     if not moved:
         return True
     return bool(facts.get("ip_id")) and known.get("ip_id") == facts.get("ip_id")
+
+
+def _translated(known: _Packet, addr: str, head: str | None, facts: Mapping[str, Any],
+                probe: str) -> bool:  # fmt: skip
+    """Whether NAT rewrote a packet without an IP identification: the same skb and buffer, one
+    end that is as it was, everything else too, at a probe that it had not come to yet. The
+    next packet at the address comes to the first probe again."""
+    was = known.facts
+    if head is None or known.live.get(addr) != head or probe in known.probes:
+        return False
+    if facts.get("ip_id") or any(was.get(name) != facts.get(name) for name in (*_STABLE, "ts")):
+        return False
+    kept = [all(was.get(name) == facts.get(name) for name in end) for end in _SIDES]
+    return any(kept) and "seq" in facts
 
 
 def _whole(facts: Mapping[str, Any]) -> bool:

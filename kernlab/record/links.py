@@ -1,8 +1,13 @@
 """Which frame of the capture an event is about.
 
 By headers, which both have: addresses, sequence number, flags, length; among frames that
-agree in these (a segment sent again) by IP identification and timestamps. Once one event of
-a packet is placed, all of that packet are (``packet.id``).
+agree in these (a segment sent again) by IP identification and timestamps, and where the event
+has none (the skb of the retransmit queue) by time. Once one event of a packet is placed, all of
+that packet are (``packet.id``). Beyond NAT one end differs, and sequence and acknowledgement
+number say that it is the same segment. ``tcp_reset()`` runs for a RST alone.
+
+Times of both are the guest's: a frame's of its wall clock, an event's of its monotonic clock at
+the last tick. What lies between is learnt from the events that only one frame fits.
 """
 
 from __future__ import annotations
@@ -11,17 +16,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _KEY = ("src", "sport", "dst", "dport", "seq", "flags", "len")
+_MORE = ("ack", "win", "ip_id")  # what an event may have, and a frame has
+_NUMBERS = ("seq", "ack", "flags", "len", "win")
+_RESET = "tcp_reset"
 
 
 class Links:
     """Events of one run against the segments of its capture (``kernlab.record.segments``)."""
 
     def __init__(self, segments: Iterable[Mapping[str, Any]]) -> None:
-        self._by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+        self._segments = list(segments)
+        self._indices: dict[tuple[str, ...], dict[tuple[Any, ...], list[Mapping[str, Any]]]] = {}
+        self._by_end: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+        self._resets: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         self._of: dict[str, int] = {}
         self._taken: dict[int, str] = {}  # frame → packet
-        for one in segments:
-            self._by_key.setdefault(_key(one["packet"]), []).append(one)
+        self._epoch: int | None = None  # of the guest's monotonic clock, ns since 1970
+        for one in self._segments:
+            packet = one["packet"]
+            for key in _end_keys(packet):
+                self._by_end.setdefault(key, []).append(one)
+            if "R" in packet["flags"]:
+                self._resets.setdefault(_way(packet), []).append(one)
 
     def take(self, event: Mapping[str, Any]) -> int | None:
         """The number of the event's frame; None where there is none, or it is not told."""
@@ -30,30 +46,90 @@ class Links:
             return frame
         packet = event.get("packet") or {}
         name = packet.get("id")
-        if name in self._of:
+        number = self._pick(packet, name, event.get("guest_ns"))
+        if number is None and name in self._of:
             return self._of[name]
-        number = self._pick(packet, name)
+        if number is None and "src" not in packet and event.get("probe") == _RESET:
+            number = self._reset(event)
         if number is not None and name is not None:
             self._of[name] = number
             self._taken.setdefault(number, name)
         return number
 
-    def _pick(self, packet: Mapping[str, Any], name: str | None) -> int | None:
+    def _pick(self, packet: Mapping[str, Any], name: str | None, at: int | None) -> int | None:
         if "seq" not in packet or "src" not in packet:
             return None
-        fits = [one for one in self._by_key.get(_key(packet), ()) if _fits(packet, one["packet"])]
-        free = [one for one in fits if self._taken.get(one["number"], name) == name]
-        best = (free or fits)[:1]  # one packet may have got two ids, where nothing told
-        return int(best[0]["number"]) if best else None
+        all_fit = self._alike(packet)
+        if not all_fit:
+            return self._of.get(name) if name in self._of else self._translated(packet)
+        if len(all_fit) == 1:
+            if at is not None:
+                self._epoch = all_fit[0]["at"] - at
+            return int(all_fit[0]["number"])
+        if "ip_id" not in packet and at is not None and self._epoch is not None:
+            return self._nearest(all_fit, at)
+        if name in self._of and any(one["number"] == self._of[name] for one in all_fit):
+            return self._of[name]
+        free = [one for one in all_fit if self._taken.get(one["number"], name) == name]
+        return int((free or all_fit)[0]["number"])  # one packet may have got two ids
+
+    def _alike(self, packet: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The frames that agree with all that the event has. An acknowledgement number may
+        have moved on since."""
+        more = tuple(name for name in _MORE if name in packet)
+        for names in (more, more[1:]) if more[:1] == ("ack",) else (more,):
+            names = (*_KEY, *names)
+            index = self._indices.get(names)
+            if index is None:  # a bulk run has thousands of ACKs that agree in all but one
+                index = self._indices[names] = {}
+                for one in self._segments:
+                    index.setdefault(_values(one["packet"], names), []).append(one)
+            rows = index.get(_values(packet, names), ())
+            found = [one for one in rows if _stamped(packet, one["packet"])]
+            if found:
+                return found
+        return []
+
+    def _nearest(self, rows: Iterable[Mapping[str, Any]], at: int) -> int:
+        then = at + (self._epoch or 0)
+        return int(min(rows, key=lambda one: abs(one["at"] - then))["number"])
+
+    def _translated(self, packet: Mapping[str, Any]) -> int | None:
+        """The only frame with the same numbers and one of the same ends."""
+        rows = [one for key in _end_keys(packet) for one in self._by_end.get(key, ())]
+        rows = [one for one in rows if _stamped(packet, one["packet"])]
+        return int(rows[0]["number"]) if len(rows) == 1 else None
+
+    def _reset(self, event: Mapping[str, Any]) -> int | None:
+        """The RST that a socket got."""
+        sock = event.get("sock") or {}
+        rows = self._resets.get(_way({
+            "src": sock.get("dst"), "sport": sock.get("dport"),
+            "dst": sock.get("src"), "dport": sock.get("sport"),
+        }), [])  # fmt: skip
+        at = event.get("guest_ns")
+        if len(rows) > 1 and at is not None and self._epoch is not None:
+            return self._nearest(rows, at)
+        return int(rows[0]["number"]) if len(rows) == 1 else None
 
 
-def _key(packet: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(packet.get(name) for name in _KEY)
+def _values(packet: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(packet.get(name) for name in names)
 
 
-def _fits(packet: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:
-    for name in ("ip_id", "win"):
-        if name in packet and name in wire and packet[name] != wire[name]:
-            return False
+def _way(packet: Mapping[str, Any]) -> tuple[Any, ...]:
+    return _values(packet, _KEY[:4])
+
+
+def _end_keys(packet: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """By its numbers and one end: of a segment whose acknowledgement says which it answers."""
+    if not packet.get("ack") or "A" not in str(packet.get("flags", "")):
+        return []
+    return [(side, *_values(packet, (*side, *_NUMBERS)))
+            for side in (("src", "sport"), ("dst", "dport"))]  # fmt: skip
+
+
+def _stamped(packet: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:
+    """Whether the timestamps agree, where both have them."""
     mine, theirs = (list((one.get("options") or {}).get("ts") or ()) for one in (packet, wire))
     return not (mine and theirs) or mine == theirs

@@ -20,16 +20,35 @@ _MAGIC = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000), b"\xa1\xb2\xc3\xd4": (">", 1000),
     b"\x4d\x3c\xb2\xa1": ("<", 1), b"\xa1\xb2\x3c\x4d": (">", 1),
 }  # fmt: skip
-_SHB, _IDB, _EPB = 0x0A0D0D0A, 1, 6
+_SHB, _IDB, _ISB, _EPB = 0x0A0D0D0A, 1, 5, 6
+# Options: of any block, of an interface's description, of its statistics
+_END, _COMMENT = 0, 1
+_IF_NAME, _IF_DESCRIPTION, _IF_TSRESOL = 2, 3, 9
+_IFDROP, _FILTERACCEPT, _OSDROP = 5, 6, 7
 
 
 class Captured(NamedTuple):
-    """A frame: ``at`` in ns since 1970, ``length`` on the wire, ``data`` as captured."""
+    """A frame: ``at`` in ns since 1970, ``length`` on the wire, ``data`` as captured,
+    ``interface`` the device's name, empty where it is not known."""
 
     at: int
     linktype: int
     length: int
     data: bytes
+    interface: str = ""
+
+
+class Lost(NamedTuple):
+    """What a capture counted of itself: packets that passed its filter, and of these those
+    that it has not got (``by_device``: that the device dropped before)."""
+
+    accepted: int = 0
+    by_kernel: int = 0
+    by_device: int = 0
+
+    @property
+    def any(self) -> bool:
+        return bool(self.by_kernel or self.by_device)
 
 
 class Inner(NamedTuple):
@@ -136,37 +155,71 @@ class Growing:
             yield frame
 
 
-def _pcapng(data: bytes) -> Iterator[Captured]:
+class _Block(NamedTuple):
+    kind: int
+    order: str
+    body: bytes
+
+
+def _blocks(data: bytes) -> Iterator[_Block]:
     at, order = 0, "<"
-    interfaces: list[tuple[int, int]] = []
     while at + 12 <= len(data):
         if data[at : at + 4] == struct.pack("<I", _SHB):
             order = "<" if data[at + 8 : at + 12] == b"\x4d\x3c\x2b\x1a" else ">"
-            interfaces = []
         kind, size = struct.unpack_from(order + "II", data, at)
         if size < 12 or at + size > len(data):
             return
-        body = data[at + 8 : at + size - 4]
-        if kind == _IDB:
-            interfaces.append((struct.unpack_from(order + "H", body)[0], _unit(order, body[8:])))
-        elif kind == _EPB:
-            index, high, low, kept, length = struct.unpack_from(order + "IIIII", body)
-            linktype, unit = interfaces[index]
-            ticks = high << 32 | low
-            yield Captured(ticks * 10**9 // unit, linktype, length, body[20 : 20 + kept])
+        yield _Block(kind, order, data[at + 8 : at + size - 4])
         at += size
 
 
-def _unit(order: str, options: bytes) -> int:
-    """Ticks a second: option 9, if_tsresol; microseconds by default."""
+def _pcapng(data: bytes) -> Iterator[Captured]:
+    interfaces: list[tuple[int, int, str]] = []
+    for kind, order, body in _blocks(data):
+        if kind == _SHB:
+            interfaces = []
+        elif kind == _IDB:
+            told = _options(order, body[8:])
+            name = told.get(_IF_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
+            (linktype,) = struct.unpack_from(order + "H", body)
+            interfaces.append((linktype, _unit(told.get(_IF_TSRESOL, b"")), name))
+        elif kind == _EPB:
+            index, high, low, kept, length = struct.unpack_from(order + "IIIII", body)
+            linktype, unit, name = interfaces[index]
+            ticks = high << 32 | low
+            at = ticks * 10**9 // unit
+            yield Captured(at, linktype, length, body[20 : 20 + kept], name)
+
+
+def losses(path: Path) -> Lost:
+    """What a pcapng says of the packets that it has not got, all interfaces together."""
+    found = Lost()
+    for kind, order, body in _blocks(path.read_bytes()):
+        if kind == _ISB:
+            told = _options(order, body[12:])
+            counts = (int.from_bytes(told.get(code, b""), "little" if order == "<" else "big")
+                      for code in (_FILTERACCEPT, _OSDROP, _IFDROP))  # fmt: skip
+            found = Lost(*(one + more for one, more in zip(found, counts, strict=True)))
+    return found
+
+
+def _options(order: str, data: bytes) -> dict[int, bytes]:
+    """A block's options by their code, of each code the last."""
+    found: dict[int, bytes] = {}
     at = 0
-    while at + 4 <= len(options):
-        code, size = struct.unpack_from(order + "HH", options, at)
-        if code == 9 and size == 1:
-            value = options[at + 4]
-            return 1 << (value & 127) if value & 128 else int(10 ** (value & 127))
+    while at + 4 <= len(data):
+        code, size = struct.unpack_from(order + "HH", data, at)
+        found[code] = data[at + 4 : at + 4 + size]
         at += 4 + size + -size % 4
-    return 10**6
+    return found
+
+
+def _unit(resolution: bytes) -> int:
+    """Ticks a second, by if_tsresol; microseconds without one."""
+    if len(resolution) != 1:
+        return 10**6
+    value = resolution[0]
+    return 1 << (value & 127) if value & 128 else int(10 ** (value & 127))
 
 
 def _block(kind: int, body: bytes) -> bytes:
@@ -179,33 +232,73 @@ def _option(code: int, value: bytes) -> bytes:
     return struct.pack("<HH", code, len(value)) + value + b"\0" * (-len(value) % 4)
 
 
-def write(path: Path, frames: Iterable[Captured], interface: str = "any",
-          comments: Mapping[int, str] | None = None) -> int:  # fmt: skip
-    """Write a pcapng with times in ns, one interface for each link type; how many frames.
-    ``comments``: by a frame's number, from 1 (opt_comment, 65535 bytes at most)."""
+def _described(linktype: int, name: str, ifindex: int | None) -> bytes:
+    """An interface description block. Without a name, its index says which it is."""
+    options = b""
+    if name:
+        options = _option(_IF_NAME, name.encode("utf-8", "replace"))
+    elif ifindex is not None:
+        options = _option(_IF_DESCRIPTION, f"index {ifindex} in the guest".encode())
+    options += _option(_IF_TSRESOL, b"\x09") + _option(_END, b"")
+    return _block(_IDB, struct.pack("<HHI", linktype, 0, 0) + options)
+
+
+def write(path: Path, frames: Iterable[Captured], comments: Mapping[int, str] | None = None,
+          lost: Lost | None = None) -> int:  # fmt: skip
+    """Write a pcapng with times in ns and one interface for each device and link type; how
+    many frames. ``comments``: by a frame's number, from 1 (opt_comment, 65535 bytes at
+    most). ``lost``: written where there is a loss, as the statistics of an interface ``any``."""
     told = comments or {}
-    count = 0
-    known: dict[int, int] = {}
+    count, last = 0, 0
+    known: dict[tuple[int, str, int | None], int] = {}
     with arriving_file(path) as temporary, temporary.open("wb") as out:
-        options = _option(4, b"kernlab") + _option(0, b"")
+        options = _option(4, b"kernlab") + _option(_END, b"")
         out.write(_block(_SHB, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + options))
         for frame in frames:
-            if frame.linktype not in known:
-                known[frame.linktype] = len(known)
-                options = _option(2, interface.encode()) + _option(9, b"\x09") + _option(0, b"")
-                out.write(_block(_IDB, struct.pack("<HHI", frame.linktype, 0, 0) + options))
-            head = struct.pack("<IIIII", known[frame.linktype], frame.at >> 32,
+            key = _interface(frame)
+            if key not in known:
+                known[key] = len(known)
+                out.write(_described(*key))
+            head = struct.pack("<IIIII", known[key], frame.at >> 32,
                                frame.at & 0xFFFFFFFF, len(frame.data), frame.length)  # fmt: skip
-            count += 1
+            count, last = count + 1, frame.at
             body = frame.data + b"\0" * (-len(frame.data) % 4)
             if count in told:
                 text = told[count].encode("utf-8", "replace")[:60000].decode("utf-8", "ignore")
-                body += _option(1, text.encode()) + _option(0, b"")
+                body += _option(_COMMENT, text.encode()) + _option(_END, b"")
             out.write(_block(_EPB, head + body))
+        if lost is not None and lost.any:
+            out.write(_described(SLL2, "any", None))
+            out.write(_block(_ISB, _statistics(len(known), last, lost)))
     return count
 
 
-def convert(source: Path, out: Path, without: bytes = b"") -> int:
-    """A capture as pcapng; frames that end with ``without`` are left out."""
+def _interface(frame: Captured) -> tuple[int, str, int | None]:
+    """By what a frame's interface is told from others; its index where it has no name."""
+    if frame.interface:
+        return frame.linktype, frame.interface, None
+    inside = inner(frame) if frame.linktype == SLL2 else None
+    return frame.linktype, "", None if inside is None else inside.ifindex
+
+
+def _statistics(number: int, at: int, lost: Lost) -> bytes:
+    """An interface statistics block's body; ``at`` in ns, as the interface's times."""
+    told = ((_IFDROP, lost.by_device), (_FILTERACCEPT, lost.accepted), (_OSDROP, lost.by_kernel))
+    options = b"".join(_option(code, struct.pack("<Q", value)) for code, value in told)
+    note = _option(_COMMENT, b"counted by tcpdump -i any, all interfaces together")
+    head = struct.pack("<III", number, at >> 32, at & 0xFFFFFFFF)
+    return head + note + options + _option(_END, b"")
+
+
+def convert(source: Path, out: Path, without: bytes = b"", names: Mapping[int, str] | None = None,
+            lost: Lost | None = None) -> int:  # fmt: skip
+    """A capture as pcapng; frames that end with ``without`` are left out. ``names``: of the
+    guest's devices, by the index that a cooked frame has."""
     frames = (f for f in read(source) if not (without and f.data.endswith(without)))
-    return write(out, frames)
+    return write(out, (_named(frame, names or {}) for frame in frames), lost=lost)
+
+
+def _named(frame: Captured, names: Mapping[int, str]) -> Captured:
+    inside = inner(frame)
+    name = None if inside is None or inside.ifindex is None else names.get(inside.ifindex)
+    return frame if name is None else frame._replace(interface=name)

@@ -33,8 +33,13 @@ class Segments:
             return None
         flow, client = taken
         _relate(fields, flow.relative)
-        return {"number": self._number, "at": frame.at, "flow": flow.number, "client": client,
-                "packet": fields}  # fmt: skip
+        found = {"number": self._number, "at": frame.at, "flow": flow.number, "client": client,
+                 "packet": fields}  # fmt: skip
+        if frame.interface:
+            found["interface"] = frame.interface
+        if inside.outgoing is not None:
+            found["outgoing"] = inside.outgoing
+        return found
 
 
 def segments(path: Path) -> list[dict[str, Any]]:
@@ -42,7 +47,9 @@ def segments(path: Path) -> list[dict[str, Any]]:
     "client", "packet"}``.
 
     ``number`` is the frame's in the file, from 1; ``at`` in ns since 1970; ``flow`` counts
-    connections from 1; ``client``: whether the connection's opener sent it. The packet has,
+    connections from 1; ``client``: whether the connection's opener sent it; ``interface``
+    the device's name, ``outgoing`` whether it went out there (of a loopback's frames the
+    capture has the incoming alone), where the capture has them. The packet has,
     beside the fields of an event's, ``rseq`` and ``rack``: sequence numbers counted from
     each side's initial one, as far as it was seen. Raises ``BadInput`` for a file that is
     no capture.
@@ -62,7 +69,8 @@ def _relate(fields: dict[str, Any], relative: Any) -> None:
 
 
 def text(segment: dict[str, Any]) -> str:
-    """A segment on one line, as tcpdump writes it: flags, numbers, window, length."""
+    """A segment on one line, as tcpdump writes it: flags, numbers, window, length. One that
+    has no header yet (an skb of the retransmit queue) has no window."""
     packet = segment["packet"]
     flags = str(packet["flags"])
     shown = "".join(letter for letter in "SFRPUEC" if letter in flags)
@@ -73,8 +81,9 @@ def text(segment: dict[str, Any]) -> str:
     if "S" in flags or length or "F" in flags or "R" in flags:
         parts.append(f"seq {seq}:{seq + length}" if length else f"seq {seq}")
     if "A" in flags:
-        parts.append(f"ack {packet.get('rack', packet['ack'])}")
-    parts.append(f"win {packet['win']}")
+        parts.append(f"ack {packet.get('rack', packet.get('ack', '?'))}")
+    if "win" in packet:
+        parts.append(f"win {packet['win']}")
     if length:
         parts.append(f"len {length}")
     return " ".join(parts)

@@ -18,7 +18,8 @@ from kernlab.race.picture import picture, rounds, shown
 from kernlab.reasons.match import findings
 from kernlab.reasons.model import table
 from kernlab.reasons.report import completed
-from kernlab.record.leg import LegDir, load
+from kernlab.record.leg import Leg, LegDir, load
+from kernlab.record.pcapng import Lost, losses
 from kernlab.record.rundir import RunDir
 from kernlab.record.segments import segments
 from kernlab.record.store import read_events
@@ -81,10 +82,11 @@ def _trace(found: Page, run: RunDir, told: Mapping[str, Any]) -> None:
                 rsts.append(event["rst"])
     result = told.get("result", {})
     facts = [("events", ", ".join(f"{name} {count}" for name, count in probes.most_common(40)))]
-    facts += [("segments", f"{len(wire)} in the capture, "
-               f"{len({one['flow'] for one in wire})} connections")]  # fmt: skip
+    flows = len({one["flow"] for one in wire})
+    facts += [("segments", f"{len(wire)} in the capture, {flows} connection" + "s" * (flows != 1))]
     facts += [(name, str(result[name])) for name in ("hits", "filtered", "seconds", "reason")
-              if name in result]  # fmt: skip
+              if result.get(name)]  # fmt: skip
+    facts += _missing(run.capture)
     found.chapters = [Chapter(
         id="trace", name="trace", title="What passed", events=_events(run.events), segments=wire,
         rsts=rsts, facts=facts, capture=run.capture,
@@ -110,11 +112,7 @@ def _leg(one: Grade, name: str, run: RunDir, tree: Path | None, several: bool,
          language: Language) -> Chapter:  # fmt: skip
     directory = LegDir(run.path / one.name / name)
     leg = load(directory)
-    told: dict[int, dict[str, Any]] = {}
-    if leg.events is not None:
-        causes = list(findings(leg.events, table()))
-        for event in completed(causes, leg.events, leg.segments, tree):
-            told[event["seq"]] = event
+    told = _caused(leg, tree)
     lab = one.lab
     if name == "main":
         title = say(lab.title, language)
@@ -134,8 +132,14 @@ def _leg(one: Grade, name: str, run: RunDir, tree: Path | None, several: bool,
         steps=[say(lab.steps[step], language) if step in lab.steps else step
                for step in leg.steps],
         got=list(leg.got.items()), rsts=[event["rst"] for event in told.values()],
-        facts=_moved(leg.counters), capture=directory.capture,
+        facts=_counted(leg, directory), capture=directory.capture,
     )  # fmt: skip
+
+
+def _caused(leg: Leg, tree: Path | None) -> dict[int, dict[str, Any]]:
+    """The events at which a RST was sent, with its cause, by their number."""
+    causes = list(findings(leg.events or (), table()))
+    return {one["seq"]: one for one in completed(causes, leg.events or (), leg.segments, tree)}
 
 
 def _with_causes(events: Iterable[dict[str, Any]],
@@ -144,9 +148,17 @@ def _with_causes(events: Iterable[dict[str, Any]],
         yield told.get(event.get("seq", 0), event)
 
 
-def _moved(counters: Mapping[str, int]) -> list[tuple[str, str]]:
-    return [(name, f"+{by}") for name, by in counters.items()
-            if by and name.partition(".")[0] in _MOVED]  # fmt: skip
+def _counted(leg: Leg, directory: LegDir) -> list[tuple[str, str]]:
+    found = [(name, f"+{by}") for name, by in leg.counters.items()
+             if by and name.partition(".")[0] in _MOVED]  # fmt: skip
+    return found + _missing(directory.capture)
+
+
+def _missing(capture: Path) -> list[tuple[str, str]]:
+    """What the capture itself says that it has not got."""
+    lost = losses(capture) if capture.exists() else Lost()
+    count = lost.by_kernel + lost.by_device
+    return [("not in the capture", f"{count} packets that tcpdump lost")] if count else []
 
 
 # -- races -------------------------------------------------------------------------------
@@ -159,20 +171,33 @@ def _race(found: Page, run: RunDir, language: Language) -> None:
     best = shown(race, told)
     order = sorted(told, key=lambda row: best is None or row[0].path != best.path)[:_ROUNDS]
     found.title = f"{path.parent.name}  {say(race.title, language)}"
-    found.chapters = [_round(race, run, *row, len(told), language) for row in order]
+    found.chapters = [
+        _round(race, run, *row, len(told), found.source, language) for row in order
+    ]
 
 
 def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], count: int,
-           language: Language) -> Chapter:  # fmt: skip
+           tree: Path | None, language: Language) -> Chapter:  # fmt: skip
     leg = load(directory)
+    told = _caused(leg, tree)
     ending = next((one for one in race.endings if one.id == note.get("ending")), None)
     number = note.get("round", directory.path.name)
     result = say(ending.title, language) if ending else str(note.get("said") or "no known ending")
+    about = [say(race.idea, language), *([f"one of {count} rounds"] if count > 1 else [])]
+    if race.differs is not None and not told:
+        about.append(say(race.differs, language))
+    for event in told.values():
+        # A cause's remedy is for one who meets it alone; here a race is why it came to it.
+        event["rst"].pop("remedy", None)
+        event["rst"]["race"] = result
+        if race.differs is not None:
+            event["rst"]["kernels"] = say(race.differs, language)
     return Chapter(
         id=directory.path.name, name=f"round {number}", title=result,
-        about=[say(race.idea, language), *([f"one of {count} rounds"] if count > 1 else [])],
-        events=_events(directory.events), segments=leg.segments,
-        steps=[], got=list(leg.got.items()), facts=_moved(leg.counters),
+        about=about, segments=leg.segments,
+        events=lambda: _with_causes(_events(directory.events)(), told),
+        rsts=[event["rst"] for event in told.values()], got=list(leg.got.items()),
+        facts=_counted(leg, directory),
         lines=judge(ending.when, leg, language) if ending else (),
         picture=svg(picture(race, run, directory, language)), capture=directory.capture,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,16 +18,19 @@ from kernlab.sinks.terminal import safe
 
 _WINDOW = 2.0  # seconds over which a rate is taken
 _CONNECTIONS, _PACKETS, _PROBES = 8, 10, 8
+_KEPT = 4096  # packets that are known again
 
 
 class LiveView:
-    """Draws while events come. Use as a context manager; ``console`` is a terminal."""
+    """Draws while events come, from the first on: before it others write on the terminal.
+    Use as a context manager; ``console`` is a terminal that can move its cursor."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._flows = Flows()
         self._states: dict[tuple[int, bool], str] = {}
-        self._last: deque[tuple[int, str, str, bool]] = deque(maxlen=_PACKETS)
+        self._packets: OrderedDict[str, tuple[int, str, str, bool]] = OrderedDict()
+        self._segments: Counter[int] = Counter()
         self._probes: Counter[str] = Counter()
         self._times: deque[float] = deque()
         self._flow: dict[int, Flow] = {}
@@ -36,7 +39,6 @@ class LiveView:
         self._live = Live(console=console, refresh_per_second=5, get_renderable=self.draw)
 
     def __enter__(self) -> LiveView:
-        self._live.start()
         return self
 
     def __exit__(self, *why: object) -> None:
@@ -44,6 +46,9 @@ class LiveView:
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take one event."""
+        if not self.seen:
+            self._started = time.monotonic()
+            self._live.start()
         self.seen += 1
         self._times.append(time.monotonic())
         probe = str(event.get("probe", "?"))
@@ -59,9 +64,14 @@ class LiveView:
         if "state" in sock and "sport" in sock and "dport" in sock:
             mine = (str(sock.get("src")), sock["sport"])
             self._states[flow.number, mine == flow.client] = str(sock["state"])
-        if "win" in packet and "flags" in packet:
+        if "flags" in packet:
+            name = str(packet.get("id", f"event {self.seen}"))
+            if self._packets.pop(name, None) is None:
+                self._segments[flow.number] += 1
             line = safe(segment_text({"packet": packet}))
-            self._last.append((flow.number, probe, line, "R" in packet["flags"]))
+            self._packets[name] = (flow.number, probe, line, "R" in packet["flags"])
+            if len(self._packets) > _KEPT:
+                self._packets.popitem(last=False)
 
     def draw(self) -> Group:
         """The picture as it is now."""
@@ -80,11 +90,12 @@ class LiveView:
             flows.add_row(
                 str(number), f"{flow.client[0]}:{flow.client[1]}",
                 safe(self._states.get((number, True), "")), f"{flow.server[0]}:{flow.server[1]}",
-                safe(self._states.get((number, False), "")), str(sum(flow.segments.values())),
+                safe(self._states.get((number, False), "")), str(self._segments[number]),
                 style="red" if flow.reset else "",
             )  # fmt: skip
         packets = [Text(f"{number:>4}  {line}  ", "red" if reset else "").append(safe(probe), "dim")
-                   for number, probe, line, reset in self._last]  # fmt: skip
+                   for number, probe, line, reset in [*self._packets.values()][-_PACKETS:]
+                   ]  # fmt: skip
         for row in packets:
             row.truncate(self._console.width, overflow="ellipsis")
         most = self._probes.most_common(_PROBES)

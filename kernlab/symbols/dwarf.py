@@ -24,7 +24,7 @@ from kernlab.process import need, run
 
 _LIMIT = 120.0
 _ANSWERS = 4  # version of what gdb_scripts.describe answers: another one is asked again
-_KINDS = ("layouts", "functions", "inlined", "insides", "lines", "shows")
+_KINDS = ("layouts", "functions", "inlined", "insides", "lines", "shows", "enums")
 
 # Values by name, each with the texts to try in order: where they moved to and from.
 EXPRESSIONS: Mapping[str, Sequence[str]] = {
@@ -216,6 +216,12 @@ class Dwarf:
         if name not in self._known["inlined"]:
             self._keep("inlined", self._ask({"inlined": [name]})["inlined"])
         return sorted({item["caller"] for item in self._known["inlined"][name]})
+
+    def enum(self, name: str) -> dict[int, str]:
+        """The values of an enumeration with their names; empty where the kernel has none."""
+        if name not in self._known["enums"]:
+            self._keep("enums", self._ask({"enums": [name]})["enums"])
+        return {int(value): str(text) for value, text in self._known["enums"][name].items()}
 
     def _keep(self, kind: str, answers: Mapping[str, Any]) -> None:
         with FileLock(f"{self._cache}.lock", timeout=60):

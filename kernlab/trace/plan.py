@@ -4,12 +4,14 @@ argument registers, members. Refuses before anything boots."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kernlab.decode import expr
+from kernlab.decode.fields import RECORDED
 from kernlab.errors import BadInput
+from kernlab.record import drops
 from kernlab.symbols import places, sites
 from kernlab.symbols.dwarf import Argument, Function, Line
 from kernlab.symbols.kernel import KernelSymbols
@@ -91,12 +93,14 @@ class Probe:
 
 @dataclass(frozen=True)
 class Plan:
-    """Probes and filter for one kernel."""
+    """Probes and filter for one kernel. ``reasons``: the names of its reasons to drop a
+    packet, where a probe is told one."""
 
     request: TraceRequest
     probes: tuple[Probe, ...]
     where: expr.Expr | None
     notes: tuple[str, ...] = field(default=())
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def needs_debug_info(self) -> bool:
@@ -128,9 +132,20 @@ def parse_where(text: str) -> expr.Expr | None:
         ) from error
 
 
+def _check_where(text: str) -> None:
+    where = parse_where(text)
+    for name in RECORDED if where is not None else ():
+        if where is not None and name in where.fields():
+            raise BadInput(
+                f"--where: {name} is known in the record alone",
+                "it is found after the stop, and a filter decides at it",
+                f"kernlab show latest --where '{text}'",
+            )
+
+
 def check(request: TraceRequest) -> None:
     """What can be refused without a kernel. Raises ``BadInput``."""
-    parse_where(request.where)
+    _check_where(request.where)
     if not request.functions and not request.presets:
         raise BadInput("no function to trace", "", "kernlab trace tcp_v4_rcv")
     for text in request.functions:
@@ -176,9 +191,15 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
         notes.append(
             f"not in sites.yaml, so that only the skb itself is shown: {', '.join(unlisted)}"
         )
-    plan = Plan(request, tuple(probes.values()), parse_where(request.where), tuple(notes))
+    plan = Plan(request, tuple(probes.values()), parse_where(request.where), tuple(notes),
+                _reasons(probes.values(), symbols))  # fmt: skip
     _check_shows(plan, symbols)
     return plan
+
+
+def _reasons(probes: Iterable[Probe], symbols: KernelSymbols) -> dict[int, str]:
+    told = any(a.type == f"enum {drops.ENUM}" for probe in probes for a in probe.place.args)
+    return symbols.dwarf.enum(drops.ENUM) if told else {}
 
 
 def _chosen(request: TraceRequest, symbols: KernelSymbols, notes: list[str]) -> list[str]:

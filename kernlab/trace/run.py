@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Finished, Reporter, Said, Started
-from kernlab.record import counters
+from kernlab.record import counters, drops
 from kernlab.record.pcapng import read
 from kernlab.record.rundir import RunDir
 from kernlab.record.store import EventWriter
@@ -129,13 +129,13 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
         engine.prepare()
         wait_ready(machine, report)
         writer = stack.enter_context(EventWriter(run.events))
-        with capturing(machine, run.share, run.capture) as raw:
+        with capturing(machine, run.share, run.capture, report) as raw:
             before = _segments(machine)
             if refine is not None:
                 refine.begin(machine, raw)
             engine.arm(machine)
             started = time.monotonic()
-            session = _Session(request, machine, engine, writer, on_event, refine)
+            session = _Session(request, plan.reasons, machine, engine, writer, on_event, refine)
             count = request.count if refine is None else refine.count
             with workloads.running(row, machine, count is not None) as work:
                 outcome.reason = session.go(work)
@@ -160,6 +160,7 @@ class _Session:
     def __init__(
         self,
         request: TraceRequest,
+        reasons: Mapping[int, str],
         machine: Machine,
         engine: Engine,
         writer: EventWriter,
@@ -167,6 +168,7 @@ class _Session:
         refine: Refine | None,
     ) -> None:
         self._request = request
+        self._reasons = reasons
         self._machine = machine
         self._engine = engine
         self._writer = writer
@@ -240,6 +242,7 @@ class _Session:
                 return
             if self._refine is not None:
                 event["seq"] = self._writer.count + 1
+            drops.name(event, self._reasons)
             self._writer.write(event)
             self._on_event(event)
 

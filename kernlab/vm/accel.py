@@ -24,7 +24,8 @@ _KVM = Path("/dev/kvm")
 _MEMO = "accelerator.json"
 
 
-def accelerator(bzimage: Path, initramfs: Path, report: Reporter) -> str:
+def accelerator(bzimage: Path, initramfs: Path, report: Reporter,
+                disks: tuple[Path, ...] = ()) -> str:  # fmt: skip
     """ "kvm" where a guest has been seen to boot with it, otherwise "tcg".
 
     ``KERNLAB_ACCEL`` overrides the probe.
@@ -33,7 +34,7 @@ def accelerator(bzimage: Path, initramfs: Path, report: Reporter) -> str:
     if known is not None:
         return known
     report(Started("try KVM"))
-    found = "kvm" if _boots(bzimage, initramfs) else "tcg"
+    found = "kvm" if _boots(bzimage, initramfs, disks) else "tcg"
     report(Finished("try KVM", "works" if found == "kvm" else "does not run a guest"))
     if found == "tcg":
         report(Said("KVM does not work on this host: guests run under TCG, several times slower"))
@@ -62,7 +63,7 @@ def _key() -> str:
     return f"{platform.node()} {platform.release()} {version} {status.st_rdev} {os.geteuid()}"
 
 
-def _boots(bzimage: Path, initramfs: Path) -> bool:
+def _boots(bzimage: Path, initramfs: Path, disks: tuple[Path, ...]) -> bool:
     from kernlab.vm.machine import start
     from kernlab.vm.spec import MachineSpec
 
@@ -70,8 +71,9 @@ def _boots(bzimage: Path, initramfs: Path) -> bool:
         share = Path(scratch, "share")
         share.mkdir()
         spec = MachineSpec(
-            bzimage, initramfs, share, Path(scratch, "console.log"), accelerator="kvm"
-        )
+            bzimage, initramfs, share, Path(scratch, "console.log"), accelerator="kvm",
+            disks=disks,
+        )  # fmt: skip
         try:
             with start(spec, Path(scratch)) as machine:
                 machine.wait_ready(silent_wall=8.0)

@@ -20,6 +20,7 @@ from kernlab.vm.frames import CHUNK, MAX_PAYLOAD, Decoder, Frame, Kind, encode, 
 
 Sink = Callable[[bytes], None]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH += ":/usr/lib/busybox"  # applets of the image debian, which that has no other program for
 HOME = "/root"  # where a command starts
 ENVIRONMENT = {"PATH": PATH, "HOME": HOME, "TERM": "dumb", "LANG": "C"}
 

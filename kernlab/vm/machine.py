@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from kernlab.errors import HostLacks, MachineFailed, WeFailed
+from kernlab.errors import HostLacks, KernlabError, MachineFailed, WeFailed
 from kernlab.process import Child
 from kernlab.vm.channel import Channel, Hello
 from kernlab.vm.console import Console, Verdict, fatal
@@ -197,6 +197,13 @@ class Machine:
             error.why = f"QEMU said: {said}\n{error.why}"
         return error
 
+    def answers(self) -> bool:
+        """Whether the guest still takes commands: then it is not the machine that failed."""
+        with suppress(KernlabError):
+            self.channel.ping(5.0)
+            return True
+        return False
+
     def ended(self) -> None:
         """Return for a machine that powered off; raise ``MachineFailed`` for one that broke."""
         with suppress(WeFailed):
@@ -257,9 +264,9 @@ def start(spec: MachineSpec, sockets: Path) -> Iterator[Machine]:
         try:
             yield machine
         except MachineFailed as error:
-            if machine.console and "console's last lines" not in error.why:
-                raise machine.lost() from error
-            raise
+            if "console's last lines" in error.why or machine.answers():
+                raise
+            raise machine.lost() from error
 
 
 __all__ = ["QEMU", "BootTimes", "Machine", "start"]

@@ -16,7 +16,8 @@ SOCKETS = ("qmp", "gdb", "console", "channel")
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """One machine. ``memory`` in MiB; ``gdb_port`` replaces the gdb socket by 127.0.0.1:port."""
+    """One machine. ``memory`` in MiB; ``gdb_port`` replaces the gdb socket by 127.0.0.1:port;
+    ``disks`` are /dev/vda and on, raw and never written."""
 
     bzimage: Path
     initramfs: Path
@@ -29,6 +30,7 @@ class MachineSpec:
     wait: bool = False
     network: bool = True
     append: tuple[str, ...] = field(default=())
+    disks: tuple[Path, ...] = ()
 
 
 def command_line(spec: MachineSpec) -> str:
@@ -124,6 +126,18 @@ def _network(spec: MachineSpec) -> list[str]:
     return ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
 
 
+def _disks(spec: MachineSpec) -> list[str]:
+    """Read-only and not locked: any number of machines use one image file."""
+    words = []
+    for number, path in enumerate(spec.disks):
+        words += [
+            "-blockdev", f"driver=raw,node-name=disk{number},read-only=on,file.driver=file,"
+            f"file.locking=off,file.filename={_escape(path)}",
+            "-device", f"virtio-blk-pci,drive=disk{number}",
+        ]  # fmt: skip
+    return words
+
+
 def _escape(path: Path) -> str:
     """A path inside a QEMU option list, where a comma is written twice."""
     return str(path).replace(",", ",,")
@@ -142,4 +156,5 @@ def arguments(qemu: str, spec: MachineSpec, fds: Mapping[str, int]) -> list[str]
         *_share(spec),
         *_rng(),
         *_network(spec),
+        *_disks(spec),
     ]

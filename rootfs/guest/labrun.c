@@ -7,9 +7,10 @@
  * (veth0 10.8.0.1/24 fd08::1 here, veth1 10.8.0.2/24 fd08::2 there; its path is in
  * KERNLAB_PEER_NS). Then sysctls are set (-s, in the order given), shell commands run (-c),
  * tcpdump listens (for what FILTER lets pass), counters are read, PROGRAM runs, counters are
- * read again. DIR gets before, after (snmp, netstat, nf_conntrack), kmsg and capture.pcap. The
- * exit status is the program's; 120: the leg could not be set up, 124: PROGRAM was still running after SECONDS
- * (60). Sysctls that are not the namespace's own are put back at the end.
+ * read again. DIR gets before, after (snmp, netstat, nf_conntrack), kmsg, capture.pcap, tcpdump
+ * (its last words) and links (`INDEX NAME` of the namespace's devices, those gone too). The exit
+ * status is the program's; 120: the leg could not be set up, 124: PROGRAM was still running
+ * after SECONDS (60). Sysctls that are not the namespace's own are put back at the end.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,6 +31,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "links.h"
 
 #define MANY 64
 static const char LAST[] = "kernlab: end of capture";
@@ -290,6 +293,30 @@ static int capture_take(void)
 	return n > 0;
 }
 
+/* Interrupted, tcpdump says how many packets it lost; it may still have some to write. */
+static void last_words(double limit)
+{
+	static char said[4096];
+	size_t used = 0;
+
+	kill(dump, SIGINT);
+	while (now() < limit && used < sizeof said) {
+		struct pollfd two[2] = { { .fd = dump_err, .events = POLLIN },
+					 { .fd = dump_out, .events = POLLIN } };
+		if (poll(two, 2, 500) <= 0)
+			continue;
+		if (two[1].revents & POLLIN)
+			capture_take();
+		if (!two[0].revents)
+			continue;
+		ssize_t n = read(dump_err, said + used, sizeof said - used);
+		if (n <= 0)
+			break;
+		used += (size_t)n;
+	}
+	write_file("tcpdump", said, used);
+}
+
 /* A datagram of ours is the last frame: once it came out, everything before it has. */
 static void capture_stop(void)
 {
@@ -308,9 +335,23 @@ static void capture_stop(void)
 		if (poll(&one, 1, 500) > 0 && !capture_take())
 			break;
 	}
+	last_words(limit);
 	kill(dump, SIGKILL);
 	waitpid(dump, &status, 0);
 	write_file("capture.pcap", captured, captured_n);
+}
+
+/* What the program's devices are called: told by the kernel as each came. */
+static void links_save(int fd)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	while (out && fd >= 0 && (links_take(fd, MSG_DONTWAIT, out) >= 0 || errno == ENOBUFS))
+		;
+	if (out && !fclose(out))
+		write_file("links", text, size);
 }
 
 /* Run the program while the capture is emptied; its status, 124 when it takes too long. */
@@ -369,7 +410,7 @@ static void kmsg_save(int fd)
 int main(int argc, char **argv)
 {
 	const char *sysctls[MANY], *commands[MANY], *filter = NULL;
-	int option, seconds = 60, sysctls_n = 0, commands_n = 0, veth = 0, status, kmsg;
+	int option, seconds = 60, sysctls_n = 0, commands_n = 0, veth = 0, status, kmsg, links;
 
 	while ((option = getopt(argc, argv, "+o:w:vf:s:c:")) != -1) {
 		switch (option) {
@@ -388,6 +429,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (unshare(CLONE_NEWNET))
 		unfit("no network namespace: %s", strerror(errno));
+	links = links_open();
 	up("lo");
 	if (veth)
 		peer_namespace();
@@ -403,6 +445,7 @@ int main(int argc, char **argv)
 	status = program(argv + optind, seconds);
 	counters("after");
 	capture_stop();
+	links_save(links);
 	kmsg_save(kmsg);
 	restore();
 	return status;

@@ -14,6 +14,7 @@ from kernlab.errors import BadInput
 from kernlab.image import elf
 from kernlab.image.busybox import build
 from kernlab.image.model import ImageRequest
+from kernlab.pipeline import image_for
 from kernlab.progress import quiet
 
 BUILD = (
@@ -86,4 +87,4 @@ def test_the_closure_is_what_ldd_says(own_home: Path) -> None:
 
 def test_an_unknown_image_is_refused(own_home: Path) -> None:
     with pytest.raises(BadInput, match="no image 'debain'"):
-        build(ImageRequest("debain"), quiet)
+        image_for(ImageRequest("debain"), quiet)

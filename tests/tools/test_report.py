@@ -12,9 +12,10 @@ from typing import Any
 
 import made_run
 import pytest
-from browser import Browser, chromium
+import reading
+from browser import Browser
 
-from kernlab.record.pcapng import write
+from kernlab.record.pcapng import Lost, convert, losses, write
 from kernlab.record.rundir import RunDir
 from kernlab.record.segments import segments
 from kernlab.record.store import read_events
@@ -22,12 +23,6 @@ from kernlab.report.write import keep, report
 
 TABLE = json.loads((Path(__file__).parents[1] / "data" / "expressions.json").read_text())
 EVIL = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +53,12 @@ def test_every_number_on_the_page_is_in_the_run(page: Browser, run: RunDir) -> N
     held = everything(page)
     kept = list(read_events(run.events))
     assert len(held["events"]) == len(kept)
-    first = kept[0]["host_ns"]
+    first = kept[0]["guest_ns"]
     for shown, event in zip(held["events"], kept, strict=True):
         at = shown.pop("at")
-        assert at == event.pop("host_ns") - first
-        for name in ("frame", "flow", "host_ns"):
+        assert at == event["guest_ns"] - first
+        assert shown.pop("host_ns") == str(event.pop("host_ns"))
+        for name in ("frame", "flow"):
             shown.pop(name, None)
         shown["packet"].pop("id")
         event["packet"].pop("raw")
@@ -75,18 +71,21 @@ def test_every_number_on_the_page_is_in_the_run(page: Browser, run: RunDir) -> N
         assert shown["packet"] == {k: v for k, v in one["packet"].items() if k != "raw"}
 
 
-def test_an_arrow_says_what_its_segment_says(page: Browser, run: RunDir) -> None:
-    rows = page.run("[...document.querySelectorAll('.seg')].map(x => [x.dataset.frame, x.querySelector('.label').textContent])")
-    wire = {str(one["number"]): one["packet"] for one in segments(run.capture)}
-    assert len(rows) > 5
-    for frame, text in rows:
-        words = text.split()
-        packet = wire[frame]
-        assert int(words[words.index("win") + 1]) == packet["win"]
-        if "A" in packet["flags"]:
-            assert int(words[words.index("ack") + 1]) == packet["rack"]
-        if packet["len"]:
-            assert words[words.index("seq") + 1] == f"{packet['rseq']}:{packet['rseq'] + packet['len']}"
+def test_every_number_that_is_shown_is_in_the_record(page: Browser, run: RunDir) -> None:
+    assert reading.strange(page, run.path, run.path) == []
+    assert reading.wrong_arrows(page, run.capture) == []
+
+
+@pytest.mark.parametrize(("true", "forged"), [('"snd_una":1001', '"snd_una":1901'), ('"win":1002', '"win":1902'),
+                                          ('"line":12', '"line":1912'), ('"n":1000,', '"n":845345000,')])  # fmt: skip
+def test_a_forged_number_is_found(browser: Browser, run: RunDir, tmp_path: Path, true: str, forged: str) -> None:
+    """The test above can fail: with one number of the page's data another."""
+    text = run.report.read_text()
+    assert true in text
+    forgery = tmp_path / "report.html"
+    forgery.write_text(text.replace(true, forged, 1))
+    browser.open(forgery)
+    assert reading.strange(browser, run.path, run.path)
 
 
 def test_a_click_on_an_arrow_shows_its_stops_and_their_stacks(page: Browser, run: RunDir) -> None:
@@ -130,6 +129,49 @@ def test_arrow_keys_go_through_the_diagram(page: Browser) -> None:
     assert "frame 3 " in page.run("document.querySelector('.panel').textContent")
 
 
+def test_the_page_is_used_without_a_mouse(page: Browser) -> None:
+    """Tab comes to the filter, the connection, the list as one stop, and into what was opened;
+    each shows that it has the focus; Escape leads back."""
+    where = "(() => { const x = document.activeElement; return [x.closest('.filter,.flows,.wire,.panel,.events')?.className.split(' ')[0] ?? x.tagName, getComputedStyle(x).outlineStyle]; })()"
+    page.run("document.querySelector('.filter input').focus()")
+    seen = [page.run(where)]
+    for _ in range(2):
+        page.key("Tab")
+        seen.append(page.run(where))
+    assert seen == [["filter", "solid"], ["flows", "solid"], ["wire", "solid"]]
+    page.key("ArrowDown")
+    page.key("ArrowDown")
+    page.key("Enter")
+    assert page.run(where) == ["wire", "solid"]
+    page.key("Tab")
+    assert page.run(where) == ["panel", "solid"]
+    assert page.run("document.activeElement.tagName") == "SUMMARY"
+    page.key("Enter")
+    assert page.run("document.activeElement.parentElement.open") is True
+    page.key("Escape")
+    assert page.run("document.activeElement.dataset.frame") == "2"
+    page.key("End")
+    assert page.run("document.activeElement.dataset.frame") == "40"
+
+
+@pytest.mark.parametrize("text", [
+    "args.big == 18446744073709551615", "args.big > 18446744073709551614", "args.big == 18446744073709551614",
+    f"host_ns <= {made_run.BASE + 12345}", f"host_ns == {made_run.BASE + 12346}", "args.nothing == 1", "not args.nothing == 1",
+    "args.nothing", "not args.nothing", "snd_cwnd > 1", "sock.snd_cwnd >= 15", "packet.options.mss == 1", "stack has caller_2",
+    "comm ~ script", "locals.x == 1 or flags has R", "not (locals.x == 1 or flags has R)", "drop.reason == NO_SOCKET"])  # fmt: skip
+def test_the_box_finds_what_show_finds(page: Browser, run: RunDir, text: str) -> None:
+    """Big numbers and fields that are not there too."""
+    from kernlab.decode import expr
+
+    kept = list(read_events(run.events))
+    try:
+        wanted = sum(expr.parse(text).evaluate(event) is True for event in kept)
+    except expr.ExprError:
+        wanted = -1
+    found = page.run(f"(() => {{ try {{ const t = kernlab.language.parse({json.dumps(text)}); return kernlab.chapter(0).events.filter(x => t(x) === true).length; }} catch (e) {{ if (e.column === undefined) throw e; return -1; }} }})()")
+    assert found == wanted
+
+
 def test_the_expression_table(page: Browser) -> None:
     page.run(f"window.table = {json.dumps(TABLE)}")
     wrong = page.run(
@@ -151,7 +193,11 @@ def test_a_bad_expression_is_refused_in_the_same_column(page: Browser, text: str
 
 
 @pytest.mark.parametrize("width", [800, 1280, 1920])
-def test_no_text_runs_out_of_the_page_or_over_another(browser: Browser, run: RunDir, width: int) -> None:
+@pytest.mark.parametrize("count", [3, 40])
+def test_no_text_runs_out_of_the_page_or_over_another(browser: Browser, run: RunDir, tmp_path: Path, width: int, count: int) -> None:
+    if count == 3:
+        run = RunDir(made_run.make(tmp_path / "run", 3))
+        report(run)
     browser.open(run.report, width)
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     over = browser.run(
@@ -198,6 +244,24 @@ def test_the_capture_of_a_kept_run_opens_clean_and_says_what_the_kernel_did(tmp_
     assert all(f"#{row[0]} tcp_v4_rcv" in row[1] and not row[2] for row in rows)
 
 
+
+def test_interfaces_comments_and_losses_are_what_wireshark_reads(tmp_path: Path) -> None:
+    made = RunDir(made_run.make(tmp_path / "run", 12))
+    convert(made.capture, made.capture, names={1: "lo"}, lost=Lost(14, 2))
+    keep(made)
+    rows = reading.fields(made.capture, "frame.interface_name", "frame.comment", "_ws.malformed")
+    assert [(row["frame.interface_name"], row["_ws.malformed"]) for row in rows] == [("lo", "")] * 12
+    assert all("tcp_v4_rcv" in row["frame.comment"] for row in rows)
+    said = subprocess.run(["capinfos", str(made.capture)], capture_output=True, text=True, check=True).stdout
+    assert [line.split("=")[1].strip() for line in said.splitlines() if line.strip().startswith("Name =")] == ["lo", "any"]
+    assert "Number of stat entries = 1" in said
+    assert losses(made.capture) == Lost(14, 2)
+    text = made.report.read_text()
+    assert "2 packets that tcpdump lost" in text
+
+
+def test_what_a_socket_has_over_time_is_drawn(page: Browser) -> None:
+    assert page.run("[...document.querySelectorAll('.plotted figcaption b')].map(x => x.textContent).slice(0, 2)") == ["cwnd", "in flight"]
 
 
 def test_sent_again_is_what_was_sent_before_and_nothing_else(browser: Browser, tmp_path: Path) -> None:

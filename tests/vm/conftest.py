@@ -78,3 +78,15 @@ def traced(
         return [json.loads(line) for line in said.stdout.splitlines()], out
 
     return call
+
+
+@pytest.fixture(scope="session")
+def every(
+    kernlab: Callable[..., subprocess.CompletedProcess[bytes]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """All labs with the debugger: their run directory."""
+    out = tmp_path_factory.mktemp("labs") / "run"
+    said = kernlab("lab", "run", "--all", "--json", "--out", str(out))
+    assert said.returncode in (0, 1), said.stderr.decode()
+    return out

@@ -117,6 +117,14 @@ def test_arguments_are_in_the_registers_of_the_abi(symbols: KernelSymbols) -> No
     assert function.file == "net/ipv4/tcp_ipv4.c"
 
 
+def test_an_enumeration_has_the_names_that_gdb_says(kernel: Kernel, symbols: KernelSymbols) -> None:
+    found = symbols.dwarf.enum("tcp_ca_state")
+    assert found[4] == "TCP_CA_Loss"
+    for value, name in found.items():
+        assert gdb(kernel, f"p/d {name}").split("=")[1].strip() == str(value)
+    assert symbols.dwarf.enum("no_such_thing") == {}
+
+
 def test_a_clone_is_found_by_its_functions_name(symbols: KernelSymbols) -> None:
     names = {name for name in symbols.map.text if name.startswith("ip_rcv_finish_core")}
     clones = {name for name in names if not name.endswith(".cold")}  # a part, not a copy

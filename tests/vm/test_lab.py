@@ -32,15 +32,6 @@ by_lab = pytest.mark.parametrize("request_", REQUESTS, ids=NAMES)
 
 
 @pytest.fixture(scope="module")
-def every(kernlab: Kernlab, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All labs with the debugger: their run directory."""
-    out = tmp_path_factory.mktemp("labs") / "run"
-    said = kernlab("lab", "run", "--all", "--json", "--out", str(out))
-    assert said.returncode in (0, 1), said.stderr.decode()
-    return out
-
-
-@pytest.fixture(scope="module")
 def fast(kernlab: Kernlab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All labs at the guest's full speed."""
     out = tmp_path_factory.mktemp("labs") / "run"

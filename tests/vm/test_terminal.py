@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import socket
@@ -69,5 +70,22 @@ def test_a_trace_on_a_terminal_fits_it(kernel: Kernel, image: Image) -> None:
     child.expect(pexpect.EOF)
     assert "connection 1" in child.before
     assert "SYN ACK" in child.before
+    child.close()
+    assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize("terminal", ["xterm", "dumb"])
+def test_the_moving_picture_moves_where_a_terminal_can(
+    kernel: Kernel, image: Image, terminal: str
+) -> None:
+    """In a dumb one there are lines, as where there is no terminal."""
+    program, *argv = kernlab("trace", "tcp_v4_rcv", "--count", "6", "--live")
+    child = pexpect.spawn(program, argv, timeout=60, encoding="utf-8", dimensions=(40, 80),
+                          env={**os.environ, "TERM": terminal})  # fmt: skip
+    child.expect(pexpect.EOF)
+    moves = "\x1b[1A" in child.before
+    assert moves == (terminal == "xterm")
+    assert ("6 events" in child.before, "connection 1" in child.before) == (moves, not moves)
+    assert "run       " in child.before
     child.close()
     assert child.exitstatus == 0

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Protocol
 
 from filelock import FileLock
 
@@ -147,15 +148,27 @@ class PrivateApt:
             raise CommandFailed(argv, said[-1500:])
 
 
-def sources_text(rows: Sequence[AptRow], found: list[Archive], codename: str) -> str:
+class Suite(Protocol):
+    """A row that names a suite: of kernels.yaml, or of an image's table."""
+
+    @property
+    def suite(self) -> str: ...
+
+    @property
+    def archive(self) -> Literal["main", "security"]: ...
+
+
+def sources_text(rows: Sequence[Suite], found: list[Archive], codename: str,
+                 distribution: str = "debian", components: str = "main") -> str:  # fmt: skip
     """The deb822 file that gives apt these rows' suites from the host's archives."""
     stanzas = []
     for row in rows:
         for archive in choose(found, codename, row.archive):
             suite = row.suite.format(codename=codename)
-            lines = ["Types: deb", f"URIs: {archive.uri}", f"Suites: {suite}", "Components: main"]
+            lines = ["Types: deb", f"URIs: {archive.uri}", f"Suites: {suite}",
+                     f"Components: {components}"]  # fmt: skip
             options = dict(archive.options)
-            if "Signed-By" not in options and _KEYRING.exists() and row.distribution == "debian":
+            if "Signed-By" not in options and _KEYRING.exists() and distribution == "debian":
                 options["Signed-By"] = str(_KEYRING)
             for key, value in options.items():
                 lines.append(f"{key}: " + value.replace("\n", "\n "))
@@ -180,7 +193,7 @@ def available(
             "kernlab build PATH, with a tree or tarball of your own",
         )
     require(FETCH)
-    text = sources_text(mine, archives(), codename)
+    text = sources_text(mine, archives(), codename, distribution)
     apt = PrivateApt(state / series(version), text)
     said = apt.update()
     found = {p.package_version: p for name in {r.package for r in mine} for p in apt.packages(name)}

@@ -1,12 +1,19 @@
 // Undoes kernlab/sinks/report/pack.py: rows back to events, segments with what they mean.
 const Data = (() => {
+  BigInt.prototype.toJSON = function () { return this.toString(); };  // numbers above 2^53
+  const whole = (value) => {
+    if (value === null || typeof value !== "object") return value;
+    if (Array.isArray(value)) return value.map(whole);
+    if (typeof value.$n === "string") return BigInt(value.$n);
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, whole(one)]));
+  };
   const read = (id) => {
     const element = document.getElementById(id);
     return element ? JSON.parse(element.textContent) : null;
   };
 
-  // All events of a chapter. Times are kept in ns since the chapter's first event, which a
-  // Number holds exactly; the clock's own values do not fit one.
+  // All events of a chapter. ``at``: ns since its first one by the guest's clock, as the capture's
+  // times are; a debugger's stops take the host's time, and none of the guest's.
   function events(rows) {
     const known = {t: [], s: [], k: [], P: [], p: [], g: []}, socks = new Map();
     const probes = [];
@@ -15,16 +22,20 @@ const Data = (() => {
       list.push(value);
       return value;
     };
-    let guest = 0, host = 0, base = "0";
+    let guest = 0, host = 0, base = 0n, first;
     return rows.map((row) => {
       const event = {v: 1, seq: row.q};
       if (row.p !== undefined) event.probe = once(probes, row.p);
       if (row.g !== undefined) event.engine = once(probes, row.g);
       if (row.c !== undefined) event.cpu = row.c;
-      if (row.n !== undefined) event.guest_ns = guest += row.n;
-      if (typeof row.h === "string") base = row.h;
+      if (row.n !== undefined) {
+        event.guest_ns = guest += row.n;
+        first ??= guest;
+        event.at = guest - first;
+      }
+      if (typeof row.h === "string") base = BigInt(row.h);
       else if (row.h !== undefined) host += row.h;
-      if (row.h !== undefined) { event.at = host; event.host_ns = Number(base) + host; }
+      if (row.h !== undefined) { event.at ??= host; event.host_ns = base + BigInt(host); }
       if (row.t !== undefined) event.task = once(known.t, row.t);
       if (row.s !== undefined) event.site = once(known.s, row.s);
       if (row.k !== undefined) event.stack = once(known.k, row.k);
@@ -38,7 +49,8 @@ const Data = (() => {
         event.sock = sock;
       }
       if (row.f !== undefined) event.frame = row.f;
-      return row.x ? Object.assign(event, row.x) : event;
+      if (row.d !== undefined) event.dropped = row.d;
+      return row.x ? Object.assign(event, whole(row.x)) : event;
     });
   }
 
@@ -63,8 +75,9 @@ const Data = (() => {
     const base = rows.length ? BigInt(rows[0][1]) : 0n;
     const sent = new Map(), acked = new Map(), recent = [];
     const found = [];
-    for (const [number, at, flow, client, packet] of rows) {
-      const one = {number, at: Number(BigInt(at) - base), flow, client: !!client, packet: {...packet, proto: "tcp"}, notes: [], also: []};
+    for (const [number, at, flow, client, packet, device, came] of rows) {
+      const one = {number, at: Number(BigInt(at) - base), flow, client: !!client, packet: {...packet, proto: "tcp"}, device, notes: [], also: []};
+      if (came && packet.flags.includes("R")) one.notes.push("came in on " + device + ": the other end sent it");
       const twin = recent.find((other) => other.flow === flow && one.at - other.at < 1e6 && alike(packet, other.packet));
       if (twin && !(packet.ip_id === 0 && packet.len)) { twin.also.push(number); continue; }
       recent.push(one);
@@ -95,15 +108,31 @@ const Data = (() => {
   }
 
   // An event without a packet that was called from where a packet just was is of its journey.
+  // So is one that led to it: of the same socket and, as kernlab/reasons/match.py one_call() has
+  // it, the same call: from the outermost frame inwards their stacks part inside one function.
+  function leads(event, to) {
+    if (event.frame !== undefined || !event.sock || !to.sock || event.sock.addr !== to.sock.addr || !event.task || !to.task || event.task.pid !== to.task.pid) return false;
+    const one = event.stack || [], other = to.stack || [];
+    for (let n = 1; n <= Math.min(one.length, other.length); n++) {
+      const a = one[one.length - n], b = other[other.length - n];
+      if (a.func !== b.func) return false;
+      if (a.line !== b.line) return true;
+    }
+    return false;
+  }
   function within(list) {
-    const last = new Map(), bySeq = new Map();
+    const last = new Map(), bySeq = new Map(), waiting = new Map();
     for (const event of list) {
       const cpu = event.cpu;
-      if (event.frame !== undefined) {
-        const row = last.get(cpu) || [];
+      if (event.frame !== undefined || (event.packet && event.packet.src)) {
+        const row = last.get(cpu) || [];  // one that has no frame too: what it calls has none
         row.unshift(event);
         row.length = Math.min(row.length, 4);
         last.set(cpu, row);
+      }
+      if (event.frame !== undefined) {
+        for (const earlier of waiting.get(cpu) || []) if (leads(earlier, event)) earlier.frame = event.frame;
+        waiting.delete(cpu);
         if (event.before) for (const earlier of Object.values(event.before)) {
           const found = bySeq.get(earlier.seq);  // what led to a RST
           if (found && found.frame === undefined) found.frame = event.frame;
@@ -112,10 +141,30 @@ const Data = (() => {
         const caller = (last.get(cpu) || []).find((other) => other.task && event.task && other.task.pid === event.task.pid
           && event.stack.slice(1).some((frame) => frame.func === (other.site || {}).func));
         if (caller) event.frame = caller.frame;
+        else waiting.set(cpu, [...(waiting.get(cpu) || []).slice(-7), event]);
       }
       if (bySeq.size > 20000) bySeq.clear();
       bySeq.set(event.seq, event);
     }
+  }
+
+  // An event's packet with its numbers counted as the diagram counts them: from what each side
+  // of its connection began with. Beyond NAT its frame knows them.
+  function relative(wire, frames) {
+    const bases = new Map(), key = (p) => p.src + " " + p.sport + " " + p.dst + " " + p.dport;
+    const back = (p) => p.dst + " " + p.dport + " " + p.src + " " + p.sport;
+    for (const {packet: p} of wire) {
+      if (p.rseq !== undefined) bases.set(key(p), (p.seq - p.rseq) >>> 0);
+      if (p.rack !== undefined) bases.set(back(p), (p.ack - p.rack) >>> 0);
+    }
+    return (event) => {
+      const p = event.packet, seen = frames.get(event.frame)?.packet;
+      if (seen && seen.seq === p.seq && seen.flags === p.flags && seen.rseq !== undefined) return {...p, rseq: seen.rseq, rack: seen.rack};
+      const mine = bases.get(key(p)), theirs = bases.get(back(p)), found = {...p};
+      if (mine !== undefined && p.seq !== undefined) found.rseq = (p.seq - mine) >>> 0;
+      if (theirs !== undefined && p.ack !== undefined) found.rack = (p.ack - theirs) >>> 0;
+      return found;
+    };
   }
 
   const chapters = new Map();
@@ -139,7 +188,8 @@ const Data = (() => {
           byPacket.get(id).push(event);
         }
       }
-      chapters.set(number, {events: list, segments: wire, byFrame, byPacket, frames,
+      const ends = new Set(wire.flatMap(({packet: p}) => [p.src + " " + p.sport + " " + p.dport, p.dst + " " + p.dport + " " + p.sport]));
+      chapters.set(number, {wired: (sock) => ends.has(sock.src + " " + sock.sport + " " + sock.dport), events: list, segments: wire, byFrame, byPacket, frames, relative: relative(wire, frames),
         sources: read("sources-" + number) || {}});
     }
     return chapters.get(number);

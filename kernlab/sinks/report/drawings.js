@@ -6,22 +6,29 @@ const Drawings = (() => {
     ["ESTABLISHED", "FIN_WAIT1"], ["ESTABLISHED", "CLOSE_WAIT"], ["FIN_WAIT1", "CLOSING"], ["FIN_WAIT1", "FIN_WAIT2"], ["FIN_WAIT2", "TIME_WAIT"], ["CLOSING", "TIME_WAIT"], ["CLOSE_WAIT", "LAST_ACK"], ["LAST_ACK", "CLOSE"], ["TIME_WAIT", "CLOSE"]];
 
   // Each socket's states in the order they were seen, at its side of a connection.
-  function paths(events, names) {
+  // Those of connections that the capture has, first.
+  function paths(chapter, names) {
+    const {events, wired} = chapter;
     const found = new Map(), last = new Map();
     for (const event of events) {
       const sock = event.sock;
       if (!sock || !sock.state) continue;
       // An address is used again for another connection; ports that are 0 say nothing.
       const key = sock.sport && sock.dport ? sock.addr + " " + sock.sport + " " + sock.dport : last.get(sock.addr) || sock.addr;
+      if (last.get(sock.addr) === sock.addr && key !== sock.addr && !found.get(sock.addr).label) {
+        found.set(key, found.get(sock.addr));  // it had no ports yet: connect() has just begun
+        found.delete(sock.addr);
+      }
       last.set(sock.addr, key);
-      if (!found.has(key)) found.set(key, {addr: sock.addr, label: "", states: [], seqs: []});
+      if (!found.has(key)) found.set(key, {addr: sock.addr, label: "", states: [], seqs: [], wired: false});
       const path = found.get(key);
       const add = (state) => { if (state && path.states[path.states.length - 1] !== state) { path.states.push(state); path.seqs.push(event.seq); } };
       if (sock.sport) path.label = (sock.src || "") + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "  listener");
+      path.wired = path.wired || (sock.sport && sock.dport ? wired(sock) : false);
       add(sock.state);
       if ((event.probe || "") === "tcp_set_state" && event.args && typeof event.args.state === "number") add(names[event.args.state]);
     }
-    return [...found.values()].filter((path) => path.states.length);
+    return [...found.values()].filter((path) => path.states.length).sort((a, b) => Number(b.wired) - Number(a.wired));
   }
 
   function machine(path) {
@@ -76,7 +83,7 @@ const Drawings = (() => {
   }
 
   function plots(chapter) {
-    const series = new Map();
+    const series = new Map(), wired = new Set();
     const put = (owner, name, unit, t, value) => {
       if (typeof value !== "number") return;
       const key = owner + "\0" + name;
@@ -87,6 +94,7 @@ const Drawings = (() => {
       const sock = event.sock;
       if (!sock || sock.snd_cwnd === undefined || event.at === undefined || !sock.dport) continue;
       const owner = (sock.src || "") + ":" + sock.sport + " → " + (sock.dst || "") + ":" + sock.dport;
+      if (chapter.wired(sock)) wired.add(owner);
       put(owner, "cwnd", "segments", event.at, sock.snd_cwnd);
       put(owner, "in flight", "bytes (snd_nxt − snd_una)", event.at, sock.snd_nxt === undefined ? undefined : (sock.snd_nxt - sock.snd_una) >>> 0);
       put(owner, "peer's window", "bytes (snd_wnd)", event.at, sock.snd_wnd);
@@ -101,7 +109,7 @@ const Drawings = (() => {
       owners.get(one.owner).push(drawn);
     }
     if (!owners.size) wire(chapter, owners);
-    return [...owners].slice(0, 4).map(([owner, figures]) => el("div", {cls: "owner"}, el("h4", {cls: "mono"}, owner), el("div", {cls: "figures"}, ...figures)));
+    return [...owners].sort((a, b) => Number(wired.has(b[0])) - Number(wired.has(a[0]))).slice(0, 4).map(([owner, figures]) => el("div", {cls: "owner"}, el("h4", {cls: "mono"}, owner), el("div", {cls: "figures"}, ...figures)));
   }
   // Without sockets, what the segments themselves say.
   function wire(chapter, owners) {

@@ -19,7 +19,8 @@ const Expr = (() => {
   const integer = (text) => {
     if (!INTEGER.test(text)) return null;
     const sign = text[0] === "-" ? -1 : 1;
-    return sign * Number(text.replace(/^[+-]/, ""));
+    const digits = text.replace(/^[+-]/, ""), value = Number(digits);
+    return Number.isSafeInteger(value) ? sign * value : BigInt(sign) * BigInt(digits);
   };
 
   function flagsValue(text) {
@@ -111,10 +112,12 @@ const Expr = (() => {
     }
 
     const plain = (value) => (typeof value === "boolean" ? Number(value) : value);
-    const same = (a, b) => plain(a) === plain(b);
+    const numeric = (value) => typeof value === "number" || typeof value === "bigint";
+    // A number and a BigInt of the same value are equal by == alone.
+    const same = (a, b) => { a = plain(a); b = plain(b); return numeric(a) && numeric(b) ? a == b : a === b; };
     function compare(a, b, operator) {
       a = plain(a); b = plain(b);
-      if (typeof a !== typeof b || (typeof a !== "number" && typeof a !== "string")) throw new TypeError("not comparable");
+      if (!(numeric(a) && numeric(b)) && !(typeof a === "string" && typeof b === "string")) throw new TypeError("not comparable");
       return operator === "<" ? a < b : operator === "<=" ? a <= b : operator === ">" ? a > b : a >= b;
     }
     const written = (value) => (value === true ? "True" : value === false ? "False" : String(value));

@@ -1,8 +1,11 @@
 // What the kernel did with one segment: its hops by layer, and what changed between them.
 const Journey = (() => {
   const LANES = ["device", "IP", "netfilter", "TCP", "socket"];
+  // A place in a header's inline function is where the function stands that it is part of.
+  const NET = /^(net|drivers)\//;
   function lane(event) {
-    const file = (event.site && event.site.file) || "", func = (event.site && event.site.func) || event.probe || "";
+    const own = (event.site && event.site.file) || "", outer = NET.test(own) ? null : (event.stack || []).find((frame) => NET.test(frame.file || ""));
+    const file = outer ? outer.file : own, func = (event.site && event.site.func) || event.probe || "";
     if (/netfilter/.test(file) || /^nf_|_table$/.test(func)) return 2;
     if (/net\/core\/skbuff\.c|net\/core\/(sock|stream)|net\/socket\.c|net\/ipv4\/(tcp|af_inet|inet_connection_sock)\.c|net\/ipv6\/af_inet6/.test(file)) return 4;
     if (/tcp|udp|inet_(timewait|hash)/.test(file)) return 3;
@@ -17,10 +20,16 @@ const Journey = (() => {
   function changes(event, before) {
     const found = [];
     const put = (name, was, is) => found.push(el("span", {cls: "change"}, el("b", {}, name), " " + (was === undefined ? "" : plain(was) + " → ") + plain(is)));
+    const own = " " + ((event.packet || {}).id || "");  // of the same packet
+    if (event.packet && event.packet.src) {
+      const was = before.get("packet" + own);
+      for (const name of was ? ["src", "sport", "dst", "dport"] : []) if (was[name] !== event.packet[name]) put("packet." + name, was[name], event.packet[name]);
+      before.set("packet" + own, event.packet);  // NAT
+    }
     for (const kind of ["sock", "skb"]) {
       const now = event[kind];
       if (!now) continue;
-      const key = kind + now.addr, was = before.get(key) || (kind === "skb" ? before.get("skb") : undefined);
+      const key = kind + (kind === "skb" ? own : "") + now.addr, was = before.get(key) || (kind === "skb" ? before.get("skb" + own) : undefined);
       if (was) {
         for (const [name, value] of Object.entries(now)) {
           if (QUIET.has(name) && !(kind === "skb" && name === "addr")) continue;
@@ -28,7 +37,7 @@ const Journey = (() => {
         }
       }
       before.set(key, now);
-      if (kind === "skb") before.set("skb", now);
+      if (kind === "skb") before.set("skb" + own, now);
     }
     return found;
   }
@@ -55,7 +64,7 @@ const Journey = (() => {
     return el("details", {cls: "values"}, el("summary", {}, title), el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, plain(value))])));
   }
 
-  function hop(event, sources, before, start) {
+  function hop(event, sources, before, start, relative) {
     const at = lane(event), site = event.site || {func: event.probe};
     const shown = {...event.show, ...(event.ret === undefined ? {} : {"returned": event.ret})};
     const state = event.sock && event.sock.state;
@@ -66,14 +75,14 @@ const Journey = (() => {
         el("header", {}, el("strong", {}, event.probe || site.func), el("span", {cls: "tag l" + at}, LANES[at]),
           state ? el("span", {cls: "state"}, state) : "",
           el("small", {}, "#" + event.seq + "  +" + Parts.time((event.at || 0) - start) + "  cpu " + event.cpu + (event.task ? "  " + event.task.comm + "/" + event.task.pid : ""))),
-        event.packet && event.packet.id && event.packet.flags === undefined ? "" : event.packet ? el("div", {cls: "dim mono"}, Parts.packet(event.packet)) : "",
+        event.packet && event.packet.id && event.packet.flags === undefined ? "" : event.packet ? el("div", {cls: "dim mono"}, Parts.packet(relative(event))) : "",
         el("div", {cls: "changes"}, ...changes(event, before),
           ...Object.entries(shown).map(([name, value]) => el("span", {cls: "change seen"}, el("b", {}, name), " " + plain(value)))),
         where({func: "source", file: site.file, line: site.line}, sources),
         el("div", {cls: "more"}, stack(event, sources), values("socket", event.sock), values("skb", event.skb), values("packet", event.packet), values("arguments", event.args), values("variables", event.locals))));
   }
   function verdict(rst) {
-    const rows = [["because", rst.condition], ["this side", (rst.errno || {}).local], ["other side", (rst.errno || {}).peer], ["remedy", rst.remedy]];
+    const rows = [["because", rst.condition], ["race", rst.race], ["this side", (rst.errno || {}).local], ["other side", (rst.errno || {}).peer], ["kernels", rst.kernels], ["remedy", rst.remedy]];
     return el("div", {cls: "rst"}, el("strong", {}, "RST: " + rst.cause + "  " + (rst.name || "no rule matches: nothing is guessed")),
       el("p", {}, rst.says || ""), el("dl", {}, ...rows.filter(([, text]) => text).flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])));
   }
@@ -85,7 +94,7 @@ const Journey = (() => {
       ...events.filter((event) => event.rst).map((event) => verdict(event.rst)),
       events.length ? el("div", {cls: "hop head", "aria-hidden": "true"}, el("div", {cls: "lanes names"}, ...LANES.map((name, n) => el("i", {cls: "l" + n}, name))), el("div", {}))
         : el("p", {cls: "dim"}, "No probe stopped for it: the capture alone saw this segment."),
-      ...shown.map((event) => hop(event, chapter.sources, before, start)),
+      ...shown.map((event) => hop(event, chapter.sources, before, start, chapter.relative)),
       events.length > 300 ? el("p", {cls: "dim"}, "and " + (events.length - 300) + " more") : "", values("the segment's fields", packet));
     box.scrollTop = 0;
   }

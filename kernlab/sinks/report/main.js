@@ -34,11 +34,10 @@
     let test = null, list = null;
 
     const rstOf = (one) => (chapter.byFrame.get(one) || []).find((event) => event.rst)?.rst;
-    const DROPS = /^(kfree_skb(_reason)?|sk_skb_reason_drop|tcp_drop(_reason)?)$/;
     function notes(one) {
       const said = [...one.notes], events = chapter.byFrame.get(one) || [];
-      const drop = events.find((event) => DROPS.test(event.probe || ""));
-      if (drop) said.push("dropped" + (drop.stack && drop.stack[1] ? " in " + drop.stack[1].func : ""));
+      const drop = events.find((event) => event.dropped);
+      if (drop) said.push(drop.dropped);
       const states = [...new Set(events.map((event) => event.sock && event.sock.state).filter(Boolean))];
       if (events.length) said.push(events.length + (events.length === 1 ? " stop" : " stops") + " in the kernel" + (states.length ? ": " + states.join(", ") : ""));
       return said.join(" · ");
@@ -89,11 +88,13 @@
       for (const other of box.querySelectorAll(".seg.chosen")) other.classList.remove("chosen");
       box.querySelector('[data-frame="' + one.number + '"]')?.classList.add("chosen");
       const p = one.packet;
-      Journey.show(panel, Parts.flags(p.flags) + "  " + Parts.segment(p), "frame " + one.number + " of the capture  " + p.src + ":" + p.sport + " → " + p.dst + ":" + p.dport,
+      Journey.show(panel, Parts.flags(p.flags) + "  " + Parts.segment(p), "frame " + one.number + " of the capture" + (one.device ? " on " + one.device : "") + "  " + p.src + ":" + p.sport + " → " + p.dst + ":" + p.dport,
         chapter.byFrame.get(one) || [], chapter, p);
     }
     choose(chosen);
-    const first = chapter.segments.find((one) => one.flow === chosen && rstOf(one)) || chapter.segments.find((one) => one.flow === chosen && chapter.byFrame.has(one)) || chapter.segments.find((one) => one.flow === chosen);
+    // What a reader looks for first: the RST, a drop, what was sent again.
+    const own = chapter.segments.filter((one) => one.flow === chosen), stops = (one) => chapter.byFrame.get(one) || [];
+    const first = own.find(rstOf) || own.find((one) => stops(one).some((event) => event.dropped)) || own.find((one) => one.again && stops(one).length) || own.find((one) => stops(one).length) || own[0];
     if (first) open(first);
     return {filter(parsed) {
       test = parsed && ((one) => parsed(one) === true || (chapter.byFrame.get(one) || []).some((event) => parsed(event) === true));
@@ -106,7 +107,7 @@
     if (!chapter.events.length) section.querySelector(".eventlist").hidden = true;
     function row(event) {
       const sock = event.sock || {};
-      const summary = event.packet && event.packet.src ? Parts.packet(event.packet) : sock.sport ? sock.src + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "") : Object.entries(event.args || {}).map(([k, v]) => k + "=" + v).join(" ");
+      const summary = event.packet && event.packet.src ? Parts.packet(chapter.relative(event)) : sock.sport ? sock.src + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "") : Object.entries(event.args || {}).map(([k, v]) => k + "=" + v).join(" ");
       return el("button", {type: "button", cls: "row ev" + (event.rst ? " bad" : ""), "data-seq": event.seq, onclick: () => {
         Journey.show(panel, "#" + event.seq + "  " + (event.probe || ""), event.packet && event.packet.id ? "packet " + event.packet.id + (event.packet.src ? ", all its stops" : "") : "",
           event.packet && event.packet.id ? chapter.byPacket.get(event.packet.id) : [event], chapter, null);
@@ -124,7 +125,14 @@
     return {filter: draw};
   }
 
+  // Escape leads from what an arrow or an event opened back to it.
+  function escape(panel, number) {
+    panel.addEventListener("keydown", (event) => { if (event.key === "Escape") { event.preventDefault(); lists[number]?.back(); } });
+  }
+
   function build(section, number) {
+    escape(section.querySelector(".panel"), 0);
+    escape(section.querySelector(".event"), 1);
     const chapter = Data.chapter(number);
     const wire = diagram(section, chapter, number), events = eventList(section, chapter);
     const input = section.querySelector(".filter input"), wrong = section.querySelector(".wrong");
@@ -142,7 +150,7 @@
       events.filter(parsed);
     }
     input.addEventListener("input", filter);
-    const paths = Drawings.paths(chapter.events, page.states), machines = section.querySelector(".machines");
+    const paths = Drawings.paths(chapter, page.states), machines = section.querySelector(".machines");
     const worth = paths.filter((path) => path.states.length > 1), some = (worth.length ? worth : paths).slice(0, 6);
     if (some.length) machines.replaceChildren(...some.map(Drawings.machine), paths.length > some.length ? el("p", {cls: "dim"}, (paths.length - some.length) + " more sockets were seen" + (worth.length ? ", most in one state" : "")) : "");
     else section.querySelector(".states").hidden = true;

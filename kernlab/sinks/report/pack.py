@@ -6,7 +6,7 @@ socket is written as what changed since its last event, which is what a reader a
 The page's data.js undoes it. A row:
 
     {"q": seq, "p": probe, "g": engine, "c": cpu, "n": guest_ns, "h": host_ns, "t": task,
-     "s": site, "k": stack, "P": packet, "b": skb, "S": sock, "f": frame, "x": the rest}
+     "s": site, "k": stack, "P": packet, "b": skb, "S": sock, "f": frame, "d": drop, "x": the rest}
 
 ``t``, ``s``, ``k``, ``P``: a number names an earlier value by the order in which values of
 its kind came, anything else is a new value. ``S``: [addr, changed, gone]. Times: ``n`` and
@@ -20,6 +20,8 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from kernlab.record import drops
 
 _KNOWN = 8192  # values of a kind that are remembered
 _OWN = frozenset(("v", "seq", "probe", "engine", "cpu", "guest_ns", "host_ns", "task", "site",
@@ -93,6 +95,9 @@ class Packer:
             row["S"] = self._sock(event["sock"])
         if frame is not None:
             row["f"] = frame
+        dropped = drops.said(event)
+        if dropped:
+            row["d"] = dropped
         rest = {k: _safe(v) for k, v in event.items() if k not in _OWN}
         if rest:
             row["x"] = rest
@@ -108,19 +113,25 @@ class Packer:
 
 
 def _safe(value: Any) -> Any:
-    """Values that a JavaScript number holds exactly; larger ones as text. A packet's bytes
-    are left out."""
+    """Values that a JavaScript number holds exactly; larger ones as ``{"$n": text}``. A
+    packet's bytes are left out."""
     if isinstance(value, dict):
         return {k: _safe(v) for k, v in value.items() if k != "raw"}
     if isinstance(value, list):
         return [_safe(one) for one in value]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
-        return str(value)
+        return {"$n": str(value)}
     return value
 
 
 def segment_rows(segments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Segments as JSON, an array each: number, ns since the first, flow, client, packet."""
+    """Segments as JSON, an array each: number, ns since 1970 as text, flow, client, packet,
+    and where they are known the interface's name and whether it came in there: a loopback's
+    does not, its sender is here."""
     for one in segments:
         packet = {k: v for k, v in one["packet"].items() if k not in ("raw", "proto")}
-        yield dumps([one["number"], str(one["at"]), one["flow"], int(one["client"]), packet])
+        row = [one["number"], str(one["at"]), one["flow"], int(one["client"]), packet]
+        device = one.get("interface")
+        if device is not None:
+            row += [device, int(device != "lo" and one.get("outgoing") is False)]
+        yield dumps(row)

@@ -61,6 +61,7 @@ const Parts = (() => {
         element.style.top = tops[at] + "px";
         element.style.height = tops[at + 1] - tops[at] + "px";
         element.dataset.at = at;
+        element.tabIndex = -1;  // the list is one stop of the Tab key, arrows go through it
         drawn.set(at, element);
         const after = [...drawn.keys()].filter((other) => other > at).sort((a, b) => a - b)[0];
         inner.insertBefore(element, after === undefined ? null : drawn.get(after));
@@ -95,7 +96,7 @@ const Parts = (() => {
     if (label) box.setAttribute("aria-label", label);
     sight();
     return {sight, print: () => { show(0, Math.min(items.length, 400)); inner.style.height = tops[Math.min(items.length, 400)] + "px"; },
-      screen: () => { inner.style.height = tops[items.length] + "px"; sight(); }, focus, count: items.length};
+      screen: () => { inner.style.height = tops[items.length] + "px"; sight(); }, focus, back: () => focus(Math.max(0, cursor)), count: items.length};
   }
   return {time, flags, segment, packet, near, list};
 })();
