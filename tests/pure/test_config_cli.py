@@ -13,7 +13,7 @@ from kernlab.cli.config import models, schemas
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = sorted((ROOT / "configs").glob("*.yaml"))
 # Directories of files of one kind.
-KINDS = ("presets", "labs", "races", "reasons")
+KINDS = ("presets", "labs", "races", "reasons", "recipes")
 FILES = sorted(path for kind in KINDS for path in (ROOT / "configs" / kind).glob("*.yaml"))
 
 
