@@ -24,6 +24,9 @@ def boot(
         help="QEMU's gdbstub on 127.0.0.1:N, for a debugger of your own (QEMU's -gdb).",
     ),
     wait: bool = typer.Option(False, "--wait", help="Do not start before a debugger says so (-S)."),
+    ssh: bool = typer.Option(
+        False, "--ssh", help="Let ssh and scp in from 127.0.0.1; needs --image debian."
+    ),
     kernel: str | None = common.KERNEL,
     image: str = common.IMAGE,
     add: list[str] = common.ADD,
@@ -35,8 +38,12 @@ def boot(
     from kernlab.cli.output import reporter
     from kernlab.pipeline import MachineOptions, machine_for
     from kernlab.progress import Said
+    from kernlab.vm.ssh import open_door, require_ssh
     from kernlab.vm.terminal import join
 
+    if ssh:
+        _check_ssh(image, wait)
+        require_ssh()
     options = MachineOptions(cpus, memory, gdb_port, wait, ("loglevel=7",))
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
@@ -48,12 +55,24 @@ def boot(
         if not wait:
             machine.console.follow(lambda data: _write(data))
             machine.wait_ready()
+            if ssh:
+                _write(f"\r\nssh: {open_door(machine, run.path)}\r\n".encode())
         left = join(machine.console.detach(), lambda: machine.child.poll() is None)
         if left:
             sys.stderr.write("\r\nleft; the machine is ended\r\n")
             return 0
         machine.ended()
     return 0
+
+
+def _check_ssh(image: str, wait: bool) -> None:
+    from kernlab.errors import BadInput
+
+    if image != "debian":
+        raise BadInput(f"--ssh: the image {image} has no sshd", "", "--ssh --image debian")
+    if wait:
+        raise BadInput("--ssh with --wait: the guest stands, and nobody can come in", "",
+                       "leave out one of them")  # fmt: skip
 
 
 def _hints(path: object, gdb_port: int | None, wait: bool, run: str) -> list[str]:
