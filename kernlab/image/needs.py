@@ -15,4 +15,7 @@ BUSYBOX_IMAGE = (
     BUSYBOX,
     *(Need(row.package, row.why, program=row.name) for row in table().programs),
 )
-NEEDS = BUSYBOX_IMAGE + DISK
+# Not asked for by who makes a disk: root does without, and so does a host with fakechroot.
+UNPRIVILEGED = Need("uidmap", "a range of ids for the Debian image's files, without root",
+                    program="newuidmap")  # fmt: skip
+NEEDS = (*BUSYBOX_IMAGE, *DISK, UNPRIVILEGED)

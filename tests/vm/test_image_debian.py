@@ -62,11 +62,11 @@ def test_the_tools_and_every_recipe_in_one_guest(
     said = {}
     with pipeline.machine_for(run, kernel, debian, pipeline.MachineOptions(memory=1024)) as machine:
         machine.wait_ready()
-        which = machine.channel.run(["sh", "-c", f"which {' '.join(TOOLS)}"], 30)
+        which = machine.channel.run(30, ["sh", "-c", f"which {' '.join(TOOLS)}"])
         assert which.stdout.decode().count("\n") == len(TOOLS), which.stdout
-        note = machine.channel.run(["sh", "-c", "cat /etc/note; echo x > /usr/note && sync"], 30)
+        note = machine.channel.run(30, ["sh", "-c", "cat /etc/note; echo x > /usr/note && sync"])
         assert (note.returncode, note.stdout) == (0, b"mine\n")
-        missing = machine.channel.run(["sh", "-c", "which pwru"], 30).returncode != 0
+        missing = machine.channel.run(30, ["sh", "-c", "which pwru"]).returncode != 0
         for name in recipe.names():
             one = recipe.find(name)
             if lacks_places(one.sections, kernel) or (one.command[:1] == ["pwru"] and missing):
