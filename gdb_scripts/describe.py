@@ -12,8 +12,11 @@ does not have is absent from the answer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shlex
+import tempfile
 from typing import Any, Dict, List, Optional, Tuple
 
 import gdb
@@ -91,12 +94,8 @@ def _expression(texts: List[str]) -> Optional[int]:
 def _registers_at(address: int) -> Dict[str, str]:
     """Which symbols live in a register at ``address``, by ``info scope``."""
     found: Dict[str, str] = {}
-    try:
-        text = gdb.execute("info scope *0x%x" % address, to_string=True)
-    except gdb.error:
-        return found
     name = ""
-    for line in text.splitlines():
+    for line in _scope(address).splitlines():
         started = _SYMBOL.match(line)
         if started:
             name = started.group(1)
@@ -111,6 +110,21 @@ def _registers_at(address: int) -> Dict[str, str]:
             if low <= address < high and where:
                 found[name] = where.group(1)
     return found
+
+
+def _scope(address: int) -> str:
+    """What ``info scope`` says there, as far as it comes: parameters first. GDB 13 ends it at an
+    expression that it takes for corrupted (6.12's tcp_conn_request() has one), and what it had
+    printed for us is then lost, but not what went through a pipe."""
+    command = "info scope *0x%x" % address
+    try:
+        text: str = gdb.execute(command, to_string=True)
+        return text
+    except gdb.error:
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as said:
+            with contextlib.suppress(gdb.error):
+                gdb.execute("pipe %s | cat > %s" % (command, shlex.quote(said.name)))
+            return said.read()
 
 
 def _kind(kind: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernlab.progress import Finished, Reporter, Started, quiet
+from kernlab.progress import Finished, Reporter, Said, Started, quiet
 
 if TYPE_CHECKING:
     from kernlab.image.model import Image, ImageRequest
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from kernlab.record.rundir import RunDir
     from kernlab.symbols.kernel import KernelSymbols
     from kernlab.vm.machine import Machine
+
+_COMPLAINT = "kernlab: rcS: cannot "  # rootfs/busybox/rcS goes on without what failed
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,10 @@ def wait_ready(machine: Machine, report: Reporter) -> None:
     report(Started("boot the guest"))
     times = machine.wait_ready()
     report(Finished("boot the guest", f"{times.ready:.1f} s"))
+    for line in machine.console.tail():
+        _, complained, what = line.partition(_COMPLAINT)
+        if complained:
+            report(Said(f"the guest cannot {what}: its console.log says why"))
 
 
 def digest(path: Path) -> str:

@@ -70,8 +70,7 @@ class CommandFailed(WeFailed):
 def which(name: str) -> str | None:
     """The path of a program, looked up in PATH and in the sbin directories.
 
-    An ordinary user's PATH on Debian lacks /usr/sbin, where debugfs tools, nft
-    and mke2fs live.
+    An ordinary user's PATH on Debian lacks /usr/sbin, where bpftool and nft live.
     """
     path = os.environ.get("PATH", os.defpath)
     return shutil.which(name, path=f"{path}:/usr/local/sbin:/usr/sbin:/sbin")
@@ -118,7 +117,7 @@ class Child:
         tree: bool = False,
         foreground: bool = False,
     ) -> None:
-        """Start ``argv``.
+        """Start ``argv``; a bare name is looked up as ``which`` does.
 
         ``foreground`` leaves the child in the terminal's process group (an
         interactive GDB); otherwise it gets a session of its own, so that a
@@ -132,6 +131,7 @@ class Child:
         try:
             self._popen = subprocess.Popen(
                 self.argv,
+                executable=None if "/" in argv[0] else which(argv[0]),
                 cwd=cwd,
                 env=dict(env) if env is not None else None,
                 stdin=stdin,

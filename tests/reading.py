@@ -43,8 +43,8 @@ _ARROWS = """(() => {
 _WORD = re.compile(r"[\w.+\-−]*\d[\w.+\-−]*")
 _TIME = re.compile(r"(?<![\w.])\+?-?\d+\.\d+ m?s\b")
 _COUNTED = re.compile(
-    r"\d+ stops? in the kernel|stack, \d+ frames|\d+ values|\d+ of \d+ events|\d+ more sockets"
-    r"|a gap before it: \d+ bytes|and \d+ more|one of \d+ rounds|· \d+(?: · RST)?$|\d+ ×"
+    r"\d+ stops?\b|stack, \d+ frames|\d+ values|\d+ of \d+ events|\d+ more sockets"
+    r"|gap of \d+ bytes|and \d+ more|one of \d+ rounds|· \d+(?: · RST)?$|\d+ ×"
     r"|\d+ packets that tcpdump lost"
 )
 _FIELDS = ("frame.number", "frame.time_relative", "tcp.seq", "tcp.ack", "tcp.window_size_value",
@@ -62,8 +62,9 @@ def strange(browser: Browser, run: Path, *legs: Path) -> list[str]:
     found = []
     for text in browser.run(_TEXTS):
         rest = _COUNTED.sub(" ", text)
-        odd = [one for one in _TIME.findall(rest) if one.lstrip("+") not in times]
-        found += [f"{one} in {text!r}" for one in odd]
+        for one in (word.lstrip("+") for word in _TIME.findall(rest)):
+            if one not in times and one.split()[0] not in known:
+                found.append(f"{one} in {text!r}")
         for word in _words([_TIME.sub(" ", rest)]):
             if word[:1].isdigit() and word not in known:
                 found.append(f"{word} in {text!r}")

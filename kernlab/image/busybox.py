@@ -8,12 +8,12 @@ from kernlab.config.needs import require
 from kernlab.config.paths import shipped
 from kernlab.guest.build import program
 from kernlab.image import added, cpio, elf, own, store
-from kernlab.image.model import BusyboxTable, Image, ImageRequest, table
+from kernlab.image.model import BusyboxTable, Image, ImageRequest, ProgramRow, table
 from kernlab.image.needs import BUSYBOX_IMAGE
 from kernlab.process import need, which
 from kernlab.progress import Reporter, Started
 
-RECIPE = "2"  # part of the key: change it when the code below changes what comes out
+RECIPE = "3"  # part of the key: change it when the code below changes what comes out
 
 
 def build(request: ImageRequest, report: Reporter) -> Image:
@@ -59,7 +59,7 @@ def _entries(request: ImageRequest, rows: BusyboxTable, agent: Path) -> list[cpi
     made, programs = own.additions(request.add)
     entries += made
     for row in rows.programs:
-        made, real = _program(row.name)
+        made, real = _program(row)
         entries += made
         programs.append(real)
     for plugin in rows.plugins:
@@ -80,12 +80,15 @@ def _in_path(path: str) -> bool:
     return str(Path(path).parent) in ("usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin")
 
 
-def _program(name: str) -> tuple[list[cpio.Entry], Path]:
-    """A host program, under its real name, with the asked name as a symlink to it."""
-    found = Path(need(name, "goes into the image", name))
-    real = found.resolve()
-    directory = "usr/sbin" if found.parent.name == "sbin" else "usr/bin"
+def _program(row: ProgramRow) -> tuple[list[cpio.Entry], Path]:
+    """A host program, under its real name, with the asked name as a symlink to it.
+
+    Its place is the table's: where the host has it depends on the caller's PATH (/usr/bin/ip
+    and /usr/sbin/ip are one file on Debian), and scripts name /sbin/ip.
+    """
+    real = Path(need(row.name, "goes into the image", row.package)).resolve()
+    directory = "usr/sbin" if row.sbin else "usr/bin"
     entries = [cpio.regular(f"{directory}/{real.name}", real.read_bytes(), 0o755)]
-    if real.name != name:
-        entries.append(cpio.symlink(f"{directory}/{name}", real.name))
+    if real.name != row.name:
+        entries.append(cpio.symlink(f"{directory}/{row.name}", real.name))
     return entries, real

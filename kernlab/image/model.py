@@ -40,9 +40,12 @@ class Image:
 
 
 class ProgramRow(Model):
+    """A host program; ``sbin``: it goes to /usr/sbin, where scripts look for it."""
+
     name: str
     package: str
     why: str
+    sbin: bool = False
 
 
 class PluginRow(Model):

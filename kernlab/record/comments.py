@@ -29,6 +29,9 @@ def comments(events: Iterable[Mapping[str, Any]],
             lines[:0] = _verdict(event["rst"])
         if len(lines) < _HOPS:
             lines.append(_line(event))
+        refused = links.refused(event)
+        if refused is not None:
+            found.setdefault(refused, []).append(f"{_line(event)}: the RST in frame {frame}")
     return found
 
 

@@ -66,8 +66,10 @@ class Flows:
         flow.reset = flow.reset or "R" in flags
         seq, ack = packet.get("seq"), packet.get("ack")
         if isinstance(seq, int) and "R" not in flags:
-            first = seq if "S" in flags else (seq - 1) & 0xFFFFFFFF
-            flow.base.setdefault(sender, first)
+            if "S" in flags:
+                flow.base[sender] = seq  # a SYN says it; what came before was taken for granted
+            else:
+                flow.base.setdefault(sender, (seq - 1) & 0xFFFFFFFF)
         if isinstance(ack, int) and "A" in flags:
             flow.base.setdefault(receiver, (ack - 1) & 0xFFFFFFFF)
 

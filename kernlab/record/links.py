@@ -56,6 +56,15 @@ class Links:
             self._taken.setdefault(number, name)
         return number
 
+    def refused(self, event: Mapping[str, Any]) -> int | None:
+        """Of an event that is about its RST's frame: the number of the segment's that the RST
+        answers; None where it answers none."""
+        packet = event.get("packet") or {}
+        if "frame" not in (event.get("rst") or {}) or "R" in str(packet.get("flags", "R")):
+            return None
+        number = self._pick(packet, packet.get("id"), event.get("guest_ns"))
+        return self._of.get(packet.get("id", "")) if number is None else number
+
     def _pick(self, packet: Mapping[str, Any], name: str | None, at: int | None) -> int | None:
         if "seq" not in packet or "src" not in packet:
             return None

@@ -23,7 +23,7 @@ from kernlab.config.paths import arriving_file, python_path
 from kernlab.process import need, run
 
 _LIMIT = 120.0
-_ANSWERS = 4  # version of what gdb_scripts.describe answers: another one is asked again
+_ANSWERS = 5  # version of what gdb_scripts.describe answers: another one is asked again
 _KINDS = ("layouts", "functions", "inlined", "insides", "lines", "shows", "enums")
 
 # Values by name, each with the texts to try in order: where they moved to and from.

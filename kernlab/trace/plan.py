@@ -4,6 +4,7 @@ argument registers, members. Refuses before anything boots."""
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -139,7 +140,7 @@ def _check_where(text: str) -> None:
             raise BadInput(
                 f"--where: {name} is known in the record alone",
                 "it is found after the stop, and a filter decides at it",
-                f"kernlab show latest --where '{text}'",
+                f"kernlab show latest --where {shlex.quote(text)}",
             )
 
 

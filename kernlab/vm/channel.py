@@ -21,7 +21,8 @@ from kernlab.vm.frames import CHUNK, MAX_PAYLOAD, Decoder, Frame, Kind, encode, 
 Sink = Callable[[bytes], None]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH += ":/usr/lib/busybox"  # applets of the image debian, which that has no other program for
-ENVIRONMENT = {"PATH": PATH, "HOME": "/root", "TERM": "dumb", "LANG": "C"}
+HOME = "/root"  # where a command starts
+ENVIRONMENT = {"PATH": PATH, "HOME": HOME, "TERM": "dumb", "LANG": "C"}
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ class Channel:
         argv: Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
-        cwd: str = "/root",
+        cwd: str | None = None,
         stdin: bool = False,
         on_stdout: Sink = lambda data: None,
         on_stderr: Sink = lambda data: None,
@@ -247,7 +248,7 @@ class Channel:
         with a line on stderr, as in a shell. Raises ``BadInput``, ``MachineFailed``.
         """
         try:
-            payload = start_payload(argv, {**ENVIRONMENT, **(env or {})}, cwd, stdin)
+            payload = start_payload(argv, {**ENVIRONMENT, **(env or {})}, cwd or HOME, stdin)
             if len(payload) > MAX_PAYLOAD:
                 raise ValueError(f"{len(payload)} bytes of arguments")
         except ValueError as error:
@@ -264,7 +265,7 @@ class Channel:
 
     def run(
         self, timeout: float, argv: Sequence[str], *, input: bytes | None = None,
-        env: Mapping[str, str] | None = None, cwd: str = "/root",
+        env: Mapping[str, str] | None = None, cwd: str | None = None,
     ) -> GuestCompleted:  # fmt: skip
         """Run a command to its end; killed after ``timeout`` seconds with ``TimeoutError``."""
         out, err = bytearray(), bytearray()

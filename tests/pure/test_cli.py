@@ -130,6 +130,16 @@ def test_the_place_in_a_bad_expression_is_marked() -> None:
     assert "state" in lines[2]
 
 
+@pytest.mark.parametrize("name", ["packet.id", "drop.reason"])
+def test_a_filter_of_what_only_the_record_knows_is_refused(name: str) -> None:
+    """It would pass nothing, and say nothing of it."""
+    where = f"port == 80 and not {name} == p3"
+    with pytest.raises(BadInput) as caught:
+        check(TraceRequest(("tcp_v4_rcv",), where=where))
+    assert name in caught.value.what
+    assert caught.value.next_step == f"kernlab show latest --where '{where}'"
+
+
 def test_a_command_line_is_a_workload() -> None:
     assert workloads.find("wget -q http://10.0.2.2/").command == [
         "sh",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,17 @@ def test_every_need_says_why() -> None:
     assert all(need.why and (need.program or need.file) for need in declared())
 
 
-def test_a_gap_names_the_command_that_closes_it() -> None:
+@pytest.mark.parametrize(("user", "sudo"), [(0, ""), (1000, "sudo ")])
+def test_a_gap_names_the_command_that_closes_it(
+    user: int, sudo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
     gap = Need("no-such-package", "for a test", program="no-such-program-anywhere")
     assert missing([gap]) == [gap]
     with pytest.raises(HostLacks) as caught:
         require([gap])
     assert "no-such-program-anywhere" in caught.value.what
-    assert caught.value.next_step == "apt-get install no-such-package"
+    assert caught.value.next_step == f"{sudo}apt-get install no-such-package"
     assert caught.value.exit_status == 3
 
 

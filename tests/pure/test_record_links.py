@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kernlab.record import links as links_module
+from kernlab.record.comments import comments
 from kernlab.record.identity import Identity
 from kernlab.record.links import Links
 
@@ -66,6 +67,20 @@ def test_a_reset_that_a_socket_gets_is_of_the_rst_that_came() -> None:
     got = {**event(5, None, "tcp_reset"), "sock": back}
     assert links.take(got) == 2
     assert links.take({**got, "probe": "tcp_done"}) is None
+
+
+def test_a_rst_s_event_is_of_both_the_rst_and_what_it_answers() -> None:
+    back = {"src": "b", "sport": 2, "dst": "a", "dport": 1, "flags": "R", "len": 0}
+    wire = [frame(1, 0), frame(2, 1, **back)]
+    links = Links(wire)
+    sent = {**event(0, "p1"), "seq": 4, "rst": {"cause": "P1", "frame": 2}}
+    assert (links.take(sent), links.refused(sent)) == (2, 1)
+    own = {"probe": "tcp_send_active_reset", "rst": {"cause": "A1", "frame": 2}}
+    assert (links.take(own), links.refused(own)) == (2, None)
+    assert links.refused(event(0, "p1")) is None
+    found = comments([sent], wire)
+    assert found[1] == ["#4 ip_rcv: the RST in frame 2"]
+    assert found[2][0].startswith("RST: P1")
 
 
 def test_a_bulk_run_s_acks_are_not_looked_through_one_by_one(

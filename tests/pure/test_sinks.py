@@ -250,6 +250,24 @@ def test_the_first_segment_seen_tells_who_the_client_is(
     assert taken[0].client == client
 
 
+def test_a_syn_ack_s_number_counts_from_then_on() -> None:
+    """A challenge ACK of the connection before came first (RFC 5961, 4.2; the SYN is taken
+    again after its RST): what it made of the other side's first number is not true any more."""
+    flows = Flows()
+    server = ("10.0.0.2", 80)
+    for flags, number, back in (("S", 100, False), ("A", 7001, True), ("SA", 9000, True)):
+        taken = flows.take(packet(flags, number, back))
+        assert taken is not None
+    assert taken[0].relative(server, 9001) == 1
+
+
+def packet(flags: str, number: int, back: bool) -> dict[str, Any]:
+    ends = [("10.0.0.1", 40000), ("10.0.0.2", 80)]
+    (src, sport), (dst, dport) = reversed(ends) if back else ends
+    return {"proto": "tcp", "src": src, "sport": sport, "dst": dst, "dport": dport, "flags": flags,
+            "seq": number, "ack": 101 if "A" in flags else 0}  # fmt: skip
+
+
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_a_full_stack_breaks_no_line(width: int) -> None:
     long = [{"func": "run_on_irqstack_cond", "inlined": True, "line": 77,

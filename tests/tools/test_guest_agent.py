@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.guest.build import names, program
 from kernlab.progress import quiet
+from kernlab.vm import channel as channels
 from kernlab.vm.channel import Channel
 
 
@@ -23,6 +25,7 @@ from kernlab.vm.channel import Channel
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch = pytest.MonkeyPatch()
     patch.setenv("KERNLAB_HOME", str(tmp_path_factory.mktemp("home")))
+    patch.setattr(channels, "HOME", "/")  # an ordinary user may not enter the host's /root
     yield program("agent", quiet)
     patch.undo()
 
@@ -144,14 +147,15 @@ def test_commands_end_with_the_host(agent: Path, tmp_path: Path) -> None:
     theirs.close()
     live = Channel(ours)
     out = bytearray()
-    live.start(["sh", "-c", "echo $$; exec sleep 1000"], on_stdout=out.extend)
-    live.ping(10)
-    while b"\n" not in out:
-        live.ping(10)
+    said = threading.Event()
+    live.start(["sh", "-c", "echo $$; exec sleep 1000"],
+               on_stdout=lambda data: (out.extend(data), said.set()))  # type: ignore[func-returns-value]
+    assert said.wait(10)
+    command = psutil.Process(int(out))
     live.close()
     child.wait(10)
-    pid = int(out)
-    assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
+    _, alive = psutil.wait_procs([command], timeout=10)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_every_guest_program_compiles_without_a_warning(own_home: Path) -> None:

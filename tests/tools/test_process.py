@@ -84,3 +84,10 @@ def test_a_missing_program_is_the_hosts_lack() -> None:
     assert caught.value.next_step == "kernlab doctor --install"
     with pytest.raises(HostLacks):
         run(5, ["no-such-program"])
+
+
+def test_an_ordinary_users_path_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's leaves out /usr/sbin, where bpftool is."""
+    monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
+    assert "bpftool" in run(10, ["bpftool", "version"]).text
+    assert "bpftool" in run(10, ["bpftool", "version"], env={"LC_ALL": "C"}).text

@@ -273,4 +273,4 @@ def test_sent_again_is_what_was_sent_before_and_nothing_else(browser: Browser, t
     report(made)
     browser.open(made.report)
     notes = browser.run("kernlab.chapter(0).segments.map(x => x.notes.join())")
-    assert notes == ["", "", "", "a gap before it: 899996 bytes not seen", "", "sent again"]
+    assert notes == ["", "", "", "gap of 899996 bytes before it", "", "sent again"]

@@ -34,7 +34,7 @@ mount -t tmpfs -o "size=$size" tmpfs "$at"
 for kind in kernels images sources guest downloads; do
     [ "$kind" = "$LEAVE" ] || ln -s "$real/$kind" "$at/$kind"
 done
-[ -z "$READ_ONLY" ] || mount -o remount,ro "$at"
+[ -z "$READ_ONLY" ] || mount -o remount,bind,ro "$at"  # in a user namespace the flags alone
 export KERNLAB_HOME="$at"
 exec "$@"
 """

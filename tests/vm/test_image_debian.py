@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import command
 import pytest
 
 from kernlab import pipeline
@@ -114,23 +113,3 @@ def test_what_the_image_has_is_checked_without_a_boot(
     said = kernlab("bpf", "check", "ksnop", "--image", "debian")
     assert said.returncode == 2
     assert b"ksnop" in said.stderr
-
-
-def test_ssh_leads_into_the_guest(kernel: Kernel, debian: Image, tmp_path: Path) -> None:
-    import pexpect
-
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    program, *argv = command.kernlab("boot", "--image", "debian", "--ssh", f"{key}.pub")
-    child = pexpect.spawn(program, argv, timeout=90, encoding="utf-8")
-    child.expect(r"ssh -p (\d+) root@127\.0\.0\.1")
-    assert child.match is not None
-    said = subprocess.run(
-        ["ssh", "-i", str(key), "-p", child.match[1], "-o", "StrictHostKeyChecking=no",
-         "-o", f"UserKnownHostsFile={tmp_path}/known", "-o", "BatchMode=yes",
-         "root@127.0.0.1", "uname -r"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    child.send("\x1d")
-    child.expect(pexpect.EOF)
-    assert said.stdout.strip() == kernel.release, said.stderr

@@ -17,10 +17,13 @@ import psutil
 import pytest
 from leftovers import naming
 
+from kernlab import pipeline
 from kernlab.errors import MachineFailed
 from kernlab.image import cpio
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
+from kernlab.progress import Report, Said
+from kernlab.record.rundir import RunDir
 from kernlab.vm.machine import Machine, start
 from kernlab.vm.spec import MachineSpec
 
@@ -71,6 +74,18 @@ def test_the_guest_is_what_was_meant(booted: Booted) -> None:
         assert guest("cat /mnt/share/from-host; echo back > /mnt/share/from-guest") == "seen\n"
         assert machine.spec.share.joinpath("from-guest").read_text() == "back\n"
         assert "virtio_net" in guest("ethtool -i eth0")
+
+
+def test_what_the_guest_could_not_set_up_is_told(
+    kernel: Kernel, image: Image, tmp_path: Path
+) -> None:
+    """Else a trace of nothing is all that is seen of a guest without its network."""
+    told: list[Report] = []
+    options = pipeline.MachineOptions(append=("debugfs=off",))
+    with pipeline.machine_for(RunDir.create({}, tmp_path / "run"), kernel, image, options) as it:
+        pipeline.wait_ready(it, told.append)
+    (said,) = [report.text for report in told if isinstance(report, Said)]
+    assert said.startswith("the guest cannot mount /sys/kernel/debug")
 
 
 def test_added_files_arrive_with_their_libraries(kernlab: Kernlab, tmp_path: Path) -> None:

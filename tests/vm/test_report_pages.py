@@ -94,6 +94,8 @@ def test_beyond_nat_a_journey_goes_on(labs: RunDir, browser: Browser) -> None:
     browser.run(f"{SHOWN}.querySelectorAll('.seg')[3].click()")
     panel = _flat(browser.run(f"{SHOWN}.querySelector('.panel').innerText"))
     assert "packet.dport 1111 → 8080" in panel
+    notes = browser.run(f"[...{SHOWN}.querySelectorAll('.note')].map(x => x.textContent)")
+    assert [text for text in notes if "refused: RST in frame 8" in text] == [notes[5]]
     browser.run(f"[...{SHOWN}.querySelectorAll('.seg')].pop().click()")
     last = browser.run(
         f"[...{SHOWN}.querySelectorAll('.panel header strong')].map(x => x.textContent)"

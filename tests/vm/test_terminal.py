@@ -64,6 +64,22 @@ def test_a_debugger_from_outside_starts_a_waiting_guest(kernel: Kernel, image: I
     child.expect(pexpect.EOF)
 
 
+def test_ssh_comes_in_with_the_keys_of_the_run(kernel: Kernel, tmp_path: Path) -> None:
+    program, *argv = kernlab("boot", "--image", "debian", "--ssh")
+    child = pexpect.spawn(program, argv, timeout=240, encoding="utf-8")
+    child.expect(r"ssh: (ssh -F (\S+) kernlab)")
+    ssh, config = shlex.split(child.match[1]), child.match[2]
+    sent = tmp_path / "sent"
+    sent.write_text("by scp\n")
+    subprocess.run(["scp", "-q", "-B", "-F", config, str(sent), "kernlab:/tmp/"],
+                   check=True, timeout=60)  # fmt: skip
+    said = subprocess.run([*ssh, "uname -r; id -un; cat /tmp/sent"],
+                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert said.stdout == f"{kernel.release}\nroot\nby scp\n", said.stderr
+    child.send("\x1d")
+    child.expect(pexpect.EOF)
+
+
 def test_a_trace_on_a_terminal_fits_it(kernel: Kernel, image: Image) -> None:
     program, *argv = kernlab("trace", "tcp_v4_rcv", "--count", "3")
     child = pexpect.spawn(program, argv, timeout=60, encoding="utf-8", dimensions=(40, 80))

@@ -49,6 +49,7 @@ const Data = (() => {
         event.sock = sock;
       }
       if (row.f !== undefined) event.frame = row.f;
+      if (row.o !== undefined) event.refused = row.o;
       if (row.d !== undefined) event.dropped = row.d;
       return row.x ? Object.assign(event, whole(row.x)) : event;
     });
@@ -91,7 +92,7 @@ const Data = (() => {
           else {
             const high = known[known.length - 1][1];
             if (known.some(([from, to]) => rseq < to && end > from)) { one.notes.push("sent again"); one.again = true; }
-            else if (rseq > high) one.notes.push("a gap before it: " + (rseq - high) + " bytes not seen");
+            else if (rseq > high) one.notes.push("gap of " + (rseq - high) + " bytes before it");
             join(known, rseq, end);
           }
         }
@@ -176,11 +177,12 @@ const Data = (() => {
       for (const one of wire) for (const n of [one.number, ...one.also]) frames.set(n, one);
       within(list);
       for (const event of list) {
-        const one = event.frame === undefined ? undefined : frames.get(event.frame);
-        if (one) {
+        for (const number of [event.frame, event.refused]) {
+          const one = number === undefined ? undefined : frames.get(number);
+          if (!one) continue;
           if (!byFrame.has(one)) byFrame.set(one, []);
           byFrame.get(one).push(event);
-          event.flow = one.flow;
+          event.flow ??= one.flow;
         }
         const id = event.packet && event.packet.id;
         if (id) {

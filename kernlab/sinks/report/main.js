@@ -33,13 +33,15 @@
     }
     let test = null, list = null;
 
-    const rstOf = (one) => (chapter.byFrame.get(one) || []).find((event) => event.rst)?.rst;
+    const rstOf = (one) => (chapter.byFrame.get(one) || []).find((event) => event.rst && chapter.frames.get(event.frame) === one)?.rst;
     function notes(one) {
       const said = [...one.notes], events = chapter.byFrame.get(one) || [];
       const drop = events.find((event) => event.dropped);
       if (drop) said.push(drop.dropped);
+      const refusal = events.find((event) => event.refused !== undefined && chapter.frames.get(event.refused) === one);
+      if (refusal) said.push("refused: RST in frame " + refusal.frame);
       const states = [...new Set(events.map((event) => event.sock && event.sock.state).filter(Boolean))];
-      if (events.length) said.push(events.length + (events.length === 1 ? " stop" : " stops") + " in the kernel" + (states.length ? ": " + states.join(", ") : ""));
+      if (events.length) said.push(events.length + (events.length === 1 ? " stop" : " stops") + (states.length ? ": " + states.join(", ") : ""));
       return said.join(" · ");
     }
     function options(packet) {

@@ -6,7 +6,8 @@ socket is written as what changed since its last event, which is what a reader a
 The page's data.js undoes it. A row:
 
     {"q": seq, "p": probe, "g": engine, "c": cpu, "n": guest_ns, "h": host_ns, "t": task,
-     "s": site, "k": stack, "P": packet, "b": skb, "S": sock, "f": frame, "d": drop, "x": the rest}
+     "s": site, "k": stack, "P": packet, "b": skb, "S": sock, "f": frame, "o": refused,
+     "d": drop, "x": the rest}
 
 ``t``, ``s``, ``k``, ``P``: a number names an earlier value by the order in which values of
 its kind came, anything else is a new value. ``S``: [addr, changed, gone]. Times: ``n`` and
@@ -68,8 +69,10 @@ class Packer:
         self._guest = 0
         self._host: int | None = None
 
-    def row(self, event: Mapping[str, Any], frame: int | None) -> dict[str, Any]:
-        """One event; ``frame``: its segment's number in the capture."""
+    def row(self, event: Mapping[str, Any], frame: int | None,
+            refused: int | None = None) -> dict[str, Any]:  # fmt: skip
+        """One event; ``frame``: its segment's number in the capture, ``refused``: of the
+        segment that its RST answers."""
         row: dict[str, Any] = {"q": event.get("seq", 0)}
         for short, name in (("p", "probe"), ("g", "engine")):
             if name in event:
@@ -95,6 +98,8 @@ class Packer:
             row["S"] = self._sock(event["sock"])
         if frame is not None:
             row["f"] = frame
+        if refused is not None:
+            row["o"] = refused
         dropped = drops.said(event)
         if dropped:
             row["d"] = dropped

@@ -111,7 +111,7 @@ def _packed(page: Page, chapter: Chapter) -> Iterator[str]:
             identity.take(event)
         for place in (event.get("site") or {}, *(event.get("stack") or ())):
             _note(page, place)
-        yield dumps(packer.row(event, links.take(event)))
+        yield dumps(packer.row(event, links.take(event), links.refused(event)))
 
 
 def _note(page: Page, place: Mapping[str, Any]) -> None:
