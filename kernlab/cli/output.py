@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,6 @@ from rich.text import Text
 
 from kernlab.progress import Advanced, Finished, Report, Reporter, Said, Started, Stopped
 
-_INTERRUPTED = "interrupted"
 _FILE_WIDTH = 160  # columns where there is no terminal and COLUMNS says nothing
 
 
@@ -99,9 +98,7 @@ class _Bars:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *about: object) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            for stage in list(self._tasks):
-                self(Stopped(stage, _INTERRUPTED))
+        _name_interrupted(kind, self._tasks, self)
         self._progress.stop()
 
     def __call__(self, report: Report) -> None:
@@ -130,6 +127,14 @@ class _Bars:
             self._console.print(report.text)
 
 
+def _name_interrupted(kind: type[BaseException] | None, open_stages: Iterable[str],
+                      report: Reporter) -> None:  # fmt: skip
+    """Say of the stages under way that a Ctrl-C (or a SIGTERM) ended them."""
+    if kind is not None and issubclass(kind, KeyboardInterrupt):
+        for stage in list(open_stages):
+            report(Stopped(stage, "interrupted"))
+
+
 def _scale(unit: str) -> int:
     """Bytes are counted in MB."""
     return 1_000_000 if unit == "B" else 1
@@ -152,9 +157,7 @@ class _Lines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *about: object) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            for stage in list(self._shown):
-                self(Stopped(stage, _INTERRUPTED))
+        _name_interrupted(kind, self._shown, self)
 
     def __call__(self, report: Report) -> None:
         if isinstance(report, Started):
