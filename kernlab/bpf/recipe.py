@@ -9,9 +9,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from kernlab.config.paths import config_file, config_files
-from kernlab.config.yaml import Model, load, near
-from kernlab.errors import BadInput
+from kernlab.config.paths import config_file, config_names
+from kernlab.config.yaml import Model, load, unknown
 from kernlab.record.rundir import RunDir
 from kernlab.vm.channel import Sink
 
@@ -73,7 +72,7 @@ class Recipe(Model):
 
 def names() -> list[str]:
     """Every recipe there is, the user's own included."""
-    return sorted({path.stem for path in config_files("recipes", "*.yaml")})
+    return config_names("recipes")
 
 
 def find(what: str) -> Recipe:
@@ -82,11 +81,8 @@ def find(what: str) -> Recipe:
     name = what.removeprefix(PREFIX)
     known = names()
     if name not in known:
-        close = near(name, known)
-        raise BadInput(
-            f"there is no recipe '{name}'",
-            f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
-            f"kernlab bpf run {PREFIX}{close[0] if close else known[0]}",
+        raise unknown(
+            f"there is no recipe '{name}'", name, known, f"kernlab bpf run {PREFIX}{{}}", known[0]
         )
     return load(config_file("recipes", f"{name}.yaml"), Recipe)
 

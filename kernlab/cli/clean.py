@@ -24,18 +24,13 @@ def clean(
     """Free disk, by kind. What a running machine uses stays."""
     from kernlab.cli.output import stdout
     from kernlab.config.paths import home
-    from kernlab.config.yaml import near
-    from kernlab.errors import BadInput
+    from kernlab.config.yaml import unknown
 
     wanted = list(KINDS) if kinds and "all" in kinds else list(kinds or [])
     for kind in wanted:
         if kind not in KINDS:
-            close = near(kind, KINDS)
-            raise BadInput(
-                f"there is nothing called '{kind}' to clean",
-                f"did you mean {close[0]}?" if close else f"there are: {', '.join(KINDS)}",
-                f"kernlab clean {close[0] if close else 'runs'}",
-            )
+            what = f"there is nothing called '{kind}' to clean"
+            raise unknown(what, kind, KINDS, "kernlab clean {}", "runs")
     console = stdout()
     if not wanted:
         for kind in KINDS:

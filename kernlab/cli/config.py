@@ -37,7 +37,7 @@ def schema(
     The first line of each file in configs/ names its schema for editors that have
     yaml-language-server. Try: kernlab config schema kernels
     """
-    from kernlab.config.yaml import near
+    from kernlab.config.yaml import unknown
     from kernlab.errors import BadInput
 
     known = schemas()
@@ -53,12 +53,8 @@ def schema(
         typer.echo(f"{len(known)} schemas in {every}")
         return
     if what not in known:
-        close = near(what or "", known)
-        raise BadInput(
-            f"there is no schema '{what}'" if what else "which schema?",
-            f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
-            "kernlab config schema event",
-        )
+        title = f"there is no schema '{what}'" if what else "which schema?"
+        raise unknown(title, what or "", known, "kernlab config schema event")
     typer.echo(_text(known[what]), nl=False)
 
 

@@ -77,6 +77,11 @@ def config_files(directory: str, pattern: str) -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
+def config_names(directory: str) -> list[str]:
+    """The names of a kind's YAML files, the user's own included."""
+    return sorted({path.stem for path in config_files(directory, "*.yaml")})
+
+
 @contextmanager
 def arriving(final: Path) -> Iterator[Path]:
     """A temporary directory beside ``final`` that becomes it when the block ends well.

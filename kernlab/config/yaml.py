@@ -34,6 +34,19 @@ def near(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     return difflib.get_close_matches(word, list(known), n=count, cutoff=0.6)
 
 
+def unknown(what: str, word: str, known: Iterable[str], next_step: str,
+            otherwise: str = "") -> BadInput:  # fmt: skip
+    """The error for a ``word`` that is none of those known: it names the nearest, or all. "{}"
+    in ``next_step`` stands for the nearest, or ``otherwise``."""
+    names = list(known)
+    close = near(word, names)
+    return BadInput(
+        what,
+        f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}",
+        next_step.format(close[0] if close else otherwise),
+    )
+
+
 def listed(value: T | list[T] | None) -> list[T]:
     """The values of a key that takes one or a list of them; none for None."""
     if isinstance(value, list):

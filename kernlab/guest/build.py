@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, expanded, home_dir, shipped
-from kernlab.config.yaml import near
+from kernlab.config.yaml import unknown
 from kernlab.errors import BadInput, WeFailed
 from kernlab.guest.needs import PROGRAMS
 from kernlab.process import run, which
@@ -39,12 +39,7 @@ def program(name: str, report: Reporter) -> Path:
     """The built program ``name``. Raises ``BadInput``, ``HostLacks``, ``WeFailed``."""
     source = shipped("rootfs", "guest", f"{name}.c")
     if not source.is_file():
-        close = near(name, names())
-        raise BadInput(
-            f"there is no guest program '{name}'",
-            f"did you mean {close[0]}?" if close else f"there are: {', '.join(names())}",
-            "ls rootfs/guest",
-        )
+        raise unknown(f"there is no guest program '{name}'", name, names(), "ls rootfs/guest")
     return compiled(source, report)
 
 

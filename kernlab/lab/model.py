@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from kernlab.config.paths import config_file, config_files, expanded
+from kernlab.config.paths import config_file, config_names, expanded
 from kernlab.config.text import Text
 from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
@@ -130,7 +130,7 @@ class Lab(Part):
 
 def ids() -> list[str]:
     """Every lab there is, the user's own included, in the order of the catalogue."""
-    return sorted({path.stem for path in config_files("labs", "*.yaml")}, key=_order)
+    return sorted(config_names("labs"), key=_order)
 
 
 def _order(name: str) -> tuple[str, int, str]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from kernlab.config.paths import config_file, config_files, expanded
+from kernlab.config.paths import config_file, config_names, expanded
 from kernlab.config.text import Text
 from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
@@ -221,7 +221,7 @@ class Race(Model):
 
 def ids() -> list[str]:
     """Every race there is, the user's own included."""
-    return sorted({path.stem for path in config_files("races", "*.yaml")})
+    return config_names("races")
 
 
 def find(name: str) -> tuple[Path, Race]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernlab.config.paths import config_file, config_files
-from kernlab.config.yaml import Model, listed, load, near
-from kernlab.errors import BadInput
+from kernlab.config.paths import config_file, config_names
+from kernlab.config.yaml import Model, listed, load, unknown
 
 # What --follow adds: where an skb ends, so that an address used again is another packet.
 FREES: tuple[tuple[str, ...], ...] = (("__kfree_skb",), ("kfree_skb_partial",))
@@ -32,18 +31,15 @@ class Preset(Model):
 
 def names() -> list[str]:
     """Every preset there is, the user's own included."""
-    return sorted({path.stem for path in config_files("presets", "*.yaml")})
+    return config_names("presets")
 
 
 def find(name: str) -> Preset:
     """A preset by name. Raises ``BadInput`` with near names, or naming file and line."""
     known = names()
     if name not in known:
-        close = near(name, known)
-        raise BadInput(
-            f"--preset {name}: there is no such preset",
-            f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
-            f"--preset {close[0] if close else 'handshake'}",
+        raise unknown(
+            f"--preset {name}: there is no such preset", name, known, "--preset {}", "handshake"
         )
     return load(config_file("presets", f"{name}.yaml"), Preset)
 
