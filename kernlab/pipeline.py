@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +45,19 @@ def built_kernel(version: str | None = None) -> Kernel | None:
     return newest(version)
 
 
+def image_kinds() -> dict[str, Callable[[ImageRequest, Reporter], Image]]:
+    """What a guest can boot into, and who makes it."""
+    from kernlab.image import busybox, debian
+
+    return {"busybox": busybox.build, "debian": debian.build}
+
+
 def image_for(request: ImageRequest, report: Reporter) -> Image:
     """The image asked for, assembled when it is not there yet. Raises ``BadInput`` for a kind
     there is not."""
     from kernlab.errors import BadInput
-    from kernlab.image import busybox, debian
 
-    kinds = {"busybox": busybox.build, "debian": debian.build}
+    kinds = image_kinds()
     if request.kind not in kinds:
         raise BadInput(
             f"there is no image '{request.kind}'",

@@ -125,7 +125,9 @@ def races_and_runs(incomplete: str) -> list[str]:
 
 def images(incomplete: str) -> list[str]:
     """What a guest boots into."""
-    return [name for name in ("busybox", "debian") if name.startswith(incomplete)]
+    from kernlab.pipeline import image_kinds
+
+    return [name for name in image_kinds() if name.startswith(incomplete)]
 
 
 def engines(incomplete: str) -> list[str]:

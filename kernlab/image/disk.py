@@ -21,12 +21,13 @@ from filelock import FileLock
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
 from kernlab.errors import BadInput, HostLacks, WeFailed
+from kernlab.image import ext4
 from kernlab.image.model import DebianTable, LaterRow
 from kernlab.image.needs import DISK
 from kernlab.image.scratch import scratch
 from kernlab.kernel.sources.apt import PrivateApt, sources_text
 from kernlab.kernel.sources.host_apt import archives, os_release
-from kernlab.process import PIPE, Child, CommandFailed, need, run, which
+from kernlab.process import PIPE, Child, CommandFailed, run, which
 from kernlab.progress import Advanced, Finished, Reporter, Said, Started
 
 RECIPE = "1"  # part of the key: change it when the code below changes what comes out
@@ -39,7 +40,7 @@ tar -C root --exclude='./dev/*' -xf rootfs.tar
 rm -rf root/etc/apt root/etc/dpkg/dpkg.cfg.d root/var/lib/apt root/etc/resolv.conf root/etc/hostname
 if [ -d later ]; then chown -R 0:0 later && cp -a later/. root/; fi
 rm -f rootfs.tar
-exec "$1" -q -t ext4 -O ^has_journal,^resize_inode -m 0 -i 8192 -L kernlab -d root "$2" "$3"
+exec "$@"
 """
 
 
@@ -100,13 +101,12 @@ def _make(place: Path, out: Path, sources: str, codename: str, packages: list[st
         names = [member.name.removeprefix("./") for member in tar]
     report(Started("make the disk"))
     size = (place / "rootfs.tar").stat().st_size // 1_000_000
-    mke2fs = need("mke2fs", "makes the image's file system", "e2fsprogs")
     made = out / "disk.img"
     made.touch()
     made.chmod(0o644)
-    argv = ["sh", mke2fs, str(made), f"{size * 5 // 4 + 64}M"]
+    mke2fs = ext4.command(Path("root"), made, "kernlab", size * 5 // 4 + 64, 8192)
     try:
-        run(_LIMIT, ["fakeroot", "sh", "-c", _UNPACK, *argv], cwd=place, tree=True)
+        run(_LIMIT, ["fakeroot", "sh", "-c", _UNPACK, "sh", *mke2fs], cwd=place, tree=True)
     except CommandFailed as error:
         raise _told(error.why, place) or error from error
     about = {"packages": packages, "suite": codename, "libraries": _libraries(names)}

@@ -14,9 +14,10 @@ from filelock import FileLock
 
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
+from kernlab.image import ext4
 from kernlab.image.needs import DISK
 from kernlab.kernel.model import Kernel
-from kernlab.process import need, run
+from kernlab.process import run
 from kernlab.progress import Finished, Reporter, Said, Started
 
 _LIMIT = 300.0
@@ -49,9 +50,7 @@ def _pack(kernel: Kernel, out: Path) -> int:
             if (origin / place).is_dir():
                 shutil.copytree(origin / place, tree / place, dirs_exist_ok=True, symlinks=True)
     size = sum(max(path.lstat().st_size, 4096) for path in tree.rglob("*")) // 1_000_000
-    mke2fs = need("mke2fs", "makes the disk's file system", "e2fsprogs")
-    run(_LIMIT, ["fakeroot", mke2fs, "-q", "-t", "ext4", "-O", "^has_journal,^resize_inode",
-                 "-m", "0", "-i", "4096", "-L", "headers", "-d", str(tree),
-                 str(out / "headers.img"), f"{size * 5 // 4 + 16}M"], tree=True)  # fmt: skip
+    mke2fs = ext4.command(tree, out / "headers.img", "headers", size * 5 // 4 + 16, 4096)
+    run(_LIMIT, ["fakeroot", *mke2fs], tree=True)
     shutil.rmtree(tree)
     return size
