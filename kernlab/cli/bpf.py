@@ -119,7 +119,7 @@ def run(
         return _recipe(chosen, args or [], packets, timeout, out, kernel, image, add, options)
     source = bpf.find(what)
     _check(workload, lab)
-    options = MachineOptions(cpus, memory or 512)
+    options = MachineOptions(cpus, memory or MachineOptions.memory)
     with reporter() as report:
         built, guest = common.artifacts(kernel, image or "busybox", add, report)
         program = bpf.build(source, built, report)

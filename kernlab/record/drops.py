@@ -15,7 +15,7 @@ ENUM = "skb_drop_reason"
 _PREFIX = "SKB_DROP_REASON_"
 _PROBES = ("kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop", "tcp_drop", "tcp_drop_reason")
 _NO_DROP = ("SKB_NOT_DROPPED_YET", "SKB_CONSUMED")
-_ENTRIES = ("kfree_skb_reason", "__kfree_skb_reason", "kfree_skb", "tcp_drop", "tcp_drop_reason")
+_ENTRIES = (*_PROBES, "__kfree_skb_reason")
 
 
 def name(event: dict[str, Any], reasons: Mapping[int, str]) -> None:

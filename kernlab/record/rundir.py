@@ -149,23 +149,18 @@ def runs() -> Iterator[RunDir]:
                 yield RunDir(path)
 
 
-def _newest(marks: Sequence[str]) -> RunDir | None:
-    """The newest run in whose directory one of the patterns ``marks`` (as of glob) is found."""
-    for run in reversed(list(runs())):
-        if any(any(run.path.glob(mark)) for mark in marks):
-            return run
-    return None
-
-
 def find(name: str, having: str = "run.json", latest_with: Sequence[str] = ()) -> RunDir:
     """A run by its id, ``latest`` (of those that have a file ``having``, and one that matches
-    a pattern of ``latest_with`` before others), or the path of its directory. Raises
+    a pattern (as of glob) of ``latest_with`` before others), or the path of its directory. Raises
     ``BadInput``."""
     known = [run for run in runs() if (run.path / having).exists()]
     if name == "latest":
         if not known:
             raise BadInput("there is no run yet", "", "kernlab trace tcp_v4_rcv")
-        return _newest(latest_with) or known[-1]
+        fitting = (
+            run for run in reversed(known) if any(any(run.path.glob(m)) for m in latest_with)
+        )
+        return next(fitting, known[-1])
     for run in known:
         if run.id == name:
             return run

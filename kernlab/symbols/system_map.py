@@ -53,7 +53,7 @@ class SystemMap:
 
     def at(self, address: int) -> str | None:
         """The symbol that stands at an address, of several the last; None without one."""
-        return next((name for name in reversed(self.all) if self.all[name] == address), None)
+        return next((name for name, at in reversed(self.all.items()) if at == address), None)
 
     def near(self, name: str, count: int = 5) -> list[str]:
         """Function names like ``name``: close in spelling, or with ``name`` inside."""

@@ -135,8 +135,9 @@ def parse_where(text: str) -> expr.Expr | None:
 
 def _check_where(text: str) -> None:
     where = parse_where(text)
-    for name in RECORDED if where is not None else ():
-        if where is not None and name in where.fields():
+    known = where.fields() if where is not None else ()
+    for name in RECORDED:
+        if name in known:
             raise BadInput(
                 f"--where: {name} is known in the record alone",
                 "it is found after the stop, and a filter decides at it",
