@@ -88,7 +88,7 @@ def _glob(asked: Asked, symbols: KernelSymbols, limit: int) -> Found:
     if len(names) > limit:
         raise BadInput(
             f"'{asked.text}' matches {len(names)} functions, more than --max-probes {limit}",
-            f"the first are {', '.join(names[:8])}; each call of each would stop the guest",
+            f"the first are {', '.join(names[:8])}; each call of each is an event",
             f"a narrower glob, or --max-probes {len(names)}",
         )
     places = symbols.functions(names)

@@ -255,6 +255,18 @@ def test_the_guest_is_left_as_it_was(lab: Lab, name: str) -> None:
     assert kept(machine) == before
 
 
+@pytest.mark.parametrize("name", ["ftrace", "bpf"])
+def test_of_a_glob_what_can_have_no_kprobe_is_left_out_and_told(lab: Lab, name: str) -> None:
+    """The kernel takes all others: it would refuse the whole for one."""
+    with ExitStack() as stack:
+        engine = lab.engine(stack, name, "tcp_*init*")
+        lab.workload("http", "-n", "1")
+        counted, events = end(engine)
+    assert counted.notes[0].startswith("no place for a kprobe, left out: ")
+    assert {"tcp_init", "tcp_v4_init"} <= set(counted.notes[0].split(": ")[1].split(", "))
+    assert {"tcp_init_sock", "tcp_init_transfer"} <= {event["probe"] for event in events}
+
+
 def test_what_an_engine_cannot_do_is_refused_before_the_boot(
     kernlab: Kernlab, tmp_path: Path
 ) -> None:

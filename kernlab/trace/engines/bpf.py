@@ -66,6 +66,7 @@ class BpfEngine(Streaming[guest.Loader]):
     def __init__(self, plan: Plan, symbols: KernelSymbols, cpus: int, perf: bool = False) -> None:
         """``perf``: by a perf buffer, as on a kernel before 5.8, also where there is a ring
         buffer."""
+        plan, left_out = limits.allowed(plan, symbols)
         request = plan.request
         layout = symbols.layout()
         values = layout.get("expressions", {})
@@ -92,6 +93,7 @@ class BpfEngine(Streaming[guest.Loader]):
             packed.test[number] = test
         probes = [pack_probe(number, probe) for number, probe in enumerate(plan.probes)]
         super().__init__(guest.Loader(bytes(packed), probes), symbolizer)
+        self._counted.notes += left_out
 
     def prepare(self) -> None:
         """Have addr2line read vmlinux while the guest boots: its first answer takes longest."""

@@ -52,12 +52,11 @@ class FtraceEngine(Streaming[Tracefs]):
 
     def __init__(self, plan: Plan, symbols: KernelSymbols) -> None:
         request = plan.request
-        self._plan = plan
+        self._plan, left_out = limits.allowed(plan, symbols)
         self._layout = Layout(symbols.layout())
-        probes = limits.allowed(plan, symbols)
-        self._left_out = [probe.name for probe in plan.probes if probe not in probes]
         self._fetches = [
-            Fetch(f"k{number}", probe, self._layout) for number, probe in enumerate(probes)
+            Fetch(f"k{number}", probe, self._layout)
+            for number, probe in enumerate(self._plan.probes)
         ]
         self._filters: dict[str, str] = {}
         for fetch in self._fetches:
@@ -83,6 +82,7 @@ class FtraceEngine(Streaming[Tracefs]):
         self._faults = 0
         self._pace = Pace(1)
         super().__init__(Tracefs(self._script()), symbolizer)
+        self._counted.notes += left_out
 
     # -- before and after -----------------------------------------------------
 
@@ -156,9 +156,6 @@ class FtraceEngine(Streaming[Tracefs]):
             self._counted.notes.append(
                 "the engine ftrace reads no variables at a line inside a function: --engine gdb"
             )
-        if self._left_out:
-            names = ", ".join(self._left_out)
-            self._counted.notes.append(f"no place for a kprobe, left out: {names}")
         return self._counted
 
     # -- while it runs --------------------------------------------------------

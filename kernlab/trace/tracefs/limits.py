@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kernlab.errors import BadInput
 from kernlab.symbols import blacklist
+from kernlab.symbols.dwarf import Function
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.plan import Plan, Probe
 
@@ -20,8 +22,9 @@ _FORBIDDEN = (
     ("__kprobes_text_start", "__kprobes_text_end"),
     ("__entry_text_start", "__entry_text_end"),
     ("__noinstr_text_start", "__noinstr_text_end"),
-    ("_sinittext", "_einittext"),  # freed
 )
+_NOTRACE = "CONFIG_KPROBE_EVENTS_ON_NOTRACE=y"
+_ENDBR = 4  # bytes of an ENDBR64, which ftrace's place comes after
 
 
 def require(config: Path, options: Mapping[str, str], what: str) -> None:
@@ -46,25 +49,43 @@ def check(plan: Plan, symbols: KernelSymbols, engine: str = "ftrace") -> None:
                 "a kretprobe is set by name, and the name alone does not tell which",
                 f"kernlab trace {probe.name} --return --engine gdb",
             )
-    possible = allowed(plan, symbols)
+    possible = _possible(plan, symbols)
     for probe in plan.probes:
         if probe not in possible and (probe.name in plan.request.functions or not possible):
             raise BadInput(
                 f"--engine {engine}: the kernel lets nobody put a kprobe at {probe.name}",
-                "it is code that its tracers themselves run through (kernel/kprobes.c), "
-                "or gone when the boot is over",
+                "it is code that its tracers run through (kernel/kprobes.c) or leave alone "
+                "(notrace), or gone when the boot is over",
                 f"kernlab trace {probe.name} --engine gdb",
             )
 
 
-def allowed(plan: Plan, symbols: KernelSymbols) -> list[Probe]:
-    """The probes where the kernel lets us; a glob may also stand for others."""
-    known = symbols.map.all
+def allowed(plan: Plan, symbols: KernelSymbols) -> tuple[Plan, list[str]]:
+    """The plan's probes where the kernel lets us, and what to tell of the others: a glob may
+    also stand for such."""
+    probes = _possible(plan, symbols)
+    names = ", ".join(probe.name for probe in plan.probes if probe not in probes)
+    notes = [f"no place for a kprobe, left out: {names}"] if names else []
+    return replace(plan, probes=tuple(probes)), notes
+
+
+def _possible(plan: Plan, symbols: KernelSymbols) -> list[Probe]:
+    """Where there is code when the boot is over (kernel_text_address()), where kprobes work,
+    and where a kprobe event is let (within_notrace_func() in kernel/trace/trace_kprobe.c)."""
+    known, files = symbols.map.all, symbols.files
     ranges = [(known.get(first, 0), known.get(last, 0)) for first, last in _FORBIDDEN]
-    refused = blacklist.find(symbols.files.vmlinux, known)
-    return [
-        probe
-        for probe in plan.probes
-        if known.get(probe.place.symbol) not in refused
-        and not any(first <= probe.place.address < last for first, last in ranges)
-    ]
+    refused = blacklist.find(files.vmlinux, known)
+    config = set(files.config.read_text("utf-8").splitlines())
+    traceable = None if _NOTRACE in config else blacklist.traceable(files.vmlinux, known)
+
+    def possible(probe: Probe) -> bool:
+        place, address = probe.place, probe.place.address
+        entry = address if isinstance(place, Function) else known.get(place.symbol, 0)
+        return (
+            known.get("_stext", 0) <= address < known.get("_etext", 1 << 64)
+            and entry not in refused
+            and not any(first <= address < last for first, last in ranges)
+            and (not traceable or entry in traceable or entry + _ENDBR in traceable)
+        )
+
+    return [probe for probe in plan.probes if possible(probe)]
