@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from kernlab.decode.layout import Layout
 from kernlab.decode.memory import Unreadable
 from kernlab.trace.bpf import layout as packed
 from kernlab.trace.bpf.filter import lower
+from kernlab.trace.bpf.stacks import StackIds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,7 +94,7 @@ def test_a_record_is_memory() -> None:
     skb, name, header, stack = bytes(88), b"lo".ljust(16, b"\0"), b"E" * 40, b"\x01" * 16
     head = packed._RECORD.pack(
         packed.SIZE + 88 + 16 + 40 + 16, packed.HIT, 1, 5, 6, 7, 2, b"wget\0".ljust(16, b"\0"),
-        1, 2, 3, 4, 5, 6, 0x10, 0x20, 0x1000, 0, 0x3000, 0x2000, 88, 16, 40, 0, 16, 0, 0,
+        1, 2, 3, 4, 5, 6, 0x10, 0x1000, 0, 0x3000, 0x2000, 88, 16, 40, 0, 16, 0, 0, 0,
     )  # fmt: skip
     record = packed.unpack(b"junk" + head + skb + name + header + stack, 4)
     assert (record.kind, record.cpu, record.number, record.registers) == (
@@ -109,3 +111,34 @@ def test_a_record_is_memory() -> None:
     assert memory.read(0x1000 + 192, 8) == bytes(8)
     with pytest.raises(Unreadable):
         memory.read(0x1000, 8)  # before the part that was copied
+
+
+def record(
+    number: int, stack_id: int | None, stack: bytes = b"", kind: int = packed.HIT
+) -> packed.Record:
+    """A record of which only its stack matters."""
+    size = packed.SIZE + len(stack)
+    head = packed._RECORD.pack(
+        size, kind, 0, 0, 0, 0, number, b"", *[0] * 11, 0, 0, 0, 0, len(stack), 0, 0,
+        0 if stack_id is None else stack_id + 1,
+    )  # fmt: skip
+    return packed.unpack(head + stack, 0)
+
+
+def pcs(*addresses: int) -> bytes:
+    return struct.pack(f"<{len(addresses)}Q", *addresses)
+
+
+def test_a_stack_is_told_once_and_begins_at_the_function() -> None:
+    ids = StackIds()
+    above = pcs(0xFFFFFFFFC0000010, 0xFFFFFFFFC0001020)
+    by_fentry, callers = pcs(0x1005), pcs(0x2222, 0x3333)
+    ids.learn(record(7, None, above + by_fentry + callers, packed.STACK))
+    for _ in range(2):
+        assert ids.of(record(0, 7), 0x1000) == by_fentry + callers
+    # The same id, asked for by a function that does not lie in it: another's stack.
+    assert ids.of(record(0, 7), 0x5000) == b""
+    assert ids.of(record(0, 8), 0x1000) == b""
+    # Whole in the record, as where another stack has the id; a kprobe says the place itself.
+    assert ids.of(record(0, None, pcs(0x1000) + callers), 0x1000) == pcs(0x1000) + callers
+    assert ids.of(record(0, None), 0x1000) == b""

@@ -19,7 +19,7 @@ def test_the_plan_is_as_the_program_has_it(tmp_path: Path) -> None:
         '#include <stdio.h>\n#include <stddef.h>\n#include "probe.h"\n'
         '#define P(m) printf("%zu ", offsetof(struct kl_plan, m));\n'
         f'int main(void) {{ {lines} printf("%zu %zu %zu", sizeof(struct kl_plan), '
-        "sizeof(struct kl_probe), sizeof(struct kl_record)); }\n"
+        "sizeof(struct kl_place), sizeof(struct kl_record)); }\n"
     )
     argv = ["gcc", "-I", ROOT / "rootfs" / "guest" / "probe", "-o", tmp_path / "size",
             tmp_path / "size.c"]  # fmt: skip
@@ -28,5 +28,5 @@ def test_the_plan_is_as_the_program_has_it(tmp_path: Path) -> None:
     *offsets, plan, probe, record = map(int, said.split())
     assert offsets == [getattr(packed.PlanBytes, name).offset for name in members]
     assert plan == ctypes.sizeof(packed.PlanBytes)
-    assert probe == ctypes.sizeof(packed._Probe)
+    assert probe == ctypes.sizeof(packed._Place)
     assert record == packed.SIZE

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from vm.test_engines import settled
 from vm.test_trace import as_tshark, normal, received
 
 from kernlab import pipeline
+from kernlab.config.paths import shipped
 from kernlab.decode import expr
+from kernlab.guest.bpf import BpfSource, build
 from kernlab.kernel.model import Kernel
 from kernlab.progress import quiet
 from kernlab.record.event import validate
 from kernlab.record.rundir import RunDir
 from kernlab.trace import workloads
+from kernlab.trace.bpf import guest
 from kernlab.trace.bpf.filter import lower
 from kernlab.trace.capture import capturing
 from kernlab.trace.engine import Counted
@@ -29,6 +35,10 @@ from kernlab.vm.machine import Machine
 
 Traced = Callable[..., tuple[list[dict[str, Any]], Path]]
 Booted = Callable[..., AbstractContextManager[Machine]]
+
+
+# The same function by its later names: 497a38a48c6a (v5.17), ba8de796baf4 (v6.10).
+FREEING = ("kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop")
 
 
 def without(event: dict[str, Any], *more: str) -> dict[str, Any]:
@@ -43,8 +53,9 @@ def test_gdb_bpf_and_tcpdump_see_the_same_of_the_same_hits(
     """Both engines at once on one guest: the kprobe is there first, so that GDB's probe is a
     breakpoint in front of it, and every hit is seen by both; one vCPU, so that no socket
     changes in between."""
-    names = ("tcp_v4_rcv", "tcp_rcv_state_process", "kfree_skb")
     symbols = pipeline.symbols_for(kernel)
+    freeing = next(name for name in FREEING if name in symbols.map.text)
+    names = ("tcp_v4_rcv", "tcp_rcv_state_process", freeing)
     plan = make(TraceRequest(names), symbols)
     run = RunDir.create({}, tmp_path / "trace")
     run.share = tmp_path / "run" / "share"
@@ -85,7 +96,7 @@ def test_gdb_bpf_and_tcpdump_see_the_same_of_the_same_hits(
         gdbs = sorted(
             json.dumps(without(event), sort_keys=True) for event in theirs if event["probe"] == name
         )
-        if name == "kfree_skb":  # bpf also saw what happened before GDB was there
+        if name == freeing:  # bpf also saw what happened before GDB was there
             assert Counter(gdbs) <= Counter(mine)
         else:
             assert mine == gdbs, name
@@ -163,3 +174,73 @@ def test_without_a_ring_buffer_a_perf_buffer_does(
         ("tcp_v4_rcv", 0): 4, ("__sys_connect", -111): 2,
     }  # fmt: skip
     assert [e["packet"]["flags"] for e in events if "packet" in e] == ["S", "RA", "S", "RA"]
+
+
+def test_fentry_and_kprobes_see_the_same(
+    kernel: Kernel, booted: Booted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both at once on one vCPU, the second with room for two stack ids, so that most of its
+    stacks come whole."""
+    names = ("tcp_v4_rcv", "tcp_v4_do_rcv", "tcp_rcv_state_process", "tcp_v4_connect",
+             "tcp_v4_send_reset", "__tcp_transmit_skb", "inet_release",
+             "__ip_queue_xmit")  # fmt: skip
+    symbols = pipeline.symbols_for(kernel)
+    plan = make(TraceRequest(names), symbols)
+    share = tmp_path / "run" / "share"
+    with (
+        booted(cpus=1) as machine,
+        BpfEngine(plan, symbols, 1) as direct,
+        BpfEngine(plan, symbols, 1, fentry=False) as kprobes,
+    ):
+        KIND.bring(plan, kernel, symbols, share, quiet)
+        workloads.place(workloads.find("connect-closed"), share, quiet)
+        direct.arm(machine)
+        assert "8 of 8 by fentry" in direct._guest.said
+        shutil.copy2(with_two_ids(kernel, tmp_path), share / "probe2")
+        monkeypatch.setattr(guest, "NAME", "probe2")
+        kprobes.arm(machine)
+        assert "0 of 8 by fentry" in kprobes._guest.said
+        assert machine.channel.run(60, ["/mnt/share/connclosed", "-n", "3"]).returncode == 0
+        settled(machine)
+        counts = [engine.finish() for engine in (direct, kprobes)]
+        ours, theirs = (list(engine.drain()) for engine in (direct, kprobes))
+    assert [one.lost for one in counts] == [{}, {}]
+    assert len(ours) == counts[0].hits >= 3 * len(names)
+    assert {event["probe"] for event in ours} == set(names)
+    assert [without(one) for one in ours] == [without(one) for one in theirs]
+    assert len({str(event["stack"]) for event in ours}) > 4  # more than there was room for
+
+
+def with_two_ids(kernel: Kernel, tmp_path: Path) -> Path:
+    """The guest's program, built with room for two stack ids."""
+    source = tmp_path / "guest" / guest.NAME
+    shutil.copytree(shipped("rootfs", "guest", guest.NAME), source)
+    shutil.copy2(shipped("rootfs", "guest", "still.h"), source.parent)
+    header = source / "probe.h"
+    text, changed = re.subn(r"(#define STACKS) \d+", r"\1 2", header.read_text())
+    assert changed == 1
+    header.write_text(text)
+    return build(BpfSource(guest.NAME, source), kernel, quiet).program
+
+
+def test_what_fentry_cannot_enter_is_a_kprobe(
+    kernel: Kernel, booted: Booted, tmp_path: Path
+) -> None:
+    """A function with variable arguments, and what is beyond the number of programs."""
+    symbols = pipeline.symbols_for(kernel)
+    more = ("ip_rcv", "ip_local_deliver", "__sys_connect", "inet_stream_connect", "tcp_connect",
+            "tcp_reset", "tcp_done", "tcp_v4_destroy_sock", "inet_csk_destroy_sock")  # fmt: skip
+    plan = make(TraceRequest(("_printk" if "_printk" in symbols.map.text else "printk",
+                              "tcp_v4_rcv", *more)), symbols)  # fmt: skip
+    share = tmp_path / "run" / "share"
+    with booted() as machine:
+        KIND.bring(plan, kernel, symbols, share, quiet)
+        workloads.place(workloads.find("connect-closed"), share, quiet)
+        engine = BpfEngine(plan, symbols, 2)
+        counted, events = counted_and_events(machine, engine)
+        assert "ready ring buffer, 8 of 11 by fentry" in engine._guest.said
+    assert counted.lost == {}
+    assert len(events) == counted.hits
+    seen = Counter(event["probe"] for event in events)
+    assert (seen["tcp_v4_rcv"], seen["__sys_connect"]) == (4, 2)  # by fentry
+    assert (seen["tcp_v4_destroy_sock"], seen["tcp_done"]) == (2, 2)

@@ -14,10 +14,11 @@ from kernlab.decode.skb import members
 from kernlab.decode.sock import MEMBERS
 from kernlab.trace.plan import Probe
 
-HIT, RETURN, ROUND, COUNTS = 1, 2, 3, 4
+HIT, RETURN, ROUND, COUNTS, STACK = 1, 2, 3, 4, 5
 REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 MAX_CHUNKS, MAX_TESTS = 32, 16
 DEEPEST = 127  # frames; kernel/events/callchain.c, sysctl_perf_event_max_stack
+FUNC_ROOM = 64  # bytes of a name, with its NUL
 _NONE = 0xFF
 _SKB_ROOM, _CHUNK_ROOM, _SOCK_ROOM = 256, 255, 1024
 _GAP = 16  # bytes between members below which they are read as one piece
@@ -43,9 +44,9 @@ class Test(ctypes.LittleEndianStructure):
                 ("value", _u32)]  # fmt: skip
 
 
-class _Probe(ctypes.LittleEndianStructure):
+class _Place(ctypes.LittleEndianStructure):
     _fields_ = [("address", _u64), ("number", _u32), ("skb", _u8), ("sock", _u8), ("header", _u8),
-                ("lookup", _u8)]  # fmt: skip
+                ("lookup", _u8), ("func", ctypes.c_char * FUNC_ROOM)]  # fmt: skip
 
 
 _SK = "__sk_common.skc_"
@@ -208,8 +209,9 @@ def _pack_lookup(plan: PlanBytes, layout: Layout, values: Mapping[str, int]) -> 
         plan.hash6 = values.get("ipv6_hash_secret", 0)
 
 
-def pack_probe(number: int, probe: Probe) -> bytes:
-    """struct kl_probe."""
+def pack_probe(number: int, probe: Probe, func: str = "") -> bytes:
+    """struct kl_place. ``func``: the name by which fentry finds the function; none where
+    only a kprobe will do."""
     registers = {
         argument.name: REGISTERS.index(argument.register)
         for argument in probe.place.args
@@ -217,14 +219,15 @@ def pack_probe(number: int, probe: Probe) -> bytes:
     }
     site = probe.site
     return bytes(
-        _Probe(
+        _Place(
             probe.place.address, number, registers.get(probe.skb or "", _NONE),
             registers.get(probe.sock or "", _NONE), _HEADERS[site.header], site.lookup,
+            func.encode() if len(func) < FUNC_ROOM else b"",
         )
     )  # fmt: skip
 
 
-_RECORD = struct.Struct("<IHHQQII16s6QQQQQQQHHHHHHI")
+_RECORD = struct.Struct("<IHHQQII16s6QQQQQQHHHHHHHH")
 SIZE = _RECORD.size
 
 
@@ -240,13 +243,13 @@ class Record(NamedTuple):
     comm: bytes
     registers: tuple[int, ...]
     slot: int
-    caller: int
     skb: int
     sock: int
     dev: int
     header: int
     looked_up: bool
     shape: int
+    stack_id: int | None  # what a STACK told of it
     parts: tuple[bytes, ...]  # skb, device name, header, sock, stack
 
     @property
@@ -273,14 +276,16 @@ def unpack(data: bytes, at: int) -> Record:
     """The record at ``at``, which is all there."""
     (_, kind, cpu, ns, task, pid, number, comm, *rest) = _RECORD.unpack_from(data, at)
     registers, rest = tuple(rest[:6]), rest[6:]
-    slot, caller, skb, sock, dev, header, *sizes = rest
-    *lengths, looked_up, shape = sizes
+    slot, skb, sock, dev, header, *sizes = rest
+    *lengths, looked_up, shape, stack = sizes
     parts, at = [], at + SIZE
     for length in lengths:
         parts.append(data[at : at + length])
         at += length
-    return Record(kind, cpu, ns, task, pid, number, comm, registers, slot, caller, skb, sock, dev,
-                  header, bool(looked_up), shape, tuple(parts))  # fmt: skip
+    return Record(
+        kind, cpu, ns, task, pid, number, comm, registers, slot, skb, sock, dev, header,
+        bool(looked_up), shape, stack - 1 if stack else None, tuple(parts),
+    )  # fmt: skip
 
 
 def task_of(record: Record) -> dict[str, Any]:

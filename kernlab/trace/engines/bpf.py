@@ -1,5 +1,5 @@
-"""Engine ``bpf``: a libbpf program of our own on the kernel's kprobes, which do not stop the
-guest.
+"""Engine ``bpf``: a libbpf program of our own, on fentry where the kernel offers it and on
+kprobes elsewhere, neither of which stops the guest.
 
 The program in the guest copies what the gdb engine would read (rootfs/guest/probe), and the
 same code decodes it here, so that both engines give the same fields. What it throws away by
@@ -23,6 +23,7 @@ from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
 from kernlab.record.event import VERSION
 from kernlab.record.rundir import RunDir
+from kernlab.symbols.dwarf import Function
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.bpf import guest
 from kernlab.trace.bpf.filter import lower
@@ -31,6 +32,7 @@ from kernlab.trace.bpf.layout import (
     REGISTERS,
     RETURN,
     ROUND,
+    STACK,
     Record,
     Shapes,
     pack_plan,
@@ -38,9 +40,10 @@ from kernlab.trace.bpf.layout import (
     task_of,
     unpack,
 )
+from kernlab.trace.bpf.stacks import ABOVE, StackIds
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.pace import Pace
-from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.plan import Plan, Probe, TraceRequest
 from kernlab.trace.streaming import Streaming, no_expressions
 from kernlab.trace.tracefs import limits
 from kernlab.trace.tracefs.stacks import Stacks
@@ -63,11 +66,14 @@ class BpfEngine(Streaming[guest.Loader]):
 
     name = "bpf"
 
-    def __init__(self, plan: Plan, symbols: KernelSymbols, cpus: int, perf: bool = False) -> None:
+    def __init__(self, plan: Plan, symbols: KernelSymbols, cpus: int, perf: bool = False,
+                 fentry: bool = True) -> None:  # fmt: skip
         """``perf``: by a perf buffer, as on a kernel before 5.8, also where there is a ring
-        buffer."""
+        buffer. ``fentry``: false for kprobes alone. Where a return is waited for both ends of
+        a call are kprobes: a kretprobe changes the return address before fentry sees it."""
         plan, left_out = limits.allowed(plan, symbols)
         request = plan.request
+        fentry = fentry and not request.returns and not _preemptible(symbols)
         layout = symbols.layout()
         values = layout.get("expressions", {})
         assert isinstance(values, dict)
@@ -77,13 +83,15 @@ class BpfEngine(Streaming[guest.Loader]):
         self._shapes = Shapes(self._layout)
         symbolizer = symbols.symbolizer()
         self._stacks = Stacks(symbolizer, symbols.orc(), request.stack)
+        self._stack_ids = StackIds()
         self._returns = _Returns(symbols) if request.returns else None
         self._held: list[tuple[Record, int]] = []
         self._edges = (0, 0)
         self._pace = Pace(cpus)
         packed = pack_plan(
             self._shapes, values, ring=_ring(request.buffer or _BUFFER, cpus),
-            depth=min(request.stack, DEEPEST), returns=int(request.returns), perf=int(perf),
+            depth=min(request.stack + ABOVE, DEEPEST) if request.stack > 1 else 0,
+            returns=int(request.returns), perf=int(perf),
             limit=(request.count or 0) if plan.where is None and not request.returns else 0,
         )  # fmt: skip
         # A call is judged when it has returned, so none is thrown away before.
@@ -91,7 +99,10 @@ class BpfEngine(Streaming[guest.Loader]):
         packed.tests = len(tests)
         for number, test in enumerate(tests):
             packed.test[number] = test
-        probes = [pack_probe(number, probe) for number, probe in enumerate(plan.probes)]
+        probes = [
+            pack_probe(number, probe, _by_fentry(probe, symbols) if fentry else "")
+            for number, probe in enumerate(plan.probes)
+        ]
         super().__init__(guest.Loader(bytes(packed), probes), symbolizer)
         self._counted.notes += left_out
 
@@ -141,7 +152,9 @@ class BpfEngine(Streaming[guest.Loader]):
         while at < len(data):
             record = unpack(data, at)
             at += int.from_bytes(data[at : at + 4], "little")
-            if record.kind == ROUND:
+            if record.kind == STACK:
+                self._stack_ids.learn(record)
+            elif record.kind == ROUND:
                 self._held += records
                 records = []
                 yield from self._give(self._before(record.ns))
@@ -169,7 +182,7 @@ class BpfEngine(Streaming[guest.Loader]):
                 continue
             event = self._event(record, came)
             if self._returns is not None and "returns" in self._whats[record.number]:
-                self._returns.enter(record, event, self._returns.true(record))
+                self._returns.enter(record, event, self._stack(record))
             else:
                 yield from self._passed(event)
 
@@ -207,10 +220,13 @@ class BpfEngine(Streaming[guest.Loader]):
         if shown:
             event["args"] = shown
         if self._plan.request.stack:
-            stack = self._returns.true(record) if self._returns is not None else record.stack
             entry = not what.get("line_probe")
-            event["stack"] = self._stacks.of(what["address"], entry, stack)
+            event["stack"] = self._stacks.of(what["address"], entry, self._stack(record))
         return event
+
+    def _stack(self, record: Record) -> bytes:
+        stack = self._stack_ids.of(record, self._whats[record.number]["address"])
+        return stack if self._returns is None else self._returns.true(record, stack)
 
     # -- what was lost --------------------------------------------------------
 
@@ -259,16 +275,29 @@ class _Returns:
             for _, event in calls:
                 yield event
 
-    def true(self, record: Record) -> bytes:
+    def true(self, record: Record, stack: bytes) -> bytes:
         """The stack as it would be without us. Up to 5.15 the kernel's unwinder ends where a
         return was led to us; from there on the stack is that of the call which will return
         there, the innermost of the task's that are open."""
-        pcs = struct.unpack(f"<{len(record.stack) // 8}Q", record.stack)
+        pcs = struct.unpack(f"<{len(stack) // 8}Q", stack)
         calls = self._of_task.get(record.task)
         for at, pc in enumerate(pcs):
             if pc in self._trampolines and calls:
-                return record.stack[: 8 * at] + calls[-1][1][8:]
-        return record.stack
+                return stack[: 8 * at] + calls[-1][1][8:]
+        return stack
+
+
+def _by_fentry(probe: Probe, symbols: KernelSymbols) -> str:
+    """The name by which fentry finds this function, empty where it would not, or another:
+    only at a function's begin, and only where its symbol is the one of that name."""
+    place = probe.place
+    alone = symbols.map.text.get(place.symbol) == [place.address]
+    return place.symbol if alone and isinstance(place, Function) else ""
+
+
+def _preemptible(symbols: KernelSymbols) -> bool:
+    """Whether a task may take the vCPU from a program: its buffers are handed out by level."""
+    return "CONFIG_PREEMPTION=y" in symbols.files.config.read_text("utf-8").splitlines()
 
 
 def _when(one: tuple[Record, int]) -> int:

@@ -1,10 +1,11 @@
-/* The engine bpf's kernel side: one program for all entries, one for all returns.
+/* The engine bpf's kernel side: a program for each function that the kernel lets us enter by
+ * fentry, one for all kprobes, one for all returns.
  *
- * It knows nothing of this kernel but the plan: where members lie, which register of which
- * function is the skb and the sock. It copies the bytes that the host decodes, with the same
+ * They know nothing of this kernel but the plan: where members lie, which argument of which
+ * function is the skb and the sock. They copy the bytes that the host decodes, with the same
  * code that decodes what GDB reads. A kprobe's programs do not nest on a vCPU (the kernel
- * skips the inner one, trace_call_bpf(), and its own counters tell), so that one scratch
- * buffer a vCPU is enough.
+ * skips the inner one, trace_call_bpf(), and its own counters tell); those of fentry do, when
+ * an interrupt comes: each level has a scratch buffer of its own.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
@@ -17,6 +18,7 @@
 #define NEW_SYN_RECV 12
 
 const volatile struct kl_plan plan;
+const volatile struct kl_direct direct[MAX_DIRECT];
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -36,6 +38,13 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } perf SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__uint(max_entries, STACKS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, 127 * sizeof(__u64)); /* set by the loader */
+} stacks SEC(".maps");
+
 struct kl_scratch {
 	struct kl_record record;
 	u8_t data[2 * DATA_ROOM]; /* every masked offset and size fits */
@@ -43,7 +52,7 @@ struct kl_scratch {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, LEVELS);
 	__type(key, __u32);
 	__type(value, struct kl_scratch);
 } scratches SEC(".maps");
@@ -283,42 +292,38 @@ static __always_inline void begin(struct kl_record *record, __u32 kind)
 	bpf_get_current_comm(record->comm, sizeof(record->comm));
 }
 
-SEC("kprobe")
-int entered(struct pt_regs *ctx)
+/* A scratch buffer for this hit, as long as it lasts. What interrupts it ends before it goes
+ * on, and the kernel changes no task under it: so counting up and down is enough. */
+static __always_inline struct kl_scratch *take(struct kl_counts *counts)
 {
-	__u32 zero = 0, at, size;
-	__u64 ip = PT_REGS_IP(ctx), sock = 0;
-	struct kl_facts facts = {};
-	struct kl_scratch *s = bpf_map_lookup_elem(&scratches, &zero);
-	struct kl_counts *counts = bpf_map_lookup_elem(&counted, &zero);
-	struct kl_probe *probe = bpf_map_lookup_elem(&probes, &ip);
-	struct kl_record *record;
-	long got;
+	__u32 level = counts->level;
+	struct kl_scratch *s;
 
-	if (!s || !counts)
-		return 0;
-	if (!probe) {
-		counts->unknown++;
-		return 0;
-	}
 	counts->seen++;
 	if (stopped) {
 		counts->late++;
-		return 0;
+		return NULL;
 	}
-	record = &s->record;
-	begin(record, HIT);
-	record->number = probe->number;
-	record->regs[0] = PT_REGS_PARM1(ctx);
-	record->regs[1] = PT_REGS_PARM2(ctx);
-	record->regs[2] = PT_REGS_PARM3(ctx);
-	record->regs[3] = PT_REGS_PARM4(ctx);
-	record->regs[4] = PT_REGS_PARM5(ctx);
-	record->regs[5] = ctx->r9;
-	record->slot = PT_REGS_SP(ctx);
-	bpf_probe_read_kernel(&record->caller, 8, (void *)record->slot);
+	s = bpf_map_lookup_elem(&scratches, &level);
+	if (!s) {
+		counts->nested++;
+		return NULL;
+	}
+	counts->level = level + 1;
+	return s;
+}
 
-	at = 0;
+/* A hit whose arguments and place in the stack are known: the rest of it, and away. */
+static __noinline int hit(void *ctx, const volatile struct kl_probe *probe, struct kl_scratch *s,
+			  struct kl_counts *counts)
+{
+	struct kl_record *record = &s->record;
+	struct kl_facts facts = {};
+	__u64 sock = 0;
+	__u32 at = 0, size;
+	long got;
+
+	record->number = probe->number;
 	if (probe->skb != NONE)
 		record->skb = argument(record, probe->skb);
 	if (record->skb && plan.skb_size <= SKB_ROOM &&
@@ -360,12 +365,18 @@ int entered(struct pt_regs *ctx)
 		record->sock_size = size;
 		at += size & (2 * SOCK_ROOM - 1);
 	}
-	if (plan.depth > 1 && at < DATA_ROOM) {
-		got = bpf_get_stack(ctx, s->data + at, plan.depth * 8 < STACK_ROOM ? plan.depth * 8 : STACK_ROOM,
-				    0);
-		if (got > 0 && got <= STACK_ROOM) {
-			record->stack_size = got;
-			at += got;
+	if (plan.depth && at < DATA_ROOM) {
+		got = bpf_get_stackid(ctx, &stacks, 0);
+		if (got >= 0 && got < STACKS) {
+			record->stack = got + 1;
+		} else {
+			/* Another stack has its id, or there are too many: the whole. */
+			got = bpf_get_stack(ctx, s->data + at,
+					    plan.depth * 8 < STACK_ROOM ? plan.depth * 8 : STACK_ROOM, 0);
+			if (got > 0 && got <= STACK_ROOM) {
+				record->stack_size = got;
+				at += got;
+			}
 		}
 	}
 	if (send(ctx, s, sizeof(*record) + at)) {
@@ -376,20 +387,110 @@ int entered(struct pt_regs *ctx)
 	return 0;
 }
 
+SEC("kprobe")
+int entered(struct pt_regs *ctx)
+{
+	__u32 zero = 0;
+	__u64 ip = PT_REGS_IP(ctx);
+	struct kl_counts *counts = bpf_map_lookup_elem(&counted, &zero);
+	struct kl_probe *probe = bpf_map_lookup_elem(&probes, &ip);
+	struct kl_record *record;
+	struct kl_scratch *s;
+
+	if (!counts)
+		return 0;
+	if (!probe) {
+		counts->unknown++;
+		return 0;
+	}
+	s = take(counts);
+	if (!s)
+		return 0;
+	record = &s->record;
+	begin(record, HIT);
+	record->regs[0] = PT_REGS_PARM1(ctx);
+	record->regs[1] = PT_REGS_PARM2(ctx);
+	record->regs[2] = PT_REGS_PARM3(ctx);
+	record->regs[3] = PT_REGS_PARM4(ctx);
+	record->regs[4] = PT_REGS_PARM5(ctx);
+	record->regs[5] = ctx->r9;
+	record->slot = PT_REGS_SP(ctx);
+	hit(ctx, probe, s, counts);
+	counts->level--;
+	return 0;
+}
+
+static __always_inline int enter(__u64 *ctx, const volatile struct kl_direct *direct)
+{
+	__u32 zero = 0;
+	struct kl_counts *counts = bpf_map_lookup_elem(&counted, &zero);
+	struct kl_record *record;
+	struct kl_scratch *s;
+
+	if (!counts)
+		return 0;
+	counts->direct++;
+	s = take(counts);
+	if (!s)
+		return 0;
+	record = &s->record;
+	begin(record, HIT);
+	/* More than the function has may not be looked at. */
+	if (direct->arguments > 0)
+		record->regs[0] = ctx[0];
+	if (direct->arguments > 1)
+		record->regs[1] = ctx[1];
+	if (direct->arguments > 2)
+		record->regs[2] = ctx[2];
+	if (direct->arguments > 3)
+		record->regs[3] = ctx[3];
+	if (direct->arguments > 4)
+		record->regs[4] = ctx[4];
+	if (direct->arguments > 5)
+		record->regs[5] = ctx[5];
+	hit(ctx, &direct->probe, s, counts);
+	counts->level--;
+	return 0;
+}
+
+#define DIRECT(number)                            \
+	SEC("fentry")                             \
+	int direct##number(__u64 *ctx)            \
+	{                                         \
+		return enter(ctx, &direct[number]); \
+	}
+
+DIRECT(0)
+DIRECT(1)
+DIRECT(2)
+DIRECT(3)
+DIRECT(4)
+DIRECT(5)
+DIRECT(6)
+DIRECT(7)
+
 SEC("kretprobe")
 int returned(struct pt_regs *ctx)
 {
-	__u32 zero = 0;
-	struct kl_scratch *s = bpf_map_lookup_elem(&scratches, &zero);
+	__u32 zero = 0, level;
 	struct kl_counts *counts = bpf_map_lookup_elem(&counted, &zero);
+	struct kl_scratch *s;
 
-	if (!s || !counts || stopped)
+	if (!counts || stopped)
 		return 0;
+	level = counts->level;
+	s = bpf_map_lookup_elem(&scratches, &level);
+	if (!s) {
+		counts->returns_lost++;
+		return 0;
+	}
+	counts->level = level + 1;
 	begin(&s->record, RETURN);
 	s->record.regs[0] = PT_REGS_RC(ctx);
 	s->record.slot = PT_REGS_SP(ctx) - 8; /* the return has taken it from the stack */
 	if (send(ctx, s, sizeof(s->record)))
 		counts->returns_lost++;
+	counts->level--;
 	return 0;
 }
 

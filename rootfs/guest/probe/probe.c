@@ -2,17 +2,16 @@
  *
  *   probe PLAN PROBES    files of structs of probe.h; removed when they were read
  *
- * Each probe is an event of tracefs of our own, so that the kernel's own counters tell what it
- * hit and missed; the programs are attached to those events. "ready" on stderr when all are
- * armed. SIGINT stops the recording: the last record on stdout then is what was counted.
- * SIGTERM takes the probes away.
+ * A probe is an fentry program of its own where the kernel offers that, and else a kprobe.
+ * "ready" on stderr when all are armed. SIGINT stops the recording: the last record on stdout
+ * then is what was counted. SIGTERM takes the probes away.
  */
 #define _GNU_SOURCE
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/perf_event.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,23 +19,23 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "../still.h"
+#include "fentry.h"
+#include "kprobes.h"
+#include "output.h"
 #include "probe.h"
 #include "probe.skel.h"
 
-#define TRACING "/sys/kernel/tracing/"
-#define GROUP "kernlab_bpf"
-#define OPTIMIZATION "/proc/sys/debug/kprobes-optimization"
 #define ROUND_MS 20
 
-static void fail(const char *what, int number)
-{
-	fprintf(stderr, "probe: %s: %s\n", what, strerror(number));
-	exit(1);
-}
+static const struct kl_place *places;
+static size_t count;
+static bool returns;
+static int *directs;            /* of each place: its fentry program's number, or -1 */
+static bool *barred;            /* of each place: where fentry was tried in vain */
+static struct bpf_link **links; /* of each place: its entry's and its return's */
 
 static void *read_file(const char *path, size_t *size)
 {
@@ -61,212 +60,129 @@ static void *read_file(const char *path, size_t *size)
 	return data;
 }
 
-/* -- out ---------------------------------------------------------------------------------- */
+/* -- probes ---------------------------------------------------------------------------------- */
 
-static char out[1 << 18];
-static size_t out_size;
-
-static void flush(void)
+static struct bpf_program *direct_program(struct probe_bpf *skeleton, int number)
 {
-	size_t sent = 0;
+	struct bpf_program *programs[MAX_DIRECT] = {
+		skeleton->progs.direct0, skeleton->progs.direct1, skeleton->progs.direct2,
+		skeleton->progs.direct3, skeleton->progs.direct4, skeleton->progs.direct5,
+		skeleton->progs.direct6, skeleton->progs.direct7,
+	};
 
-	while (sent < out_size) {
-		ssize_t count = write(1, out + sent, out_size - sent);
+	return programs[number];
+}
 
-		if (count < 0 && errno != EINTR)
-			fail("stdout", errno);
-		sent += count > 0 ? count : 0;
+/* Give the first functions that can have one an fentry program; how many. */
+static int choose_directs(struct probe_bpf *skeleton)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	int used = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const char *func = places[i].func;
+		struct kl_direct *direct;
+		int arguments = -1;
+
+		directs[i] = -1;
+		if (btf && *func && !barred[i] && used < MAX_DIRECT)
+			arguments = arguments_of(btf, func);
+		if (arguments < 0 ||
+		    bpf_program__set_attach_target(direct_program(skeleton, used), 0, func))
+			continue;
+		direct = (struct kl_direct *)&skeleton->rodata->direct[used];
+		direct->probe = places[i].probe;
+		direct->arguments = arguments;
+		directs[i] = used++;
 	}
-	out_size = 0;
+	btf__free(btf);
+	return used;
 }
 
-static unsigned int idle; /* rounds since the last record */
-
-static void put(const void *data, size_t size)
+static void remove_probes(void)
 {
-	if (out_size + size > sizeof(out))
-		flush();
-	memcpy(out + out_size, data, size);
-	out_size += size;
-}
-
-static int on_record(void *context, void *data, size_t size)
-{
-	(void)context;
-	(void)size;
-	idle = 0;
-	/* A perf buffer's sample may be padded: the record says its own size. */
-	put(data, ((struct kl_record *)data)->size);
-	return 0;
-}
-
-static void on_sample(void *context, int cpu, void *data, __u32 size)
-{
-	(void)cpu;
-	on_record(context, data, size);
-}
-
-static unsigned long long lost_in_perf;
-
-static void on_lost(void *context, int cpu, __u64 count)
-{
-	(void)context;
-	(void)cpu;
-	lost_in_perf += count;
-}
-
-/* -- the events of tracefs ----------------------------------------------------------------- */
-
-static int append(const char *file, const char *line)
-{
-	int fd = open(file, O_WRONLY | O_APPEND | O_CLOEXEC), error = 0;
-
-	if (fd < 0)
-		return errno;
-	if (write(fd, line, strlen(line)) < 0)
-		error = errno;
-	close(fd);
-	return error;
-}
-
-static const struct kl_probe *probes;
-static size_t count;
-static bool returns;
-static struct bpf_link **links;
-static char optimization[2]; /* as it was */
-
-static void remove_events(void)
-{
-	char line[64];
-
 	for (size_t i = 0; i < 2 * count; i++)
 		if (links[i]) {
 			others_still();
 			bpf_link__destroy(links[i]);
 			others_go();
+			links[i] = NULL;
 		}
-	for (size_t i = 0; i < count; i++)
-		for (const char *kind = returns ? "pr" : "p"; *kind; kind++) {
-			snprintf(line, sizeof(line), "-:" GROUP "/kl%c%zu", *kind, i);
-			append(TRACING "kprobe_events", line);
-		}
-	if (*optimization)
-		append(OPTIMIZATION, optimization);
-}
-
-/* Hits and misses by the kernel's own count, of entries and of returns. */
-static void profile(unsigned long long *hits, unsigned long long *missed,
-		    unsigned long long *returns_missed)
-{
-	FILE *file = fopen(TRACING "kprobe_profile", "re");
-	char line[256], name[128];
-	unsigned long long hit, miss;
-
-	while (file && fgets(line, sizeof(line), file)) {
-		char kind;
-		size_t number;
-
-		if (sscanf(line, "%127s %llu %llu", name, &hit, &miss) != 3)
-			continue;
-		if (sscanf(name, "kl%c%zu", &kind, &number) != 2 || number >= count)
-			continue;
-		if (kind == 'p') {
-			*hits += hit;
-			*missed += miss;
-		} else if (kind == 'r') {
-			*returns_missed += miss;
-		}
+	for (size_t i = 0; i < count; i++) {
+		if (returns)
+			remove_event('r', i);
+		if (directs[i] < 0)
+			remove_event('p', i);
 	}
-	if (file)
-		fclose(file);
+	optimize_as_before();
 }
 
-/* As bpf_program__attach_tracepoint() does it, which would mount tracefs a second time, in
- * debugfs. */
-static struct bpf_link *attached(struct bpf_program *program, char kind, size_t number)
+static void refused(size_t number, int error)
 {
-	struct perf_event_attr attr = {.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr)};
-	struct bpf_link *link;
-	char path[128];
-	FILE *file;
-	int fd, error;
-
-	snprintf(path, sizeof(path), TRACING "events/" GROUP "/kl%c%zu/id", kind, number);
-	file = fopen(path, "re");
-	if (!file || fscanf(file, "%llu", &attr.config) != 1)
-		fail(path, errno);
-	fclose(file);
-	fd = (int)syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
-	if (fd < 0)
-		return NULL;
-	link = bpf_program__attach_perf_event(program, fd);
-	if (!link) {
-		error = errno;
-		close(fd);
-		errno = error;
-	}
-	return link;
+	fprintf(stderr, "refused %zu %s\n", number, strerror(error));
+	exit(1);
 }
 
-static void attach(struct bpf_program *program, char kind, size_t number)
+/* The error number, 0 for none. kind: 'f' for fentry, else as attach_event() has it. */
+static int attach(struct bpf_program *program, char kind, size_t number)
 {
 	struct bpf_link **link = &links[2 * number + (kind == 'r')];
 	int error;
 
 	others_still();
-	*link = attached(program, kind, number);
-	error = errno;
+	*link = kind == 'f' ? bpf_program__attach_trace(program) : attach_event(program, kind, number);
+	error = *link ? 0 : errno;
 	others_go();
-	if (!*link) {
-		fprintf(stderr, "refused %zu %s\n", number, strerror(error));
-		exit(1);
-	}
+	return error;
 }
 
-static void arm(struct probe_bpf *skeleton)
+/* False when the kernel offers no fentry at a place after all: where a function does not begin
+ * with the NOP for it, that is told only now. */
+static bool arm(struct probe_bpf *skeleton)
 {
-	int fd = open(OPTIMIZATION, O_RDONLY | O_CLOEXEC);
-	char line[128];
+	int error = 0;
 
-	/* An optimised kprobe runs on generated code, where the kernel's unwinder ends. */
-	if (fd >= 0 && read(fd, optimization, 1) == 1)
-		append(OPTIMIZATION, "0");
-	close(fd);
+	optimize_none();
 	for (size_t i = 0; i < count; i++) {
 		/* The return's first: what replaces return addresses then runs after the entry's
 		 * own program, which sees who called. */
-		for (const char *kind = returns ? "rp" : "p"; *kind; kind++) {
-			int error;
-
-			snprintf(line, sizeof(line), "%s:" GROUP "/kl%c%zu 0x%llx", *kind == 'r' ? "r100" : "p",
-				 *kind, i, probes[i].address);
-			error = append(TRACING "kprobe_events", line);
-			if (error) {
-				fprintf(stderr, "refused %zu %s\n", i, strerror(error));
-				exit(1);
-			}
-		}
+		if (returns)
+			error = make_event('r', i, places[i].probe.address);
+		if (!error && directs[i] < 0)
+			error = make_event('p', i, places[i].probe.address);
+		if (error)
+			refused(i, error);
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (returns)
-			attach(skeleton->progs.returned, 'r', i);
-		attach(skeleton->progs.entered, 'p', i);
+			error = attach(skeleton->progs.returned, 'r', i);
+		if (!error && directs[i] < 0)
+			error = attach(skeleton->progs.entered, 'p', i);
+		if (error)
+			refused(i, error);
+		if (directs[i] >= 0 && attach(direct_program(skeleton, directs[i]), 'f', i)) {
+			barred[i] = true;
+			return false;
+		}
 	}
+	return true;
 }
 
-/* -- the maps ------------------------------------------------------------------------------- */
+/* -- maps ------------------------------------------------------------------------------------ */
 
 static void fill(struct probe_bpf *skeleton)
 {
 	int map = bpf_map__fd(skeleton->maps.probes);
 
 	for (size_t i = 0; i < count; i++) {
+		const struct kl_probe *probe = &places[i].probe;
+
 		/* What a kprobe says of its place: the byte after it, as after an int3; where a
 		 * function begins with ENDBR64, that is passed first. */
 		for (int past = 0; past < 8; past++) {
-			__u64 key = probes[i].address + past;
+			__u64 key = probe->address + past;
 
-			if (bpf_map_update_elem(map, &key, &probes[i], BPF_ANY))
+			if (bpf_map_update_elem(map, &key, probe, BPF_ANY))
 				fail("probes", errno);
 		}
 	}
@@ -282,10 +198,12 @@ static struct kl_counts counted(struct probe_bpf *skeleton)
 		for (int i = 0; i < cpus; i++) {
 			sum.seen += each[i].seen;
 			sum.late += each[i].late;
+			sum.direct += each[i].direct;
 			sum.filtered += each[i].filtered;
 			sum.full += each[i].full;
 			sum.unknown += each[i].unknown;
 			sum.returns_lost += each[i].returns_lost;
+			sum.nested += each[i].nested;
 		}
 	free(each);
 	return sum;
@@ -294,28 +212,32 @@ static struct kl_counts counted(struct probe_bpf *skeleton)
 /* The last record: what was counted, as JSON. */
 static void tell(struct probe_bpf *skeleton)
 {
-	unsigned long long hits = 0, missed = 0, returns_missed = 0, skipped;
+	unsigned long long hits = 0, missed = 0, returns_missed = 0, skipped, by_kprobe;
 	struct kl_record record = {.kind = COUNTS};
 	struct kl_counts sum;
 	char text[512];
 	int size;
 
-	profile(&hits, &missed, &returns_missed);
+	profile(count, directs, &hits, &missed, &returns_missed);
+	for (size_t i = 0; i < count; i++)
+		if (directs[i] >= 0)
+			missed += recursions(bpf_program__fd(direct_program(skeleton, directs[i])));
 	/* Read last: what came in between counts as seen, never as skipped. */
 	sum = counted(skeleton);
-	skipped = hits > sum.seen + sum.unknown ? hits - sum.seen - sum.unknown : 0;
+	by_kprobe = sum.seen - sum.direct + sum.unknown;
+	skipped = hits > by_kprobe ? hits - by_kprobe : 0;
 	size = snprintf(text, sizeof(text),
 			"{\"seen\": %llu, \"missed\": %llu, \"skipped\": %llu, \"filtered\": %llu, "
 			"\"full\": %llu, \"unknown\": %llu, \"returns_missed\": %llu}",
-			sum.seen - sum.late, missed, skipped, sum.filtered, sum.full + lost_in_perf,
-			sum.unknown, returns_missed + sum.returns_lost);
+			sum.seen - sum.late - sum.nested, missed + sum.nested, skipped, sum.filtered,
+			sum.full + lost_in_perf, sum.unknown, returns_missed + sum.returns_lost);
 	record.size = sizeof(record) + size;
 	put(&record, sizeof(record));
 	put(text, size);
 }
 
-/* Return when every hit that was under way when the recording ended is over: a kprobe's
- * programs are not preempted, so that running on a vCPU means that none is at work there. */
+/* Return when every hit that was under way when the recording ended is over: a program is not
+ * preempted, so that running on a vCPU means that none is at work there. */
 static void settle(void)
 {
 	int cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -327,7 +249,19 @@ static void settle(void)
 	sched_setaffinity(0, sizeof(before), &before);
 }
 
-/* -- main ----------------------------------------------------------------------------------- */
+/* Try no fentry any more; false when none was tried. */
+static bool bar_all(void)
+{
+	bool tried = false;
+
+	for (size_t i = 0; i < count; i++) {
+		tried |= directs[i] >= 0;
+		barred[i] = true;
+	}
+	return tried;
+}
+
+/* -- main ------------------------------------------------------------------------------------- */
 
 /* What was hit before the last rounds has been sent: the host puts the records in the order of
  * time up to there. Three after the last record are enough for it. */
@@ -341,24 +275,52 @@ static void round_over(void)
 	put(&record, sizeof(record));
 }
 
+/* The programs in the kernel; NULL when it refuses them. */
+static struct probe_bpf *loaded(const struct kl_plan *plan)
+{
+	struct probe_bpf *skeleton = probe_bpf__open();
+	int used;
+
+	if (!skeleton)
+		return NULL;
+	memcpy((void *)&skeleton->rodata->plan, plan, sizeof(*plan));
+	bpf_map__set_max_entries(skeleton->maps.probes, 16 * count);
+	if (plan->perf)
+		bpf_map__set_autocreate(skeleton->maps.ring, false);
+	else
+		bpf_map__set_max_entries(skeleton->maps.ring, plan->ring);
+	if (plan->depth)
+		bpf_map__set_value_size(skeleton->maps.stacks, plan->depth * sizeof(u64_t));
+	bpf_program__set_autoload(skeleton->progs.returned, returns);
+	used = choose_directs(skeleton);
+	for (int i = 0; i < MAX_DIRECT; i++)
+		bpf_program__set_autoload(direct_program(skeleton, i), i < used);
+	bpf_program__set_autoload(skeleton->progs.entered, (size_t)used < count);
+	if (!probe_bpf__load(skeleton))
+		return skeleton;
+	probe_bpf__destroy(skeleton);
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	size_t plan_size, probes_size;
-	struct probe_bpf *skeleton = probe_bpf__open();
 	struct ring_buffer *ring = NULL;
 	struct perf_buffer *perf = NULL;
-	bool use_ring, paused = false;
+	struct probe_bpf *skeleton;
+	bool paused = false;
 	struct kl_plan *plan;
+	size_t by_fentry = 0;
 	sigset_t signals;
 
-	if (argc != 3 || !skeleton) {
+	if (argc != 3) {
 		fprintf(stderr, "usage: probe PLAN PROBES\n");
 		return 2;
 	}
 	plan = read_file(argv[1], &plan_size);
-	probes = read_file(argv[2], &probes_size);
-	count = probes_size / sizeof(*probes);
-	if (plan_size != sizeof(*plan) || plan->size != sizeof(*plan) || probes_size % sizeof(*probes)) {
+	places = read_file(argv[2], &probes_size);
+	count = probes_size / sizeof(*places);
+	if (plan_size != sizeof(*plan) || plan->size != sizeof(*plan) || probes_size % sizeof(*places)) {
 		fprintf(stderr, "probe: the plan has %zu bytes, not %zu\n", plan_size, sizeof(*plan));
 		return 2;
 	}
@@ -367,30 +329,43 @@ int main(int argc, char **argv)
 	sigaddset(&signals, SIGINT);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 
-	use_ring = !plan->perf && libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) > 0;
-	plan->perf = !use_ring;
-	memcpy((void *)&skeleton->rodata->plan, plan, sizeof(*plan));
-	bpf_map__set_max_entries(skeleton->maps.probes, 16 * count);
-	if (use_ring)
-		bpf_map__set_max_entries(skeleton->maps.ring, plan->ring);
-	else
-		bpf_map__set_autocreate(skeleton->maps.ring, false);
+	if (libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) <= 0)
+		plan->perf = 1;
 	returns = plan->returns;
-	bpf_program__set_autoload(skeleton->progs.returned, returns);
-	if (probe_bpf__load(skeleton))
-		return 1;
-	fill(skeleton);
-	if (use_ring)
-		ring = ring_buffer__new(bpf_map__fd(skeleton->maps.ring), on_record, NULL, NULL);
-	else
-		perf = perf_buffer__new(bpf_map__fd(skeleton->maps.perf), plan->ring / 4096 / 2, on_sample,
-					on_lost, NULL, NULL);
 	links = calloc(2 * count, sizeof(*links));
-	if ((!ring && !perf) || !links)
-		fail("buffer", errno);
-	atexit(remove_events);
-	arm(skeleton);
-	fprintf(stderr, "ready %s\n", use_ring ? "ring buffer" : "perf buffer");
+	directs = malloc(count * sizeof(*directs));
+	barred = calloc(count, sizeof(*barred));
+	if (!links || !directs || !barred)
+		fail("probes", ENOMEM);
+	memset(directs, -1, count * sizeof(*directs));
+	atexit(remove_probes);
+	for (;;) {
+		skeleton = loaded(plan);
+		if (!skeleton) {
+			if (!bar_all())
+				return 1;
+			continue;
+		}
+		fill(skeleton);
+		stacks = bpf_map__fd(skeleton->maps.stacks);
+		if (plan->perf)
+			perf = perf_buffer__new(bpf_map__fd(skeleton->maps.perf), plan->ring / 4096 / 2,
+						on_sample, on_lost, NULL, NULL);
+		else
+			ring = ring_buffer__new(bpf_map__fd(skeleton->maps.ring), on_record, NULL, NULL);
+		if (!ring && !perf)
+			fail("buffer", errno);
+		if (arm(skeleton))
+			break;
+		remove_probes();
+		ring_buffer__free(ring);
+		perf_buffer__free(perf);
+		probe_bpf__destroy(skeleton);
+	}
+	for (size_t i = 0; i < count; i++)
+		by_fentry += directs[i] >= 0;
+	fprintf(stderr, "ready %s, %zu of %zu by fentry\n", ring ? "ring buffer" : "perf buffer",
+		by_fentry, count);
 
 	struct pollfd waiting[] = {
 		{.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN},

@@ -19,6 +19,10 @@ typedef unsigned long long u64_t;
 #define CHUNK_ROOM 256
 #define SOCK_ROOM 1024
 #define STACK_ROOM 1024   /* bytes: 127 frames, the kernel's own limit, and one more */
+#define STACKS 8192       /* different stacks that are kept by their ids */
+#define MAX_DIRECT 8      /* functions with an fentry program of their own */
+#define FUNC_ROOM 64      /* bytes of a function's name */
+#define LEVELS 4          /* hits at work on a vCPU: a task's, in a softirq, in an interrupt */
 
 /* Where the packet's headers are valid: configs/sites.yaml. */
 enum { HEADER_NONE, HEADER_NETWORK, HEADER_TRANSPORT, HEADER_PROTOCOL, HEADER_TCP, HEADER_CB };
@@ -29,6 +33,18 @@ struct kl_probe {
 	u8_t skb, sock; /* which of the six argument registers, or NONE */
 	u8_t header;
 	u8_t lookup;
+};
+
+/* A probe as the loader gets it. */
+struct kl_place {
+	struct kl_probe probe;
+	char func[FUNC_ROOM]; /* its name in the kernel's BTF; "" where only a kprobe will do */
+};
+
+/* A probe with a program of its own. */
+struct kl_direct {
+	struct kl_probe probe;
+	u32_t arguments; /* how many the function has */
 };
 
 struct kl_chunk {
@@ -50,7 +66,7 @@ struct kl_plan {
 	/* How a segment's sock is found (kernlab.decode.lookup): addresses, 0 where unknown. */
 	u64_t hashinfo, secret4, secret6, hash6;
 	u32_t size; /* of this struct */
-	u32_t depth; /* frames of a stack, 0 and 1 for none */
+	u32_t depth; /* frames of a stack, those above the function's own too; 0 for none */
 	u32_t returns;
 	u32_t limit; /* records after which no more are made, 0 for none */
 	u32_t perf; /* use a perf buffer even where there is a ring buffer */
@@ -77,9 +93,10 @@ struct kl_plan {
 	struct kl_test test[MAX_TESTS];
 };
 
-enum { HIT = 1, RETURN, ROUND, COUNTS };
+enum { HIT = 1, RETURN, ROUND, COUNTS, STACK };
 
-/* A record: this, then skb, device name, header, sock and stack, as long as each says. */
+/* A record: this, then skb, device name, header, sock and stack, as long as each says. A STACK
+ * tells once what stack the id in ``number`` stands for. */
 struct kl_record {
 	u32_t size; /* with all that follows */
 	u16_t kind, cpu;
@@ -88,11 +105,11 @@ struct kl_record {
 	u32_t pid, number;
 	char comm[16];
 	u64_t regs[6]; /* rdi, rsi, rdx, rcx, r8, r9; of a RETURN only rax */
-	u64_t slot;    /* where the call's return address lies */
-	u64_t caller;  /* that address */
+	u64_t slot;    /* where the call's return address lies; by kprobe and kretprobe alone */
 	u64_t skb, sock, dev, header;
 	u16_t skb_size, name_size, header_size, sock_size, stack_size, looked_up;
-	u32_t class;   /* which of the plan's chunks the sock was read by */
+	u16_t class;   /* which of the plan's chunks the sock was read by */
+	u16_t stack;   /* its id and 1; 0: the stack, if any, is in the record */
 };
 #define RECORD_SIZE sizeof(struct kl_record)
 #define DATA_ROOM (SKB_ROOM + NAME_ROOM + HEADER_ROOM + SOCK_ROOM + STACK_ROOM)
@@ -101,6 +118,9 @@ struct kl_record {
 struct kl_counts {
 	u64_t seen;    /* by the program, after the end of the recording too */
 	u64_t late;    /* of these after the end */
+	u64_t direct;  /* of these by fentry */
 	u64_t filtered, full, unknown, returns_lost;
+	u64_t nested;  /* hits for which no scratch buffer was left */
+	u64_t level;   /* hits at work now */
 };
 #endif
