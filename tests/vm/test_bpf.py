@@ -112,8 +112,11 @@ def test_the_shipped_counters_count_what_the_workload_did(
             assert (status, errors.decode()) == (0, "")
             said[name] = out.decode()
     assert re.search(r"^ +3 +42  connect$", said["syscount"], re.M)
+    answers = re.findall(r"(\d+) RST: tcp_v4_send_reset ← ", said["syscount"])
+    assert sum(map(int, answers)) == 3  # in the calls, or in ksoftirqd
     assert re.search(r"^ +3  tcp_v4_rcv\+0x", said["dropwatch"], re.M)
     assert said["tcpstate"].count("CLOSE -> SYN_SENT") == 3
+    assert said["tcpstate"].count("RST received: tcp_reset ← ") == 3
     assert len(re.findall(r"SYN_SENT -> CLOSE after [\d.]+ ms$", said["tcpstate"], re.M)) == 3
     sent = re.findall(
         r"^passive 127\.0\.0\.1:9 > 127\.0\.0\.1:\d+  .*\n +tcp_v4_send_reset\+", said["rstwho"],
@@ -122,20 +125,36 @@ def test_the_shipped_counters_count_what_the_workload_did(
     assert len(sent) == 3
 
 
-def test_rstwho_shows_the_caller_that_the_detective_shows(kernlab: Kernlab) -> None:
-    said = kernlab("bpf", "run", "rstwho", "--lab", "L03")
-    assert said.returncode == 0, said.stderr.decode()
-    blocks = re.split(r"^(?=\S)", said.stdout.decode(), flags=re.M)[1:]
-    # The lab's main leg has one RST; the detective says the same of it, from GDB's side.
+def test_each_program_shows_the_rst_and_the_caller_that_the_detective_shows(
+    kernlab: Kernlab,
+) -> None:
+    """The lab's main leg has one RST; the detective says the same of it, from GDB's side."""
     told = kernlab("rst", "--lab", "L03", "--json").stdout.splitlines()
     events = [json.loads(line) for line in told]
     one = next(event for event in events if event["leg"] == "main")
+    theirs = [frame["func"] for frame in one["stack"] if not frame["inlined"]]
+    said = {}
+    for source in bpf.shipped_programs():
+        run = kernlab("bpf", "run", source.name, "--lab", "L03")
+        assert run.returncode == 0, run.stderr.decode()
+        said[source.name] = run.stdout.decode()
+    blocks = re.split(r"^(?=\S)", said["rstwho"], flags=re.M)[1:]
     assert len(blocks) == 1
     assert blocks[0].split()[0] == one["rst"]["kind"] == "active"
     assert re.match(r"active +127\.0\.0\.1:9001 > 127\.0\.0\.1:\d+  l03\[\d+\]$",
                     blocks[0].splitlines()[0])  # fmt: skip
-    theirs = [frame["func"] for frame in one["stack"] if not frame["inlined"]]
     assert re.findall(r"^ +(\w+)\+0x", blocks[0], re.M) == theirs
+    chain = " ← ".join([*theirs[:4], "…"])
+    assert re.findall(r"^ +RSTs  by\n +1  (.*)$", said["dropwatch"], re.M) == [chain]
+    assert re.findall(r"^ +\d+ +3  close\n +1 RST: (.*)$", said["syscount"], re.M) == [chain]
+    assert said["syscount"].count("RST") == 1
+    lines = re.findall(r"ms  127\.0\.0\.1:(\d+) +127\.0\.0\.1:(\d+) +(.*)$", said["tcpstate"], re.M)
+    server = [(port, what) for port, _, what in lines if port == "9001"]
+    assert server[-1] == ("9001", f"RST sent: {chain}")
+    assert server[-2][1].startswith("ESTABLISHED -> CLOSE after")
+    client = [what for port, peer, what in lines if peer == "9001" and port != "0"]
+    assert client[-2].startswith("RST received: tcp_reset ← ")
+    assert client[-1].startswith("ESTABLISHED -> CLOSE after")
 
 
 def test_a_users_program_as_in_the_tutorial(kernlab: Kernlab, tmp_path: Path) -> None:

@@ -70,4 +70,17 @@ static const char *ksym_name(unsigned long long addr, unsigned long long *offset
 		*dot = 0;
 	return name;
 }
+
+#define KSYM_CALLERS 4 /* names of a call stack that go into a line */
+
+/* Print who called whom, the innermost first, in a line. */
+static inline void ksym_chain(const unsigned long long *stack, int frames)
+{
+	for (int i = 0; i < frames && stack[i] && i <= KSYM_CALLERS; i++) {
+		const char *name = i < KSYM_CALLERS ? ksym_name(stack[i], NULL) : "…";
+
+		printf("%s%s", i ? " ← " : "", name ? name : "?");
+	}
+	printf("%s\n", frames > 0 && stack[0] ? "" : "no call stack");
+}
 #endif

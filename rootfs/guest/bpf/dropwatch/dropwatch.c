@@ -1,4 +1,4 @@
-/* dropwatch: where packets are thrown away: kfree_skb() counted by caller, with the reason.
+/* dropwatch: where packets are thrown away: kfree_skb() counted by caller, with the reason; and RSTs.
  *
  *   dropwatch [-d SECONDS]    until Ctrl-C without -d
  */
@@ -62,6 +62,24 @@ static void show(int map)
 	btf__free(btf);
 }
 
+static void show_rsts(int map, int stacks)
+{
+	long long key, *last = NULL;
+
+	for (; !bpf_map_get_next_key(map, last, &key); last = &key) {
+		unsigned long long stack[DROPWATCH_DEPTH] = {}, count = 0;
+		__u32 id = key;
+
+		if (!last)
+			printf("%8s  %s\n", "RSTs", "by");
+		if (key >= 0)
+			bpf_map_lookup_elem(stacks, &id, stack);
+		bpf_map_lookup_elem(map, &key, &count);
+		printf("%8llu  ", count);
+		ksym_chain(stack, DROPWATCH_DEPTH);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int seconds = tool_start(argc, argv, "usage: dropwatch [-d SECONDS]");
@@ -79,6 +97,7 @@ int main(int argc, char **argv)
 			sleep(1);
 		dropwatch_bpf__detach(skeleton);
 		show(bpf_map__fd(skeleton->maps.drops));
+		show_rsts(bpf_map__fd(skeleton->maps.rsts), bpf_map__fd(skeleton->maps.stacks));
 		if (skeleton->bss->full)
 			fprintf(stderr, "dropwatch: %llu drops at places beyond the first 4096\n",
 				skeleton->bss->full);

@@ -1,10 +1,11 @@
-/* The tracepoint sock:inet_sock_set_state, and since when each socket has been in its state. */
+/* The tracepoint sock:inet_sock_set_state, and since when each socket has been in its state;
+ * beside it the RSTs that a socket sends and gets, which end it without a word.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "tcpstate.h"
-
-#define AF_INET 2
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -20,6 +21,26 @@ struct {
 
 __u64 lost;
 
+static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, int family);
+#include "../rst.bpf.h"
+
+static struct change *begin(const void *sock, enum tcpstate_kind kind)
+{
+	struct change *change = bpf_ringbuf_reserve(&events, sizeof(*change), 0);
+
+	if (!change) {
+		__sync_fetch_and_add(&lost, 1);
+		return NULL;
+	}
+	__builtin_memset(change, 0, sizeof(*change));
+	change->kind = kind;
+	change->sock = (__u64)sock;
+	change->ns = bpf_ktime_get_ns();
+	change->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(change->comm, sizeof(change->comm));
+	return change;
+}
+
 SEC("tp/sock/inet_sock_set_state")
 int changed(struct trace_event_raw_inet_sock_set_state *ctx)
 {
@@ -29,15 +50,13 @@ int changed(struct trace_event_raw_inet_sock_set_state *ctx)
 	if (ctx->protocol != IPPROTO_TCP)
 		return 0;
 	began = bpf_map_lookup_elem(&since, &sock);
-	change = bpf_ringbuf_reserve(&events, sizeof(*change), 0);
+	change = begin(ctx->skaddr, CHANGED);
 	if (change) {
-		change->sock = sock;
 		change->ns = now;
 		change->lasted = began ? now - *began : -1;
 		change->before = ctx->oldstate;
 		change->after = ctx->newstate;
 		change->family = ctx->family;
-		change->pid = bpf_get_current_pid_tgid() >> 32;
 		change->sport = ctx->sport;
 		change->dport = ctx->dport;
 		bpf_probe_read_kernel(change->src, 16, ctx->saddr_v6);
@@ -46,16 +65,53 @@ int changed(struct trace_event_raw_inet_sock_set_state *ctx)
 			bpf_probe_read_kernel(change->src, 4, ctx->saddr);
 			bpf_probe_read_kernel(change->dst, 4, ctx->daddr);
 		}
-		bpf_get_current_comm(change->comm, sizeof(change->comm));
 		bpf_ringbuf_submit(change, 0);
-	} else {
-		__sync_fetch_and_add(&lost, 1);
 	}
 	if (ctx->newstate == TCP_CLOSE) /* the address may be another socket's next */
 		bpf_map_delete_elem(&since, &sock);
 	else
 		bpf_map_update_elem(&since, &sock, &now, BPF_ANY);
 	return 0;
+}
+
+static int reset(struct pt_regs *ctx, struct sock *sk, enum tcpstate_kind kind)
+{
+	struct change *change = begin(sk, kind);
+	int state;
+
+	if (!change)
+		return 0;
+	change->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	/* skc_num is 0 once the port was given back; a small socket has nothing else. */
+	if (state == TCP_TIME_WAIT || state == TCP_NEW_SYN_RECV)
+		change->sport = BPF_CORE_READ(sk, __sk_common.skc_num);
+	else
+		change->sport = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	change->dport = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (change->family == AF_INET) {
+		BPF_CORE_READ_INTO(&change->src, sk, __sk_common.skc_rcv_saddr);
+		BPF_CORE_READ_INTO(&change->dst, sk, __sk_common.skc_daddr);
+	} else {
+		BPF_CORE_READ_INTO(&change->src, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&change->dst, sk, __sk_common.skc_v6_daddr);
+	}
+	change->stack_size = bpf_get_stack(ctx, change->stack, sizeof(change->stack), 0);
+	bpf_ringbuf_submit(change, 0);
+	return 0;
+}
+
+static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, int family)
+{
+	if (!sk) /* the answer to a segment that belongs to no socket: see rstwho */
+		return 0;
+	return reset(ctx, sk, SENT);
+}
+
+SEC("kprobe/tcp_reset")
+int BPF_KPROBE(received, struct sock *sk)
+{
+	return reset(ctx, sk, RECEIVED);
 }
 
 char LICENSE[] SEC("license") = "GPL";

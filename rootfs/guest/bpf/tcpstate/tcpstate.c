@@ -1,9 +1,10 @@
-/* tcpstate: TCP sockets as they change their state, and how long they were in it.
+/* tcpstate: TCP sockets as they change their state, how long they were in it, and their RSTs.
  *
  *   tcpstate [-d SECONDS]    until Ctrl-C without -d
  */
 #include <arpa/inet.h>
 #include <bpf/libbpf.h>
+#include "../ksyms.h"
 #include "../tool.h"
 #include "tcpstate.h"
 #include "tcpstate.skel.h"
@@ -34,23 +35,32 @@ static int show(void *context, void *data, size_t size)
 		 inet_ntop(change->family, change->src, src, sizeof(src)), change->sport);
 	snprintf(remote, sizeof(remote), shape,
 		 inet_ntop(change->family, change->dst, dst, sizeof(dst)), change->dport);
+	printf("%8.1f ms  %-21s %-21s ", (change->ns - *first) / 1e6, local, remote);
+	if (change->kind != CHANGED) {
+		printf("RST %s: ", change->kind == SENT ? "sent" : "received");
+		ksym_chain(change->stack, change->stack_size / (int)sizeof(change->stack[0]));
+		return 0;
+	}
 	if (change->lasted >= 0)
 		snprintf(lasted, sizeof(lasted), "after %.1f ms", change->lasted / 1e6);
-	printf("%8.1f ms  %-21s %-21s %s -> %s %s\n", (change->ns - *first) / 1e6, local, remote,
-	       state(change->before), state(change->after), lasted);
+	printf("%s -> %s %s\n", state(change->before), state(change->after), lasted);
 	return 0;
 }
 
 int main(int argc, char **argv)
 {
 	int seconds = tool_start(argc, argv, "usage: tcpstate [-d SECONDS]");
-	struct tcpstate_bpf *skeleton = tcpstate_bpf__open_and_load();
+	struct tcpstate_bpf *skeleton = tcpstate_bpf__open();
 	struct ring_buffer *ring = NULL;
 	unsigned long long first = 0;
 	int error = 1;
 
 	if (!skeleton)
 		return 1;
+	if (ksyms_load())
+		fprintf(stderr, "tcpstate: /proc/kallsyms shows no addresses: no names\n");
+	if (tcpstate_bpf__load(skeleton))
+		goto out;
 	ring = ring_buffer__new(bpf_map__fd(skeleton->maps.events), show, &first, NULL);
 	if (!ring || tcpstate_bpf__attach(skeleton))
 		goto out;
