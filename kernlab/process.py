@@ -23,9 +23,10 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,7 @@ from kernlab.errors import HostLacks, KernlabError, WeFailed
 log = logging.getLogger("kernlab.process")
 
 _PR_SET_PDEATHSIG = 1
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Stream = Union[int, IO[Any], None]
@@ -89,8 +91,38 @@ def need(name: str, why: str, package: str) -> str:
     return found
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+@contextmanager
+def _uninterrupted() -> Iterator[Callable[[], None]]:
+    """Signals that Python handles wait meanwhile. Until its exec a child is this very program,
+    where a Ctrl-C that its process group got would raise KeyboardInterrupt; in the parent that
+    would be lost in a hook of the fork (os.register_at_fork() drops exceptions), or lose the
+    child that was just made. Gives what the child has to call before its exec."""
+    handled = [one for one in _ENDS if callable(signal.getsignal(one))]
+    came: list[int] = []
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # another thread may be told
+        for one in handled:
+            handlers[one] = signal.signal(one, lambda number, _: came.append(number))
+
+    def as_before() -> None:
+        for one in handled:
+            signal.signal(one, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        yield as_before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for one in reversed(handlers):
+            signal.signal(one, handlers[one])
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _die_with(parent: int, as_before: Callable[[], None]) -> Callable[[], None]:
     def in_child() -> None:
+        as_before()
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # the parent died before prctl took effect
             os._exit(127)
@@ -129,28 +161,33 @@ class Child:
         place = f"cd {shlex.quote(str(cwd))} && " if cwd else ""
         log.debug("run: %s%s", place, shlex.join(self.argv))
         try:
-            self._popen = subprocess.Popen(
-                self.argv,
-                executable=None if "/" in argv[0] else which(argv[0]),
-                cwd=cwd,
-                env=dict(env) if env is not None else None,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                pass_fds=pass_fds,
-                start_new_session=not foreground,
-                preexec_fn=_die_with(os.getpid()),
-            )
+            with _uninterrupted() as as_before:
+                self._popen = subprocess.Popen(
+                    self.argv,
+                    executable=None if "/" in argv[0] else which(argv[0]),
+                    cwd=cwd,
+                    env=dict(env) if env is not None else None,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=pass_fds,
+                    start_new_session=not foreground,
+                    preexec_fn=_die_with(os.getpid(), as_before),
+                )
+                if tree:
+                    self._guard = self._start_guard(as_before)
         except FileNotFoundError as error:
             raise HostLacks(
                 f"{argv[0]} is not installed", str(error), "kernlab doctor --install"
             ) from error
         except OSError as error:
             raise HostLacks(f"cannot start {argv[0]}", str(error), "kernlab doctor") from error
-        if tree:
-            self._guard = self._start_guard()
+        except BaseException:  # interrupted: nobody has this object to close it
+            if "_popen" in vars(self):
+                self.close()
+            raise
 
-    def _start_guard(self) -> subprocess.Popen[bytes]:
+    def _start_guard(self, as_before: Callable[[], None]) -> subprocess.Popen[bytes]:
         # `read` succeeds only when the parent says goodbye; end of file means it died.
         script = 'read -r bye || kill -KILL "-$1" 2>/dev/null'
         return subprocess.Popen(
@@ -159,6 +196,7 @@ class Child:
             stdout=DEVNULL,
             stderr=DEVNULL,
             start_new_session=True,
+            preexec_fn=as_before,
         )
 
     @property
@@ -209,6 +247,8 @@ class Child:
             self.signal(signal.SIGKILL)
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(10)
+        if self._tree:
+            self._gone(10)
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 with suppress(OSError):
@@ -220,6 +260,15 @@ class Child:
                 self._guard.stdin.close()
             self._guard.wait(5)
             self._guard = None
+
+    def _gone(self, limit: float) -> None:
+        """Wait until nobody is left of the session: one that is being killed may still write
+        where the caller is about to clean up."""
+        deadline = time.monotonic() + limit
+        with suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < deadline:
+                os.killpg(self.pid, 0)
+                time.sleep(0.005)
 
     def __enter__(self) -> Child:
         return self

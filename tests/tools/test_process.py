@@ -91,3 +91,40 @@ def test_an_ordinary_users_path_is_enough(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
     assert "bpftool" in run(10, ["bpftool", "version"]).text
     assert "bpftool" in run(10, ["bpftool", "version"], env={"LC_ALL": "C"}).text
+
+
+@pytest.mark.parametrize("tree", [False, True])
+def test_a_ctrl_c_before_the_childs_exec_is_no_traceback(tree: bool) -> None:
+    """A fork's first act in the child, before its exec, is here to interrupt itself; the child
+    is ended by it in silence, and its parent goes on."""
+    script = (
+        "import os, signal; from kernlab.process import Child; "
+        "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT)); "
+        f"print(Child(['true'], tree={tree}).wait(10))"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert (said.returncode, said.stdout.decode(), said.stderr.decode()) == (
+        0, f"{-signal.SIGINT}\n", "",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("hook", ["before", "after_in_parent"])
+def test_a_ctrl_c_while_a_child_is_made_ends_the_parent_after_it(hook: str) -> None:
+    """Python drops what a hook of a fork raises: the interrupt must not be lost in one. It is
+    sent to the process and taken by another thread, as when a progress bar is drawn."""
+    script = (
+        "import os, signal, threading, psutil; from kernlab.process import Child\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        f"os.register_at_fork({hook}=lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "try:\n Child(['sleep', '1000'], tree=True).wait(10)\n"
+        "except KeyboardInterrupt:\n print('interrupted', psutil.Process().children())\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert (said.returncode, said.stdout, said.stderr) == (0, b"interrupted []\n", b"")
+
+
+def test_a_child_has_its_signals_as_ever() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with Child(["sh", "-c", f"kill -{number:d} $$; exit 7"]) as child:
+            assert child.wait(10) == -number
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
