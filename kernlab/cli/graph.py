@@ -95,8 +95,14 @@ def _facts(request: GraphRequest, outcome: GraphOutcome, release: str, path: str
                  "interrupted": "interrupted", "count": ""}  # fmt: skip
         facts["calls"] = (
             f"{outcome.seen} of {request.function} on Linux {release} "
-            f"({names[outcome.reason]}); {request.count} after {request.skip} were asked for"
+            f"({names[outcome.reason]}); asked for: {request.count}"
+            + (f" after {request.skip}" if request.skip else "")
         )
+        if not outcome.seen and outcome.reason != "interrupted":
+            facts["why"] = (
+                f"{request.function} was never called: workload {request.workload} does not take "
+                "that path; try another --workload, or a caller nearer to the wire (ip_rcv)"
+            )
     if outcome.lost:
         facts["lost"] = f"{outcome.lost} events for which the ring buffer had no room; try --depth"
     facts["run"] = path

@@ -95,6 +95,10 @@ def duration(ns: int | None) -> str:
     return f"{ns:>7} ns"
 
 
+def counted(calls: int) -> str:
+    return f"{calls} call{'s' if calls != 1 else ''}"
+
+
 def lines(graph: Graph, width: int, full: bool = False, fancy: bool = True) -> Iterator[Text]:
     """The tree, a line a call, at most ``width`` columns wide."""
     root = fold(graph.call, full)
@@ -117,7 +121,8 @@ def _draw(line: Line, first: str, rest: str, width: int, fancy: bool,
             text.append(" → " if fancy else " > ", "dim")
             text.append(name)
     if line.hidden:
-        text.append(f"  ({line.hidden} {'more' if not line.interrupt else 'calls'})", "dim")
+        what = counted(line.hidden) if line.interrupt else f"{line.hidden} more"
+        text.append(f"  ({what})", "dim")
     if width >= _WIDE and line.file and not line.interrupt and not line.chain:
         where = f"{line.file}:{line.line}"
         if len(text) + 2 + len(where) <= width:
@@ -148,7 +153,7 @@ def draw(graph: Graph, console: Console, full: bool = False) -> None:
 def summary(graph: Graph) -> str:
     """How many calls, how deep, and what interrupts took."""
     calls = list(graph.call.walk())
-    said = f"{len(calls)} calls on cpu{graph.cpu} in task {graph.pid}"
+    said = f"{counted(len(calls))} on cpu{graph.cpu} in task {graph.pid}"
     if graph.call.interrupted:
         said += f"; interrupts took {duration(graph.call.interrupted).strip()} of it"
     return said

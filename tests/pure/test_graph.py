@@ -96,6 +96,16 @@ def test_in_full_every_call_is_a_line_and_ascii_is_enough() -> None:
     assert "net/x.c:7" in drawn(120)[0]
 
 
+def test_one_call_is_not_calls() -> None:
+    leaf = Graph(Call("leaf", 0, 5), 1, 7)
+    assert calls.summary(leaf) == "1 call on cpu1 in task 7"
+    irq = Call("irq", 0, 5, interrupt=True)
+    (below,) = calls.fold(Call("top", 0, 100, calls=[irq])).below
+    assert below.interrupt
+    tree = Graph(Call("top", 0, 100, calls=[irq, Call("leaf", 5, 50)]), 0, 7)
+    assert any("(1 call)" in line.plain for line in calls.lines(tree, 80))
+
+
 def test_what_is_kept_is_what_was_seen() -> None:
     assert Call.of(a_call().as_data()) == a_call()
     assert "interrupts took 9 µs" in calls.text(Graph(a_call(), 1, 2))

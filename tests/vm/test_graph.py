@@ -65,3 +65,5 @@ def test_what_cannot_be_graphed_is_told(kernlab: Kernlab) -> None:
     said = kernlab("graph", "tcp_v6_rcv", "--workload", "connect-closed")
     assert said.returncode == 0
     assert b"0 of tcp_v6_rcv" in said.stdout
+    assert b"asked for: 1\n" in said.stdout
+    assert b"workload connect-closed does not take that path" in said.stdout
