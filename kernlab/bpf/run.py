@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kernlab.errors import BadInput, MachineFailed
-from kernlab.guest.bpf import BpfProgram
+from kernlab.guest.bpf import BpfProgram, BpfSource
 from kernlab.lab.leg import LabRequest, setup_of
 from kernlab.leg.run import Run, bring, deaf, trouble
 from kernlab.progress import Reporter
@@ -22,6 +23,7 @@ from kernlab.vm.machine import Machine
 _READY = 30.0  # seconds to attach; a verifier under TCG takes its time
 _ANSWER = 20.0
 _SIGINT = 2
+_FAULTS = (signal.SIGILL, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV)
 _TURN = 0.02
 MARK = ".bpf-ready"  # in the share: there once the tool is attached
 
@@ -94,6 +96,19 @@ def run_tool(argv: Sequence[str], machine: Machine, run: RunDir, on_stdout: Sink
     except KeyboardInterrupt:  # the tool's too: it may show what it has counted
         process.signal(_SIGINT)
         return process.wait(_ANSWER)
+
+
+def crash(status: int, source: BpfSource) -> tuple[str, str, str] | None:
+    """What, why and next step for a loader that a fault of its own ended: the agent's status
+    is 128 and the signal's number, as a shell's. None for any other end."""
+    for fault in _FAULTS:
+        if status == 128 + fault:
+            return (
+                f"{source.name} crashed: {fault.name}",
+                f"a fault of the loader ({source.loader.name}), not of the BPF program",
+                f"edit {source.loader}",
+            )
+    return None
 
 
 def _attached(process: GuestProcess, mark: Path, machine: Machine, patience: float) -> bool:

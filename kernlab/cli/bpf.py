@@ -106,7 +106,7 @@ def run(
     from kernlab.bpf import recipe
     from kernlab.bpf.check import lacks
     from kernlab.bpf.complaints import Complaints
-    from kernlab.bpf.run import place, run_tool
+    from kernlab.bpf.run import crash, place, run_tool
     from kernlab.cli.output import reporter
     from kernlab.guest import bpf
     from kernlab.pipeline import MachineOptions, machine_for, wait_ready
@@ -125,7 +125,7 @@ def run(
         program = bpf.build(source, built, report)
         _, lacking = lacks(program.object, built)
         for lack in lacking:
-            report(Said(f"{lack.what}: {lack.says}"))
+            report(Said(f"{lack.what}: {lack.says}; {lack.instead}"))
         directory = common.new_run(out)
         argv = [place(program, directory), *(args or ())]
         work = _work(workload, lab, directory, report)
@@ -138,6 +138,7 @@ def run(
     said.close()
     directory.result(status=status)
     explained = said.explain(source.kernel_side, built.config) if status else None
+    explained = explained or crash(status, source)
     if status and explained is None and lacking:
         one = lacking[0]
         explained = f"the kernel refuses {one.what}", one.says, one.instead

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from kernlab.config.needs import require
@@ -212,7 +213,8 @@ class _Build:
         text = (said.stderr or said.stdout).decode("utf-8", "replace")
         text = text.replace(f"{self._source.directory}/", "").strip()
         first = _ERROR.search(text)
-        lines = text.splitlines()
+        # clang says that the stack is too big once for each access to it.
+        lines = [line for line, _ in groupby(text.splitlines())]
         more = f"\n({len(lines) - _MOST} lines more)" if len(lines) > _MOST else ""
         # Where a linker speaks there is no line: it is the loader's.
         side = self._source.loader if argv[0] == "gcc" else self._source.kernel_side

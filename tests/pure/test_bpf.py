@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernlab.bpf.complaints import Complaints, table
+from kernlab.bpf.run import crash
 from kernlab.errors import BadInput
 from kernlab.guest import bpf
 from kernlab.guest.bpf_object import numbers
@@ -153,6 +154,20 @@ def test_which_program(tmp_path: Path) -> None:
     (tmp_path / "two.bpf.c").write_text("")
     with pytest.raises(BadInput, match="2 BPF programs: one, two"):
         bpf.find(str(tmp_path))
+
+
+@pytest.mark.parametrize(("status", "fault"), [(139, "SIGSEGV"), (134, "SIGABRT")])
+def test_a_crash_is_told_by_its_signal(tmp_path: Path, status: int, fault: str) -> None:
+    source = bpf.BpfSource("mine", tmp_path)
+    told = crash(status, source)
+    assert told is not None
+    assert told[0] == f"mine crashed: {fault}"
+    assert told[2] == f"edit {source.loader}"
+
+
+@pytest.mark.parametrize("status", [0, 1, 11, 127, 130, 137, 143, 255])
+def test_other_ends_are_no_crash(tmp_path: Path, status: int) -> None:
+    assert crash(status, bpf.BpfSource("mine", tmp_path)) is None
 
 
 def test_every_shipped_program_says_what_it_does() -> None:

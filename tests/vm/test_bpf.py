@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,13 @@ def test_a_users_program_as_in_the_tutorial(kernlab: Kernlab, tmp_path: Path) ->
     [
         ("sk->no_such = 1;", "", "mine.bpf.c", "sk->no_such"),
         ("", "printf(attached);", "mine.c", "(attached)"),
+        # Said once for each of the stores that it takes.
+        (
+            "volatile char big[600]; __builtin_memset((void *)big, 1, 600); key = big[key & 511];",
+            "",
+            "mine.bpf.c",
+            "big[600]",
+        ),
     ],
 )
 def test_what_does_not_compile_is_bad_input(
@@ -187,6 +195,21 @@ def test_what_does_not_compile_is_bad_input(
     assert f"refuses {file}:{number}" in text
     assert f"next: edit {path}:{number}" in text
     assert "Traceback" not in text
+    lines = text.splitlines()
+    assert all(one != other for one, other in pairwise(lines))
+
+
+def test_a_loader_that_crashes_is_told(kernlab: Kernlab, tmp_path: Path) -> None:
+    crashes = LOADER.replace("mine_bpf__attach(skel)", "raise(SIGSEGV)")
+    source = written(
+        tmp_path / "mine", "kprobe/tcp_v4_connec", "", f"#include <signal.h>\n{crashes}"
+    )
+    said = kernlab("bpf", "run", str(source.directory))
+    text = said.stderr.decode()
+    assert said.returncode == 139
+    assert "has no function tcp_v4_connec; tcp_v4_connect is near in name" in text
+    assert "error: mine crashed: SIGSEGV" in text
+    assert f"next: edit {source.loader}" in text
 
 
 def test_what_the_verifier_rejects_is_told_where_it_is(kernlab: Kernlab, tmp_path: Path) -> None:
