@@ -112,6 +112,7 @@ class View:
         self._members = layout.members(struct)
         self._block = block
         self._start = start
+        self._size = len(block)
 
     def bytes(self, member: str) -> Optional[bytes]:
         place = self._members.get(member)
@@ -123,14 +124,21 @@ class View:
 
     def get(self, member: str) -> Optional[int]:
         """A little-endian unsigned value; bit-fields are cut out."""
-        data = self.bytes(member)
-        if data is None:
+        place = self._members.get(member)
+        if place is None:
             return None
-        value = int.from_bytes(data, "little")
-        place = self._members[member]
-        if len(place) == 4:
-            value = value >> place[2] & ((1 << place[3]) - 1)
-        return value
+        low = place[0] - self._start
+        high = low + place[1]
+        if low < 0 or high > self._size:
+            return None
+        value = int.from_bytes(self._block[low:high], "little")
+        return value if len(place) == 2 else value >> place[2] & ((1 << place[3]) - 1)
+
+    def values(self, pairs: Sequence[Tuple[str, str]]) -> Dict[str, int]:
+        """The same of many members, each under the name that it is paired with; what is not
+        there is left out."""
+        get = self.get
+        return {key: value for member, key in pairs if (value := get(member)) is not None}
 
     def signed(self, member: str) -> Optional[int]:
         data = self.bytes(member)

@@ -46,6 +46,7 @@ _TCP_FIELDS = (
     "total_retrans", "mss_cache",
 )  # fmt: skip
 
+_TCP_PAIRS = tuple((name, name) for name in _TCP_FIELDS)
 _LISTENER = (("sk_ack_backlog", "ack_backlog"), ("sk_max_ack_backlog", "max_ack_backlog"))
 # tw_rcv_nxt and tw_snd_nxt are macros (include/linux/tcp.h): DWARF has not these names.
 _TIMEWAIT = (
@@ -55,7 +56,7 @@ _TIMEWAIT = (
 _REQUEST = (("rcv_isn", "rcv_isn"), ("snt_isn", "snt_isn"), ("rcv_nxt", "rcv_nxt"))
 
 # Members and the fields of an event that hold their values as they are.
-NAMES = (_PLAIN, _LISTENER, tuple((name, name) for name in _TCP_FIELDS),
+NAMES = (_PLAIN, _LISTENER, _TCP_PAIRS,
          (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")))  # fmt: skip
 
 # What ``decode_sock`` reads of what a sock may be, all at one address: for those who fetch
@@ -155,24 +156,15 @@ def _mini(memory: Memory, layout: Layout, address: int, state: int) -> Dict[str,
     else:
         view = read_struct(memory, layout, "tcp_request_sock", address)
         pairs = _REQUEST
-    for member, key in pairs:
-        value = view.get(member) if view is not None else None
-        if value is not None:
-            found[key] = value
+    if view is not None:
+        found.update(view.values(pairs))
     return found
 
 
 def _full(view: View, state: int) -> Dict[str, Any]:
-    found: Dict[str, Any] = {}
-    for member, key in _PLAIN:
-        value = view.get(member)
-        if value is not None:
-            found[key] = value
+    found: Dict[str, Any] = {**view.values(_PLAIN)}
     if state == LISTEN:
-        for member, key in _LISTENER:
-            value = view.get(member)
-            if value is not None:
-                found[key] = value
+        found.update(view.values(_LISTENER))
     flags = view.get("__sk_common.skc_flags")
     if flags is not None:
         # enum sock_flags, include/net/sock.h: SOCK_DEAD 0, SOCK_DONE 1, SOCK_LINGER 4
@@ -186,11 +178,7 @@ def _full(view: View, state: int) -> Dict[str, Any]:
 
 
 def _icsk(view: View, layout: Layout) -> Dict[str, Any]:
-    found: Dict[str, Any] = {}
-    for member, key in NAMES[-1]:
-        value = view.get(member)
-        if value is not None:
-            found[key] = value
+    found: Dict[str, Any] = {**view.values(NAMES[-1])}
     state = view.get("icsk_ca_state")
     if state is not None:
         found["ca_state"] = CA_STATES.get(state, str(state))
@@ -201,11 +189,7 @@ def _icsk(view: View, layout: Layout) -> Dict[str, Any]:
 
 
 def _tcp(view: View) -> Dict[str, Any]:
-    found: Dict[str, Any] = {}
-    for name in _TCP_FIELDS:
-        value = view.get(name)
-        if value is not None:
-            found[name] = value
+    found: Dict[str, Any] = {**view.values(_TCP_PAIRS)}
     srtt = view.get("srtt_us")
     if srtt is not None:
         found["srtt_us"] = srtt >> 3
