@@ -58,6 +58,15 @@ def lacks_places(sections: Iterable[str], kernel: Kernel) -> list[Lack]:
     return [lack for name in sections for lack in asked.place(name)]
 
 
+def lacks_of(tool: str, kernel: Kernel) -> list[Lack] | None:
+    """The same for a tool that configs/bpf.yaml knows; None for another."""
+    for row in table().tools:
+        if row.name == tool:
+            found = lacks_places(row.probes, kernel)
+            return [Lack(tool, lack.says, row.instead) for lack in found]
+    return None
+
+
 class _Kernel:
     def __init__(self, kernel: Kernel) -> None:
         self._release = kernel.release

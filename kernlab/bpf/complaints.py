@@ -45,9 +45,19 @@ class SectionRow(Model):
     instead: str
 
 
+class ToolRow(Model):
+    """A tool that compiles its programs when it runs, so that no object tells where it attaches:
+    ``probes``, each as SEC() has it."""
+
+    name: str
+    probes: list[str]
+    instead: str
+
+
 class BpfTable(Model):
     complaints: list[ComplaintRow]
     sections: list[SectionRow]
+    tools: list[ToolRow] = []
 
 
 def table() -> BpfTable:

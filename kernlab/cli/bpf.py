@@ -9,8 +9,11 @@ import typer
 from kernlab.cli import common, complete
 
 if TYPE_CHECKING:
+    from kernlab.bpf.check import Lack
     from kernlab.bpf.recipe import Recipe
     from kernlab.bpf.run import Work
+    from kernlab.guest.bpf import BpfProgram
+    from kernlab.kernel.model import Kernel
     from kernlab.pipeline import MachineOptions
     from kernlab.progress import Reporter
     from kernlab.record.rundir import RunDir
@@ -30,10 +33,12 @@ def group() -> None:
 
 
 @app.command("list")
-def list_programs(json: bool = common.JSON) -> None:
+def list_programs(json: bool = common.JSON) -> int:
     """The programs that are shipped, and the recipes for tools of the Debian image."""
     from kernlab.bpf import recipe
+    from kernlab.cli.main import show
     from kernlab.cli.output import print_json, stdout
+    from kernlab.errors import BadInput
     from kernlab.guest.bpf import shipped_programs
 
     for one in shipped_programs():
@@ -41,12 +46,20 @@ def list_programs(json: bool = common.JSON) -> None:
             print_json({"name": one.name, "title": one.title, "directory": str(one.directory)})
         else:
             stdout().print(f"  {one.name:<10} {one.title}", markup=False)
+    broken = []
     for name in recipe.names():
-        title = recipe.find(name).title
+        try:
+            title = recipe.find(name).title
+        except BadInput as error:  # the others are none the worse for it
+            broken.append(error)
+            continue
         if json:
             print_json({"name": f"{recipe.PREFIX}{name}", "title": title})
         else:
             stdout().print(f"  {recipe.PREFIX}{name}\n{'':13}{title}", markup=False)
+    for one_error in broken:
+        show(one_error)
+    return BadInput.exit_status if broken else 0
 
 
 @app.command("build")
@@ -61,6 +74,7 @@ def build(what: str = WHAT, kernel: str | None = common.KERNEL) -> int:
     with reporter() as report:
         built = kernel_for(BuildRequest(version=kernel), report)
         program = bpf.build(source, built, report)
+        _lacking(program, built, report)
     typer.echo(str(program.program))
     return 0
 
@@ -104,13 +118,11 @@ def run(
     from functools import partial
 
     from kernlab.bpf import recipe
-    from kernlab.bpf.check import lacks
     from kernlab.bpf.complaints import Complaints
     from kernlab.bpf.run import crash, place, run_tool
     from kernlab.cli.output import reporter
     from kernlab.guest import bpf
     from kernlab.pipeline import MachineOptions, machine_for, wait_ready
-    from kernlab.progress import Said
 
     if what.startswith(recipe.PREFIX):
         chosen = recipe.find(what)
@@ -123,9 +135,7 @@ def run(
     with reporter() as report:
         built, guest = common.artifacts(kernel, image or "busybox", add, report)
         program = bpf.build(source, built, report)
-        _, lacking = lacks(program.object, built)
-        for lack in lacking:
-            report(Said(f"{lack.what}: {lack.says}; {lack.instead}"))
+        lacking = _lacking(program, built, report)
         directory = common.new_run(out)
         argv = [place(program, directory), *(args or ())]
         work = _work(workload, lab, directory, report)
@@ -169,7 +179,7 @@ def check(
     import tempfile
     from pathlib import Path
 
-    from kernlab.bpf.check import lacks
+    from kernlab.bpf.check import lacks, lacks_of
     from kernlab.cli.output import reporter, stdout
     from kernlab.config.paths import expanded
     from kernlab.errors import BadInput
@@ -189,7 +199,10 @@ def check(
         elif image is not None:
             path = copied_out(image_for(ImageRequest(image), report), what, Path(scratch))
         count, found = lacks(path, built)
-    if not count:
+        known = None if count else lacks_of(path.name, built)
+    if known is not None:
+        found = known
+    elif not count:
         raise BadInput(
             f"{what} has no BPF object inside",
             "it may compile its programs when it runs, as bpftrace and bcc do",
@@ -237,6 +250,17 @@ def _recipe(one: Recipe, args: list[str], packets: tuple[str | None, str | None]
         why = "configs/image-debian.yaml says where it is to come from"
         show(BadInput(f"the image has no {tool}", why, one.instead))
     return status
+
+
+def _lacking(program: BpfProgram, kernel: Kernel, report: Reporter) -> list[Lack]:
+    """What the program asks of the kernel in vain, told: it may get along without."""
+    from kernlab.bpf.check import lacks
+    from kernlab.progress import Said
+
+    _, found = lacks(program.object, kernel)
+    for lack in found:
+        report(Said(f"{lack.what}: {lack.says}; {lack.instead}"))
+    return found
 
 
 def _check(workload: str | None, lab: str | None) -> None:

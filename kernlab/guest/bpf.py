@@ -118,7 +118,7 @@ def _whole(source: BpfSource) -> BpfSource:
         raise BadInput(
             f"{source.kernel_side.name} has no loader",
             f"{source.loader} includes {source.name}.skel.h, opens, loads and attaches",
-            f"ls {source.directory}",
+            f"less {shipped('rootfs', 'guest', 'bpf', 'dropwatch', 'dropwatch.c')}",
         )
     return source
 

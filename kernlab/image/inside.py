@@ -13,14 +13,19 @@ _LIMIT = 60.0
 
 
 def copied_out(image: Image, program: str, into: Path) -> Path:
-    """A copy of ``program``, a name or an absolute path, from an image's disk.
+    """A copy of ``program``, a name or an absolute path, from an image's disk, under the name
+    that it has there.
 
     Raises ``BadInput`` when the image has no disk or no such program, ``HostLacks``.
     """
     debugfs = need("debugfs", "reads the image's file system", "e2fsprogs")
-    out = into / Path(program).name
-    places = [program] if program.startswith("/") else [f"/{one}/{program}" for one in _WHERE]
+    # As people call bcc's tools, and as Debian does.
+    names = [program, f"{program}-bpfcc"]
+    places = [f"/{one}/{name}" for name in names for one in _WHERE]
+    if program.startswith("/"):
+        places = [program]
     for place in places if image.disk is not None else ():
+        out = into / Path(place).name
         # debugfs(8) ends with 0 whatever happens; a symlink's copy is empty.
         run(_LIMIT, [debugfs, "-R", f'dump "{place}" "{out}"', str(image.disk)], check=False)
         if out.is_file() and out.stat().st_size:

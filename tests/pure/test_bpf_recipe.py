@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,15 @@ def test_a_users_mistake_is_told(own_home: Path, text: str, says: str) -> None:
     with pytest.raises(BadInput) as caught:
         recipe.find("recipe:mine")
     assert says in f"{caught.value.what}\n{caught.value.why}"
+
+
+def test_one_broken_recipe_hides_no_other(own_home: Path) -> None:
+    written(own_home, MINE + "bpftrac: x\n")
+    said = subprocess.run([sys.executable, "-m", "kernlab", "bpf", "list"],
+                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert said.returncode == 2
+    assert "recipe:rst-who" in said.stdout
+    assert "mine.yaml:4" in said.stderr
 
 
 def test_a_wrong_name_has_a_near_one() -> None:

@@ -110,6 +110,14 @@ def test_what_the_image_has_is_checked_without_a_boot(
     said = kernlab("bpf", "check", "bpftrace", "--image", "debian")
     assert said.returncode == 2
     assert b"it may compile its programs when it runs" in said.stderr
+    # By bcc's own name; 5.10's tcp_drop() is inlined, and 5.17 took it away.
+    said = kernlab("bpf", "check", "tcpdrop", "--image", "debian")
+    assert said.returncode == 1
+    what, instead = said.stdout.decode().splitlines()
+    assert re.match(r"tcpdrop-bpfcc: Linux \S+ has no function tcp_drop$", what)
+    assert instead.startswith("  instead: kernlab bpf run ")
+    said = kernlab("bpf", "check", "tcplife-bpfcc", "--image", "debian")
+    assert (said.returncode, b"has all that it asks for" in said.stdout) == (0, True)
     said = kernlab("bpf", "check", "ksnop", "--image", "debian")
     assert said.returncode == 2
     assert b"ksnop" in said.stderr
