@@ -15,6 +15,19 @@
 #define AF_INET 2
 #define AF_INET6 10
 
+/* A socket's own and its peer's address, as on the wire; room for IPv6 in both. */
+static void sock_addresses(struct sock *sk, int family, unsigned char (*own)[16],
+			   unsigned char (*peer)[16])
+{
+	if (family == AF_INET6) {
+		BPF_CORE_READ_INTO(own, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(peer, sk, __sk_common.skc_v6_daddr);
+	} else {
+		bpf_core_read(own, 4, &sk->__sk_common.skc_rcv_saddr);
+		bpf_core_read(peer, 4, &sk->__sk_common.skc_daddr);
+	}
+}
+
 SEC("kprobe/tcp_send_active_reset")
 int BPF_KPROBE(active, struct sock *sk)
 {

@@ -7,6 +7,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+#include "../count.bpf.h"
 #include "dropwatch.h"
 
 enum skb_drop_reason___ours {
@@ -38,17 +39,7 @@ struct {
 	__type(value, __u64);
 } rsts SEC(".maps");
 
-__u64 full; /* drops at places for which a map had no room */
-
-static __always_inline void add(void *map, const void *key)
-{
-	__u64 one = 1, *known = bpf_map_lookup_elem(map, key);
-
-	if (known)
-		__sync_fetch_and_add(known, 1);
-	else if (bpf_map_update_elem(map, key, &one, BPF_NOEXIST))
-		__sync_fetch_and_add(&full, 1);
-}
+__u64 full; /* drops at places for which the map had no room */
 
 SEC("tp/skb/kfree_skb")
 int dropped(struct trace_event_raw_kfree_skb *ctx)
@@ -58,7 +49,8 @@ int dropped(struct trace_event_raw_kfree_skb *ctx)
 
 	if (bpf_core_field_exists(newer->reason))
 		where.reason = newer->reason;
-	add(&drops, &where);
+	if (count_one(&drops, &where))
+		__sync_fetch_and_add(&full, 1);
 	return 0;
 }
 
@@ -66,7 +58,7 @@ static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, i
 {
 	__s64 stack = bpf_get_stackid(ctx, &stacks, 0);
 
-	add(&rsts, &stack);
+	count_one(&rsts, &stack);
 	return 0;
 }
 #include "../rst.bpf.h"

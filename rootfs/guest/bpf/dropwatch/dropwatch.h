@@ -1,7 +1,7 @@
 #ifndef DROPWATCH_H
 #define DROPWATCH_H
 
-#define DROPWATCH_DEPTH 32
+#define DROPWATCH_DEPTH 5 /* one more than is shown: what is shown alike is counted as one */
 
 struct where {
 	unsigned long long location; /* who called kfree_skb() */

@@ -21,13 +21,7 @@ static void of_sock(struct rst *rst, struct sock *sk)
 	/* inet_sport and not skc_num, which is 0 once the port was given back. */
 	rst->sport = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	rst->dport = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	if (rst->family == AF_INET6) {
-		BPF_CORE_READ_INTO(&rst->src, sk, __sk_common.skc_v6_rcv_saddr);
-		BPF_CORE_READ_INTO(&rst->dst, sk, __sk_common.skc_v6_daddr);
-	} else {
-		BPF_CORE_READ_INTO(&rst->src, sk, __sk_common.skc_rcv_saddr);
-		BPF_CORE_READ_INTO(&rst->dst, sk, __sk_common.skc_daddr);
-	}
+	sock_addresses(sk, rst->family, &rst->src, &rst->dst);
 }
 
 /* The answer to a segment: the RST goes the other way. */

@@ -7,6 +7,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+#include "../count.bpf.h"
 #include "syscount.h"
 
 struct {
@@ -42,16 +43,6 @@ extern const void sys_call_table __ksym;
 
 const volatile int own_pid;
 
-static __always_inline void add(void *map, const void *key)
-{
-	__u64 one = 1, *known = bpf_map_lookup_elem(map, key);
-
-	if (known)
-		__sync_fetch_and_add(known, 1);
-	else
-		bpf_map_update_elem(map, key, &one, BPF_NOEXIST);
-}
-
 SEC("tp/raw_syscalls/sys_enter")
 int count(struct trace_event_raw_sys_enter *ctx)
 {
@@ -65,7 +56,7 @@ int count(struct trace_event_raw_sys_enter *ctx)
 	if (!bpf_probe_read_kernel(&function, sizeof(function),
 				   (const void *)&sys_call_table + who.nr * sizeof(function)))
 		who.function = (__u64)function;
-	add(&counts, &who);
+	count_one(&counts, &who);
 	bpf_map_update_elem(&last, &thread, &who, BPF_ANY);
 	return 0;
 }
@@ -79,7 +70,7 @@ static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, i
 	if (who)
 		rst.who = *who;
 	rst.stack = bpf_get_stackid(ctx, &stacks, 0);
-	add(&rsts, &rst);
+	count_one(&rsts, &rst);
 	return 0;
 }
 #include "../rst.bpf.h"

@@ -89,13 +89,7 @@ static int reset(struct pt_regs *ctx, struct sock *sk, enum tcpstate_kind kind)
 	else
 		change->sport = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	change->dport = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	if (change->family == AF_INET) {
-		BPF_CORE_READ_INTO(&change->src, sk, __sk_common.skc_rcv_saddr);
-		BPF_CORE_READ_INTO(&change->dst, sk, __sk_common.skc_daddr);
-	} else {
-		BPF_CORE_READ_INTO(&change->src, sk, __sk_common.skc_v6_rcv_saddr);
-		BPF_CORE_READ_INTO(&change->dst, sk, __sk_common.skc_v6_daddr);
-	}
+	sock_addresses(sk, change->family, &change->src, &change->dst);
 	change->stack_size = bpf_get_stack(ctx, change->stack, sizeof(change->stack), 0);
 	bpf_ringbuf_submit(change, 0);
 	return 0;
