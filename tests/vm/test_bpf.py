@@ -146,12 +146,12 @@ def test_each_program_shows_the_rst_and_the_caller_that_the_detective_shows(
                     blocks[0].splitlines()[0])  # fmt: skip
     assert re.findall(r"^ +(\w+)\+0x", blocks[0], re.M) == theirs
     chain = " ← ".join([*theirs[:4], "…"])
-    assert re.findall(r"^ +RSTs  by\n +1  (.*)$", said["dropwatch"], re.M) == [chain]
+    assert re.findall(r"^ +RSTs  by\n +1  (.*)$", said["dropwatch"], re.M) == [chain], said
     assert re.findall(r"^ +\d+ +3  close\n +1 RST: (.*)$", said["syscount"], re.M) == [chain]
     assert said["syscount"].count("RST") == 1
     lines = re.findall(r"ms  127\.0\.0\.1:(\d+) +127\.0\.0\.1:(\d+) +(.*)$", said["tcpstate"], re.M)
     server = [(port, what) for port, _, what in lines if port == "9001"]
-    assert server[-1] == ("9001", f"RST sent: {chain}")
+    assert server[-1] == ("9001", f"RST sent: {chain}"), said
     assert server[-2][1].startswith("ESTABLISHED -> CLOSE after")
     client = [what for port, peer, what in lines if peer == "9001" and port != "0"]
     assert client[-2].startswith("RST received: tcp_reset ← ")
