@@ -164,8 +164,15 @@ def names(lines: str, pattern: str) -> list[str]:
         ("__tcp_transmit_skb", 10, {("-- system call",)}),
         # A packet over loopback is taken in where the sender left off, by ksoftirqd, or where a
         # timer's interrupt ends that came before it.
-        ("tcp_v4_rcv", 9, {("-- softirq", "-- system call"), ("-- softirq", "-- kernel thread"),
-                           ("-- softirq", "-- interrupt", "-- system call")}),
+        (
+            "tcp_v4_rcv",
+            9,
+            {
+                ("-- softirq", "-- system call"),
+                ("-- softirq", "-- kernel thread"),
+                ("-- softirq", "-- interrupt", "-- system call"),
+            },
+        ),
     ],
 )
 def test_the_stack_is_gdbs(
