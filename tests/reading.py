@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def wrong_arrows(browser: Browser, capture: Path) -> list[str]:
                 found.append(f"frame {number}: {name} {told[name]}, tshark {row[key]}")
         if "len" not in told and row["tcp.len"] != "0":
             found.append(f"frame {number}: no length, tshark {row['tcp.len']}")
-        since = (float(row["frame.time_relative"]) - float(first)) * 1e9
+        since = _ns(row["frame.time_relative"]) - _ns(first)
         if at != time(since):
             found.append(f"frame {number}: at {at}, tshark {time(since)}")
     return found
@@ -102,9 +103,16 @@ def fields(capture: Path, *names: str) -> list[dict[str, str]]:
     return [dict(zip(names, line.split("\t"), strict=True)) for line in said.splitlines()]
 
 
+def _ns(seconds: str) -> int:
+    """Exact: a float's last bit decides whether 20.05 ms are 20.0 or 20.1."""
+    return int(Decimal(seconds) * 10**9)
+
+
 def time(ns: float) -> str:
-    """A time as the page writes it."""
-    return f"{ns / 1e6:.1f} ms" if abs(ns) < 1e9 else f"{ns / 1e9:.3f} s"
+    """A time as the page writes it: toFixed() takes the larger of two that are as near."""
+    if abs(ns) < 1e9:
+        return f"{Decimal(ns / 1e6).quantize(Decimal('0.1'), ROUND_HALF_UP)} ms"
+    return f"{Decimal(ns / 1e6 / 1000).quantize(Decimal('0.001'), ROUND_HALF_UP)} s"
 
 
 def _tshark(capture: Path, *words: str) -> str:
@@ -134,7 +142,7 @@ def _times(leg: Path) -> set[str]:
     """Every difference of two times of the record that a page may show."""
     stamps = [one["guest_ns"] for one in _events(leg)]
     found = {time(b - a) for a in stamps for b in stamps}
-    wire = [float(row["frame.time_relative"]) * 1e9
+    wire = [_ns(row["frame.time_relative"])
             for row in fields(leg / "capture.pcapng", "frame.time_relative", "tcp.seq")
             if row["tcp.seq"]]  # fmt: skip
     return found | {time(b - a) for a in wire for b in wire if b >= a}
