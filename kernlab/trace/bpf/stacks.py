@@ -40,4 +40,3 @@ def own(stack: bytes, place: int) -> bytes:
         if matches(place, stack[8 * at :]):
             return stack[8 * at :]
     return b""
-

@@ -180,9 +180,10 @@ class BpfEngine(Streaming[guest.Loader]):
                     for event in self._returns.leave(record, self._whats):
                         yield from self._passed(event)
                 continue
-            event = self._event(record, came)
+            stack = self._stack(record)
+            event = self._event(record, came, stack)
             if self._returns is not None and "returns" in self._whats[record.number]:
-                self._returns.enter(record, event, self._stack(record))
+                self._returns.enter(record, event, stack)
             else:
                 yield from self._passed(event)
 
@@ -194,7 +195,7 @@ class BpfEngine(Streaming[guest.Loader]):
         event["seq"] = self._seq
         yield event
 
-    def _event(self, record: Record, came: int) -> Event:
+    def _event(self, record: Record, came: int, stack: bytes) -> Event:
         what = self._whats[record.number]
         event: Event = {
             "v": VERSION, "seq": 0, "engine": self.name, "probe": what["probe"],
@@ -221,7 +222,7 @@ class BpfEngine(Streaming[guest.Loader]):
             event["args"] = shown
         if self._plan.request.stack:
             entry = not what.get("line_probe")
-            event["stack"] = self._stacks.of(what["address"], entry, self._stack(record))
+            event["stack"] = self._stacks.of(what["address"], entry, stack)
         return event
 
     def _stack(self, record: Record) -> bytes:

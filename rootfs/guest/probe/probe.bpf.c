@@ -169,6 +169,16 @@ static __always_inline void begin(struct kl_record *record, __u32 kind)
 static __always_inline struct kl_scratch *take(struct kl_counts *counts)
 {
 	__u32 level = counts->level;
+	struct kl_scratch *s = bpf_map_lookup_elem(&scratches, &level);
+
+	if (s)
+		counts->level = level + 1;
+	return s;
+}
+
+/* The same for one that is counted; NULL also when the recording is over. */
+static __always_inline struct kl_scratch *admit(struct kl_counts *counts)
+{
 	struct kl_scratch *s;
 
 	counts->seen++;
@@ -176,12 +186,9 @@ static __always_inline struct kl_scratch *take(struct kl_counts *counts)
 		counts->late++;
 		return NULL;
 	}
-	s = bpf_map_lookup_elem(&scratches, &level);
-	if (!s) {
+	s = take(counts);
+	if (!s)
 		counts->nested++;
-		return NULL;
-	}
-	counts->level = level + 1;
 	return s;
 }
 
@@ -275,7 +282,7 @@ int entered(struct pt_regs *ctx)
 		counts->unknown++;
 		return 0;
 	}
-	s = take(counts);
+	s = admit(counts);
 	if (!s)
 		return 0;
 	record = &s->record;
@@ -302,7 +309,7 @@ static __always_inline int enter(__u64 *ctx, const volatile struct kl_direct *di
 	if (!counts)
 		return 0;
 	counts->direct++;
-	s = take(counts);
+	s = admit(counts);
 	if (!s)
 		return 0;
 	record = &s->record;
@@ -344,19 +351,17 @@ DIRECT(7)
 SEC("kretprobe")
 int returned(struct pt_regs *ctx)
 {
-	__u32 zero = 0, level;
+	__u32 zero = 0;
 	struct kl_counts *counts = bpf_map_lookup_elem(&counted, &zero);
 	struct kl_scratch *s;
 
 	if (!counts || stopped)
 		return 0;
-	level = counts->level;
-	s = bpf_map_lookup_elem(&scratches, &level);
+	s = take(counts);
 	if (!s) {
 		counts->returns_lost++;
 		return 0;
 	}
-	counts->level = level + 1;
 	begin(&s->record, RETURN);
 	s->record.regs[0] = PT_REGS_RC(ctx);
 	s->record.slot = PT_REGS_SP(ctx) - 8; /* the return has taken it from the stack */

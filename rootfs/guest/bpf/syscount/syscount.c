@@ -14,9 +14,13 @@ struct row {
 	unsigned long long count;
 };
 
+struct sent {
+	struct rst rst;
+	unsigned long long count, stack[SYSCOUNT_DEPTH];
+};
+
 static struct row rows[1024];
-static struct rst rsts[1024];
-static unsigned long long rst_counts[1024];
+static struct sent rsts[1024];
 static int row_count, rst_count;
 
 static int most_first(const void *a, const void *b)
@@ -24,24 +28,6 @@ static int most_first(const void *a, const void *b)
 	const struct row *x = a, *y = b;
 
 	return x->count < y->count ? 1 : x->count > y->count ? -1 : 0;
-}
-
-static void read_maps(int counts, int sent)
-{
-	struct who who, *last = NULL;
-	struct rst rst, *before = NULL;
-
-	for (; row_count < 1024 && !bpf_map_get_next_key(counts, last, &who); last = &who) {
-		rows[row_count].who = who;
-		if (!bpf_map_lookup_elem(counts, &who, &rows[row_count].count))
-			row_count++;
-	}
-	for (; rst_count < 1024 && !bpf_map_get_next_key(sent, before, &rst); before = &rst) {
-		rsts[rst_count] = rst;
-		if (!bpf_map_lookup_elem(sent, &rst, &rst_counts[rst_count]))
-			rst_count++;
-	}
-	qsort(rows, row_count, sizeof(*rows), most_first);
 }
 
 /* An interrupt comes upon a task; what it sends is no doing of the task's call. */
@@ -57,25 +43,49 @@ static bool interrupted(const unsigned long long *stack)
 	return false;
 }
 
-/* The RSTs of one system call, or with NULL those of none. */
-static void show_rsts(int stacks, const struct who *who)
+static void read_calls(int map)
 {
-	for (int i = 0; i < rst_count; i++) {
-		unsigned long long stack[SYSCOUNT_DEPTH] = {};
-		__u32 id = rsts[i].stack;
-		bool of_none;
+	struct who key, *last = NULL;
 
-		if (rsts[i].stack >= 0)
-			bpf_map_lookup_elem(stacks, &id, stack);
-		of_none = rsts[i].who.nr < 0 || interrupted(stack);
-		if (who ? of_none || rsts[i].who.nr != who->nr : !of_none)
+	for (; row_count < 1024 && !bpf_map_get_next_key(map, last, &key); last = &key) {
+		rows[row_count].who = key;
+		if (!bpf_map_lookup_elem(map, &key, &rows[row_count].count))
+			row_count++;
+	}
+	qsort(rows, row_count, sizeof(*rows), most_first);
+}
+
+static void read_rsts(int map, int stacks)
+{
+	struct rst key, *last = NULL;
+
+	for (; rst_count < 1024 && !bpf_map_get_next_key(map, last, &key); last = &key) {
+		struct sent *sent = &rsts[rst_count];
+		__u32 id = key.stack;
+
+		sent->rst = key;
+		if (bpf_map_lookup_elem(map, &key, &sent->count))
 			continue;
-		printf("%*s%llu RST: ", who ? 16 : 0, "", rst_counts[i]);
-		ksym_chain(stack, SYSCOUNT_DEPTH);
+		if (key.stack >= 0)
+			bpf_map_lookup_elem(stacks, &id, sent->stack);
+		if (interrupted(sent->stack))
+			sent->rst.who.nr = -1;
+		rst_count++;
 	}
 }
 
-static void show(int stacks)
+/* The RSTs of one system call, or with -1 those of none. */
+static void show_rsts(long long nr)
+{
+	for (int i = 0; i < rst_count; i++) {
+		if (rsts[i].rst.who.nr != nr)
+			continue;
+		printf("%*s%llu RST: ", nr < 0 ? 0 : 16, "", rsts[i].count);
+		ksym_chain(rsts[i].stack, SYSCOUNT_DEPTH);
+	}
+}
+
+static void show(void)
 {
 	printf("%8s  %4s  %s\n", "calls", "nr", "name");
 	for (int i = 0; i < row_count; i++) {
@@ -88,9 +98,9 @@ static void show(int stacks)
 		if (name && !strncmp(name, "sys_", 4))
 			name += 4;
 		printf("%8llu  %4lld  %s\n", rows[i].count, who->nr, name ? name : "?");
-		show_rsts(stacks, who);
+		show_rsts(who->nr);
 	}
-	show_rsts(stacks, NULL);
+	show_rsts(-1);
 }
 
 int main(int argc, char **argv)
@@ -112,8 +122,9 @@ int main(int argc, char **argv)
 		while (!over)
 			sleep(1);
 		syscount_bpf__detach(skeleton);
-		read_maps(bpf_map__fd(skeleton->maps.counts), bpf_map__fd(skeleton->maps.rsts));
-		show(bpf_map__fd(skeleton->maps.stacks));
+		read_calls(bpf_map__fd(skeleton->maps.counts));
+		read_rsts(bpf_map__fd(skeleton->maps.rsts), bpf_map__fd(skeleton->maps.stacks));
+		show();
 	}
 	syscount_bpf__destroy(skeleton);
 	return error ? 1 : 0;

@@ -24,7 +24,7 @@ __u64 lost;
 static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, int family);
 #include "../rst.bpf.h"
 
-static struct change *begin(const void *sock, enum tcpstate_kind kind)
+static struct change *begin(const void *sock, enum tcpstate_kind kind, __u64 now)
 {
 	struct change *change = bpf_ringbuf_reserve(&events, sizeof(*change), 0);
 
@@ -35,7 +35,7 @@ static struct change *begin(const void *sock, enum tcpstate_kind kind)
 	__builtin_memset(change, 0, sizeof(*change));
 	change->kind = kind;
 	change->sock = (__u64)sock;
-	change->ns = bpf_ktime_get_ns();
+	change->ns = now;
 	change->pid = bpf_get_current_pid_tgid() >> 32;
 	bpf_get_current_comm(change->comm, sizeof(change->comm));
 	return change;
@@ -50,9 +50,8 @@ int changed(struct trace_event_raw_inet_sock_set_state *ctx)
 	if (ctx->protocol != IPPROTO_TCP)
 		return 0;
 	began = bpf_map_lookup_elem(&since, &sock);
-	change = begin(ctx->skaddr, CHANGED);
+	change = begin(ctx->skaddr, CHANGED, now);
 	if (change) {
-		change->ns = now;
 		change->lasted = began ? now - *began : -1;
 		change->before = ctx->oldstate;
 		change->after = ctx->newstate;
@@ -76,7 +75,7 @@ int changed(struct trace_event_raw_inet_sock_set_state *ctx)
 
 static int reset(struct pt_regs *ctx, struct sock *sk, enum tcpstate_kind kind)
 {
-	struct change *change = begin(sk, kind);
+	struct change *change = begin(sk, kind, bpf_ktime_get_ns());
 	int state;
 
 	if (!change)
