@@ -298,7 +298,7 @@ def _by_fentry(probe: Probe, symbols: KernelSymbols) -> str:
 
 def _preemptible(symbols: KernelSymbols) -> bool:
     """Whether a task may take the vCPU from a program: its buffers are handed out by level."""
-    return "CONFIG_PREEMPTION=y" in symbols.files.config.read_text("utf-8").splitlines()
+    return limits.has(symbols.files.config, "CONFIG_PREEMPTION")
 
 
 def _when(one: tuple[Record, int]) -> int:

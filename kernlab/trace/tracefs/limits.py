@@ -23,14 +23,18 @@ _FORBIDDEN = (
     ("__entry_text_start", "__entry_text_end"),
     ("__noinstr_text_start", "__noinstr_text_end"),
 )
-_NOTRACE = "CONFIG_KPROBE_EVENTS_ON_NOTRACE=y"
+_NOTRACE = "CONFIG_KPROBE_EVENTS_ON_NOTRACE"
 _ENDBR = 4  # bytes of an ENDBR64, which ftrace's place comes after
+
+
+def has(config: Path, option: str) -> bool:
+    """Whether the kernel with this .config has an option built in."""
+    return f"{option}=y" in config.read_text("utf-8").splitlines()
 
 
 def require(config: Path, options: Mapping[str, str], what: str) -> None:
     """Raise ``BadInput`` when the kernel was built without one of ``options``."""
-    have = set(config.read_text("utf-8").splitlines())
-    missing = [f"{name}: {why}" for name, why in options.items() if f"{name}=y" not in have]
+    missing = [f"{name}: {why}" for name, why in options.items() if not has(config, name)]
     if missing:
         raise BadInput(
             f"{what}: this kernel was built without what it takes",
@@ -75,8 +79,9 @@ def _possible(plan: Plan, symbols: KernelSymbols) -> list[Probe]:
     known, files = symbols.map.all, symbols.files
     ranges = [(known.get(first, 0), known.get(last, 0)) for first, last in _FORBIDDEN]
     refused = blacklist.find(files.vmlinux, known)
-    config = set(files.config.read_text("utf-8").splitlines())
-    traceable = None if _NOTRACE in config else blacklist.traceable(files.vmlinux, known)
+    traceable = (
+        None if has(files.config, _NOTRACE) else blacklist.traceable(files.vmlinux, known)
+    )
 
     def possible(probe: Probe) -> bool:
         place, address = probe.place, probe.place.address
