@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WHICH = (
     "Series (5.10), release (5.10.223), path to a tree or tarball, REPOSITORY@REF of git, "
-    "or apt:5.10 and kernel_org:5.10 for that source alone."
+    "apt:5.10 and kernel_org:5.10 for that source alone, or the key of a kernel built here."
 )
 KERNEL: str | None = typer.Option(
     None, "--kernel", metavar="VERSION", autocompletion=complete.kernels, help=WHICH

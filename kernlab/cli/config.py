@@ -108,9 +108,9 @@ def models() -> dict[str, type[BaseModel]]:
     from kernlab.bpf.complaints import BpfTable
     from kernlab.bpf.recipe import Recipe
     from kernlab.config.packages import PackageTable
-    from kernlab.doctor.known import KnownTable
     from kernlab.image.model import BusyboxTable, DebianTable
     from kernlab.kernel.catalogue import Catalogue
+    from kernlab.kernel.known import KnownTable
     from kernlab.lab.model import Lab
     from kernlab.race.held import LockTable
     from kernlab.race.model import Race

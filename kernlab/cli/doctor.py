@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kernlab.doctor import Report
-    from kernlab.doctor.known import Hit
+    from kernlab.kernel.known import Hit
 
 app = typer.Typer(add_completion=False)
 _WIDTH = 100  # columns beyond which a table only gets harder to read
@@ -29,7 +29,7 @@ def doctor(
         None,
         "--kernel",
         metavar="VERSION",
-        help="The kernel you mean to build.",
+        help="The kernel you mean to build, in the words of `kernlab build`.",
         autocompletion=complete.kernels,
     ),
     known: bool = typer.Option(
@@ -46,8 +46,8 @@ def doctor(
 
     from kernlab.cli.output import print_json, stdout
     from kernlab.doctor import examine
-    from kernlab.doctor import known as combinations
     from kernlab.doctor.install import install as run_install
+    from kernlab.kernel import known as combinations
 
     if known:
         rows = combinations.table().known
@@ -131,7 +131,7 @@ def _draw_known(console: Console, hits: list[Hit], rows: int) -> None:
 
     console.print(f"\nknown combinations: {len(hits)} here, of {rows} (kernlab doctor --known)")
     for hit in hits:
-        style = "bold red" if hit.effect == "fails" else "yellow"
+        style = {"fails": "bold red", "mended": "green"}.get(hit.effect, "yellow")
         text = Text(hit.effect, style).append(f"  {hit.here}: {hit.title}", "default")
         text.append(f"\n→ {hit.remedy}", "cyan")
         console.print(Padding(text, (0, 0, 0, 2)))

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import kernlab
 from kernlab.config import packages
 from kernlab.config.needs import Need
-from kernlab.doctor import host, known
+from kernlab.doctor import host
 from kernlab.doctor.model import Check
+from kernlab.kernel import known
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import resource
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +21,11 @@ from filelock import FileLock, Timeout
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
 from kernlab.errors import BadInput, HostLacks, WeFailed
-from kernlab.kernel import catalogue, fragments, kconfig
-from kernlab.kernel.built import every
+from kernlab.kernel import catalogue, fragments, kconfig, known
+from kernlab.kernel.built import by_key, every
 from kernlab.kernel.fetch import fetch
 from kernlab.kernel.model import BuildRequest, Kernel, SourceTree
-from kernlab.kernel.needs import BUILD
+from kernlab.kernel.needs import build_needs
 from kernlab.kernel.patched import patched
 from kernlab.process import PIPE, STDOUT, Child, CommandFailed, run, which
 from kernlab.progress import Advanced, Finished, Reporter, Said, Started
@@ -33,6 +34,14 @@ RECIPE = "1"  # part of the key: change it when the commands below change what c
 _LIMIT = 3 * 3600.0
 _ROOM = 3 << 30  # bytes that a build needs beside the result
 _OBJECTS = 1450  # objects of the shipped configuration, until a build here has counted them
+_BTF = "CONFIG_DEBUG_INFO_BTF"
+# What each option brings into vmlinux, and what goes without: an option that is off is the
+# user's own wish, and what needs the section says so when it is asked for.
+_SECTIONS = {_BTF: ".BTF", "CONFIG_DEBUG_INFO": ".debug_info", "CONFIG_UNWINDER_ORC": ".orc_unwind"}
+_WITHOUT = {
+    _BTF: "BPF programs, engine bpf and bpftrace's struct access",
+    "CONFIG_UNWINDER_ORC": "call stacks",
+}
 _STEP = re.compile(rb"^  (CC|AS|LD|AR|HOSTCC|HOSTLD|BTF|KSYMS|GEN|OBJCOPY)\s+(\S+)")
 _ERROR = re.compile(
     r"^.*(?:\berror: |\bfatal error: |undefined reference|\*\*\* ).*$", re.MULTILINE
@@ -68,13 +77,19 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
 
     Raises ``BadInput`` (an option, fragment or patch), ``HostLacks``, ``WeFailed``.
     """
+    if request.version and not (request.configs or request.sets or request.patches):
+        named = by_key(request.version)
+        if named is not None:
+            return named
     wishes = fragments.gather(request.configs, request.sets)
+    _check_wishes(wishes)
+    needs = build_needs(btf=_wished(wishes, _BTF))
     for patch in request.patches:
         if not patch.is_file():
             raise BadInput(f"--patch {patch}: no such file", "", "check the path")
     source = fetch(request.version, report)
     if which("gcc") is None:
-        require(BUILD)
+        require(needs)
     catalogue.say_known(source.version, report)
     kcflags = catalogue.kcflags(source.version)
     key = key_of(source, wishes, request.patches, compiler_line(), kcflags)
@@ -82,7 +97,7 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
     kept = Kernel.load(final)
     if kept is not None:
         return kept
-    require(BUILD)
+    require(needs)
     lock = FileLock(home_dir("kernels") / f".{key}.lock")
     try:
         lock.acquire(timeout=0.2)
@@ -94,6 +109,21 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
         return kept or _build(key, final, source, wishes, request, report)
 
 
+def _wished(wishes: dict[str, fragments.Wish], option: str) -> bool:
+    return option in wishes and wishes[option].value != "n"
+
+
+def _check_wishes(wishes: dict[str, fragments.Wish]) -> None:
+    """Raise ``BadInput`` for a kernel that no part of kernlab could use."""
+    wish = wishes.get("CONFIG_DEBUG_INFO")
+    if wish is not None and wish.value == "n":
+        raise BadInput(
+            f"{wish.where}: CONFIG_DEBUG_INFO=n",
+            "kernlab reads every member, argument and line of a kernel from its debug info",
+            "kernlab build without that option",
+        )
+
+
 def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragments.Wish],
            request: BuildRequest, report: Reporter) -> Kernel:  # fmt: skip
     free = shutil.disk_usage(final.parent).free
@@ -103,6 +133,18 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
             f"a build needs {_ROOM >> 20} MB",
             "kernlab clean, or set KERNLAB_HOME to a larger disk",
         )
+    hits = known.of_build(source, _wished(wishes, _BTF))
+    for hit in hits:
+        if hit.effect == "fails":
+            report(Said(
+                f"known not to work: {hit.here}: {hit.title} ({hit.symptom}). "
+                f"Remedy: {hit.remedy}"
+            ))  # fmt: skip
+        else:
+            report(Said(f"{hit.here}: {hit.title}; {hit.remedy}"))
+    for option, what in _WITHOUT.items():
+        if not _wished(wishes, option):
+            report(Said(f"a kernel with {option}=n: not with it: {what}; the rest works"))
     work = final.parent / f".build-{key}"
     shutil.rmtree(work, ignore_errors=True)
     log = final.parent / f"{key}.build.log"
@@ -111,7 +153,7 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
             work.mkdir()
             make = Make(
                 tree, work, final, log, request.jobs or os.cpu_count() or 1,
-                catalogue.kcflags(source.version),
+                catalogue.kcflags(source.version), tuple(hit.pahole for hit in hits if hit.pahole),
             )  # fmt: skip
             report(Started("configure the kernel"))
             configure(make, wishes, source.path)
@@ -125,7 +167,7 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
                 kernel = Kernel(
                     key=key, version=source.version, path=final, source=source.path,
                     release=(work / "include/config/kernel.release").read_text().strip(),
-                    build_id=_check(temporary / "vmlinux"), objects=objects,
+                    build_id=_check(temporary / "vmlinux", temporary / "config"), objects=objects,
                     cpu_seconds=round(cpu, 1),
                 )  # fmt: skip
                 kernel.save(temporary)
@@ -146,7 +188,7 @@ class Make:
     """The kernel's make, with everything that would make two builds differ fixed."""
 
     def __init__(self, tree: Path, work: Path, final: Path, log: Path, jobs: int,
-                 kcflags: tuple[str, ...] = ()) -> None:  # fmt: skip
+                 kcflags: tuple[str, ...] = (), pahole: tuple[str, ...] = ()) -> None:  # fmt: skip
         self.work = work
         self.log = log
         cc = "ccache gcc" if which("ccache") else "gcc"
@@ -156,6 +198,8 @@ class Make:
             # The kernel's Makefile puts KCFLAGS last, so these options win over its own.
             " ".join([f"KCFLAGS=-fdebug-prefix-map={work}={final}/build", *kcflags]),
         ]  # fmt: skip
+        if pahole:
+            self.argv.append(f"PAHOLE={_with_options('pahole', pahole, work)}")
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("KBUILD_", "MAKE"))},
             "LC_ALL": "C",
@@ -193,6 +237,16 @@ class Make:
             "\n".join(first),
             f"read {self.log}",
         )
+
+
+def _with_options(program: str, options: tuple[str, ...], work: Path) -> Path:
+    """A command in ``work`` that is ``program`` with more options: the kernel's scripts take
+    PAHOLE as one word, and know no variable for options in every series."""
+    command = work / f"kernlab-{program}"
+    real = shlex.quote(which(program) or program)
+    command.write_text(f'#!/bin/sh\nexec {real} {shlex.join(options)} "$@"\n', "utf-8")
+    command.chmod(0o755)
+    return command
 
 
 def configure(make: Make, wishes: dict[str, fragments.Wish], tree: Path) -> None:
@@ -248,19 +302,20 @@ def _collect(work: Path, into: Path, log: Path) -> None:
         shutil.copytree(work / part, into / "build" / part)
 
 
-def _check(vmlinux: Path) -> str:
-    """The build-id. Raises ``WeFailed`` when vmlinux lacks what kernlab lives on."""
+def _check(vmlinux: Path, config: Path) -> str:
+    """The build-id. Raises ``WeFailed`` when vmlinux lacks what its configuration gives."""
     from elftools.elf.elffile import ELFFile
 
+    options = kconfig.read_config(config.read_text("utf-8"))
+    wanted = [name for option, name in _SECTIONS.items() if options.get(option, "n") != "n"]
     with vmlinux.open("rb") as file:
         elf: Any = ELFFile(file)
-        lacks = [
-            n for n in (".BTF", ".debug_info", ".orc_unwind") if not elf.get_section_by_name(n)
-        ]
+        lacks = [name for name in wanted if not elf.get_section_by_name(name)]
         notes = elf.get_section_by_name(".notes")
         found = [
-            note["n_desc"] for note in notes.iter_notes() if note["n_type"] == "NT_GNU_BUILD_ID"
-        ]
+            note["n_desc"] for note in (notes.iter_notes() if notes is not None else ())
+            if note["n_type"] == "NT_GNU_BUILD_ID"
+        ]  # fmt: skip
     if lacks or not found:
         missing = ", ".join([*lacks, *([] if found else ["build-id"])])
         raise WeFailed(

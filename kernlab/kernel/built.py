@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from kernlab.config.paths import home
 from kernlab.kernel import catalogue
 from kernlab.kernel.model import Kernel
+
+_KEY = re.compile(r"\d[\w.]*-[0-9a-f]{12}")
 
 
 def every(kernels: Path) -> Iterator[Kernel]:
@@ -16,6 +19,12 @@ def every(kernels: Path) -> Iterator[Kernel]:
         kernel = Kernel.load(path.parent)
         if kernel is not None:
             yield kernel
+
+
+def by_key(text: str) -> Kernel | None:
+    """The built kernel that has the key ``text`` ("5.10.262-86c158ad7c71"), as `kernlab build`
+    shows it: the way to one with other options than the shipped ones."""
+    return Kernel.load(home() / "kernels" / text) if _KEY.fullmatch(text) else None
 
 
 def newest(version: str | None = None) -> Kernel | None:

@@ -25,7 +25,7 @@ def fetch(version: str | None, report: Reporter, *, newest: bool = False) -> Sou
     """
     table = catalogue.read()
     wanted = version or table.default
-    sources, wanted = _sources(wanted, table)
+    sources, wanted = one_source(wanted)
     if not sources and _is_path(wanted):
         if "local" in table.order and expanded(wanted).exists():
             return local.get(Path(wanted), report)
@@ -63,8 +63,9 @@ def _first(sources: list[str], wanted: str, table: Catalogue, report: Reporter) 
     )
 
 
-def _sources(wanted: str, table: Catalogue) -> tuple[list[str], str]:
-    """The one source that "apt:5.10" names, and the rest; no source when it names none."""
+def one_source(wanted: str) -> tuple[list[str], str]:
+    """The one source that "apt:5.10" names, and the rest; no source when it names none.
+    Raises ``BadInput`` for one that there is not."""
     name, colon, rest = wanted.partition(":")
     if not colon or not catalogue.is_release(rest):
         return [], wanted

@@ -13,8 +13,9 @@ class BuildRequest:
 
     ``version`` is a series ("5.10"), a release ("5.10.223"), either with a source before it
     ("apt:5.10"), a path to a tree or a tarball, a ref of a git repository ("linux@v5.10.200"),
-    or None for the default of configs/kernels.yaml. ``configs`` are Kconfig fragments and
-    ``sets`` single options ("CONFIG_X=y"), later ones winning; ``patches`` are applied in order.
+    the key of a kernel that is built here, or None for the default of configs/kernels.yaml.
+    ``configs`` are Kconfig fragments and ``sets`` single options ("CONFIG_X=y"), later ones
+    winning; ``patches`` are applied in order.
     """
 
     version: str | None = None

@@ -28,4 +28,11 @@ BUILD = (
     Need("binutils", "links the kernel", program="ld"),
     Need("patch", "applies --patch files", program="patch"),
 )
+
+
+def build_needs(btf: bool) -> tuple[Need, ...]:
+    """What compiling takes; without BTF nobody asks pahole."""
+    return tuple(need for need in BUILD if btf or need.program != "pahole")
+
+
 NEEDS = FETCH + KERNEL_ORG + GIT + BUILD

@@ -12,12 +12,14 @@ import pytest
 from kernlab.config import packages
 from kernlab.config.needs import Need, require
 from kernlab.config.yaml import parse
-from kernlab.doctor import Report, collect, host, known, programs
+from kernlab.doctor import Report, collect, host, programs
 from kernlab.doctor.install import commands, install, shown
-from kernlab.doctor.known import Chosen, Hit, InTree, Known, KnownTable
 from kernlab.doctor.model import Check
 from kernlab.errors import BadInput, HostLacks
+from kernlab.kernel import known
 from kernlab.kernel.catalogue import order_key
+from kernlab.kernel.known import Chosen, Hit, InTree, Known, KnownTable
+from kernlab.kernel.model import SourceTree
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = known.table().known
@@ -240,8 +242,30 @@ def test_the_kernel_is_the_newest_tree_that_is_here(own_home: Path) -> None:
         (own_home / "sources" / name).mkdir(parents=True)
     assert known.chosen("5.10").shown == "5.10.223"
     assert known.chosen("5.10.9").version == (5, 10, 9)
-    with pytest.raises(BadInput, match="not a kernel version"):
+    (own_home / "sources/linux-5.10.223/.kernlab-origin").write_text("apt x d\n")
+    assert known.chosen("apt:5.10").shown == "5.10.223"
+    assert known.chosen("kernel_org:5.10").tree is None
+    with pytest.raises(BadInput, match="does not exist"):
         known.chosen("/some/tree")
+    with pytest.raises(BadInput, match="not a kernel version"):
+        known.chosen("newest")
+
+
+def test_a_build_hears_of_what_will_fail_and_gets_the_remedy_that_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"pahole": "1.24", "gcc": "15.1", "ld": "2.40", "gdb": "13.1"}
+    monkeypatch.setattr(packages, "version_of", lambda name: said.get(name, ""))
+    source = SourceTree("5.19.0", tmp_path, "a test", "d")
+    found = {hit.id: hit for hit in known.of_build(source, btf=True)}
+    assert set(found) == {"pahole-enum64", "gcc-15-c23"}
+    assert found["pahole-enum64"].effect == "mended"
+    assert found["pahole-enum64"].pahole == "--skip_encoding_btf_enum64"
+    assert found["gcc-15-c23"].effect == "fails"
+    assert [hit.id for hit in known.of_build(source, btf=False)] == ["gcc-15-c23"]
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/pahole-flags.sh").write_text("--skip_encoding_btf_enum64\n")
+    assert "pahole-enum64" not in [hit.id for hit in known.of_build(source, btf=True)]
 
 
 def test_a_kernels_own_quirks_are_told() -> None:

@@ -72,12 +72,57 @@ def test_a_gap_is_named_with_the_command_that_closes_it(tmp_path: Path) -> None:
     assert verdict == "not ready: see what is missing or fails above"
 
 
-def test_an_old_kernel_meets_this_hosts_pahole(tmp_path: Path) -> None:
+def test_an_old_kernel_meets_this_hosts_pahole_and_the_build_has_the_remedy(tmp_path: Path) -> None:
     said = doctor(tmp_path, "--json", "--kernel", "5.18.1")
     version = checks(said)["pahole"]["found"]
-    hit = "pahole-enum64" in [row["id"] for row in json.loads(said.stdout)["known"]]
-    assert hit == (tuple(map(int, version.split("."))) >= (1, 24))
-    assert said.returncode == (3 if hit else 0)
+    hits = {row["id"]: row for row in json.loads(said.stdout)["known"]}
+    assert ("pahole-enum64" in hits) == (tuple(map(int, version.split("."))) >= (1, 24))
+    if "pahole-enum64" in hits:
+        assert hits["pahole-enum64"]["effect"] == "mended"
+    assert said.returncode == 0
+
+
+def a_tree(place: Path, flags: str) -> Path:
+    tree = place / "linux-5.19"
+    (tree / "scripts").mkdir(parents=True)
+    (tree / "Makefile").write_text("VERSION = 5\nPATCHLEVEL = 19\nSUBLEVEL = 0\n")
+    (tree / "Kconfig").write_text("config NET\n")
+    (tree / "scripts/pahole-flags.sh").write_text(flags)
+    return tree
+
+
+def test_a_kernel_is_whatever_build_takes(tmp_path: Path) -> None:
+    """A tree, a tarball and a git ref: each is looked into for the remedy."""
+    for flags, expected in (("", True), ("--skip_encoding_btf_enum64", False)):
+        tree = a_tree(tmp_path / f"is-{expected}", flags)
+        tarball = tmp_path / f"{expected}.tar.xz"
+        subprocess.run(["tar", "-cJf", tarball, "-C", tree.parent, tree.name], check=True)
+        git = ["git", "-C", str(tree), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+            subprocess.run([*git, *words], check=True)
+        for name in (str(tree), str(tarball), f"{tree}@HEAD"):
+            said = doctor(tmp_path / "home", "--json", "--kernel", name)
+            assert said.returncode == 0, said.stderr
+            answer = json.loads(said.stdout)
+            assert answer["kernel"] == f"5.19.0 ({name})"
+            version = tuple(map(int, checks(said)["pahole"]["found"].split(".")))
+            hit = "pahole-enum64" in [row["id"] for row in answer["known"]]
+            assert hit == (expected and version >= (1, 24)), name
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_kernel_that_is_none_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "cut.tar.xz").write_bytes(b"\xfd7zXZ\0cut")
+    for name, words in (
+        (str(tmp_path), "is not a kernel source tree"),
+        (str(tmp_path / "cut.tar.xz"), "is damaged or truncated"),
+        (str(tmp_path / "none"), "does not exist"),
+        ("https://example.org/linux.git@v5.10", "is not here yet"),
+    ):
+        said = doctor(tmp_path / "home", "--kernel", name)
+        assert said.returncode == 2
+        assert words in said.stderr
+        assert "next: " in said.stderr
 
 
 def test_the_known_rows_are_printed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
@@ -62,15 +63,47 @@ def get(repository: str, ref: str, report: Reporter, *, newest: bool = True) -> 
     if "://" not in repository:
         path = expanded(repository).absolute()
         return _archive(_git_dir(path), ref, str(path), ref, report)
-    if not newest:
-        for tree in kept.all_trees():
-            if (tree / kept.ORIGIN).read_text("utf-8").startswith(f"git {repository}@{ref} "):
-                return kept.read(tree)
+    here = None if newest else kept_of(repository, ref)
+    if here is not None:
+        return kept.read(here)
     name = hashlib.sha256(repository.encode()).hexdigest()[:12]
     bare = home_dir("downloads") / f"git-{name}"
     with FileLock(f"{bare}.lock", timeout=_LIMIT):
         _fetch(bare, repository, ref, report)
         return _archive(bare, "FETCH_HEAD", repository, ref, report)
+
+
+def kept_of(url: str, ref: str) -> Path | None:
+    """The tree that a URL's ref was fetched to earlier."""
+    for tree in kept.all_trees():
+        if (tree / kept.ORIGIN).read_text("utf-8").startswith(f"git {url}@{ref} "):
+            return tree
+    return None
+
+
+def files(repository: str, ref: str) -> Callable[[str], str | None]:
+    """What reads a file of a ref, None for one that is not there. Raises ``BadInput`` when
+    there is no such repository or ref."""
+    git_dir = _git_dir(expanded(repository).absolute())
+    commit = _resolved(git_dir, f"{ref}^{{commit}}", repository, ref)
+
+    def read(name: str) -> str | None:
+        said = _git(30, "--git-dir", str(git_dir), "show", f"{commit}:{name}", check=False)
+        return said.text if said.returncode == 0 else None
+
+    return read
+
+
+def _resolved(git_dir: Path, wanted: str, repository: str, ref: str) -> str:
+    said = _git(30, "--git-dir", str(git_dir), "rev-parse", "--verify", "--quiet", wanted,
+                check=False)  # fmt: skip
+    if said.returncode != 0:
+        raise BadInput(
+            f"{repository} has no ref '{ref}'",
+            said.stderr.decode("utf-8", "replace").strip()[-500:] or _refs(git_dir),
+            f"git -C {repository} tag --list 'v5*'",
+        )
+    return said.text.strip()
 
 
 def _git(limit: float, *words: str, check: bool = True) -> Completed:
@@ -109,18 +142,9 @@ def _fetch(bare: Path, url: str, ref: str, report: Reporter) -> None:
 
 def _archive(git_dir: Path, commit: str, repository: str, ref: str,
              report: Reporter) -> SourceTree:  # fmt: skip
-    names = []
-    for wanted in (f"{commit}^{{commit}}", f"{commit}^{{tree}}"):
-        said = _git(30, "--git-dir", str(git_dir), "rev-parse", "--verify", "--quiet", wanted,
-                    check=False)  # fmt: skip
-        if said.returncode != 0:
-            raise BadInput(
-                f"{repository} has no ref '{ref}'",
-                said.stderr.decode("utf-8", "replace").strip()[-500:] or _refs(git_dir),
-                f"git -C {repository} tag --list 'v5*'",
-            )
-        names.append(said.text.strip())
-    sha, tree_name = names
+    sha, tree_name = (
+        _resolved(git_dir, f"{commit}^{{{kind}}}", repository, ref) for kind in ("commit", "tree")
+    )
     final = home_dir("sources") / f"git-{tree_name[:16]}"
     if not final.is_dir():
         stage = f"check out {ref}"

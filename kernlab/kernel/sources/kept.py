@@ -29,6 +29,14 @@ def read(tree: Path) -> SourceTree:
     return SourceTree(tree_version(tree), tree, origin, origin.split()[-1])
 
 
+def source(tree: Path) -> str:
+    """The source that a tree came from; "" for one without a note."""
+    try:
+        return (tree / ORIGIN).read_text("utf-8").split(" ")[0]
+    except OSError:
+        return ""
+
+
 def named() -> Iterator[tuple[str, Path]]:
     """Release and place of every tree whose directory is named after one."""
     for tree in sorted((home() / "sources").glob("*")):
@@ -51,7 +59,7 @@ def find(version: str, sources: Sequence[str]) -> SourceTree | None:
     for release, tree in named():
         if version not in (release, series(release)) or not (tree / ORIGIN).is_file():
             continue
-        source = (tree / ORIGIN).read_text("utf-8").split(" ")[0]
-        if source in sources:
-            found.append((order_key(release), -sources.index(source), tree))
+        name = source(tree)
+        if name in sources:
+            found.append((order_key(release), -sources.index(name), tree))
     return read(max(found)[2]) if found else None

@@ -24,10 +24,16 @@ def tree_version(tree: Path) -> str:
         raise BadInput(
             f"{tree} is not a kernel source tree", str(error), "kernlab fetch"
         ) from error
-    found = dict(_VERSION_LINES.findall(text))
-    if len(found) < 3 or not (tree / "Kconfig").is_file():
+    return version_in(text if (tree / "Kconfig").is_file() else None, str(tree))
+
+
+def version_in(makefile: str | None, name: str) -> str:
+    """The release that a kernel's Makefile says. Raises ``BadInput`` when it is none; ``name``
+    stands for the tree."""
+    found = dict(_VERSION_LINES.findall((makefile or "")[:2000]))
+    if len(found) < 3:
         raise BadInput(
-            f"{tree} is not a kernel source tree",
+            f"{name} is not a kernel source tree",
             "its Makefile has no VERSION, PATCHLEVEL and SUBLEVEL, or Kconfig is missing",
             "kernlab fetch",
         )

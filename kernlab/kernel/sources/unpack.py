@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from kernlab.config.paths import arriving
 from kernlab.errors import BadInput, HostLacks, WeFailed
-from kernlab.process import DEVNULL, PIPE, Child, Stream
+from kernlab.process import DEVNULL, PIPE, Child, Stream, run
 from kernlab.progress import Advanced, Reporter
 
 _LIMIT = 1800.0
@@ -46,6 +46,20 @@ def unpack(tarball: Path, into: Path, report: Reporter) -> None:
         raise BadInput(
             f"{tarball} is damaged or truncated", said, f"rm {tarball} and fetch it anew"
         )
+
+
+def member(tarball: Path, name: str) -> str | None:
+    """A file of a source tarball, its top directory left out of ``name``; None without it.
+    Raises ``BadInput`` where nothing was found and the tarball is damaged."""
+    argv = ["tar", "-x", "-O", "-f", str(tarball), "--occurrence=1",
+            "--no-wildcards-match-slash", "--wildcards", f"*/{name}"]  # fmt: skip
+    said = run(_LIMIT, argv, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False, tree=True)
+    if said.stdout:
+        return said.text
+    text = said.stderr.decode("utf-8", "replace").strip()[-500:]
+    if said.returncode == 0 or "Not found in archive" in text:
+        return None
+    raise BadInput(f"{tarball} is damaged or truncated", text, f"rm {tarball} and fetch it anew")
 
 
 def unpack_stream(stream: Stream, into: Path, stage: str, report: Reporter) -> None:
