@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.guest.bpf import BpfProgram, BpfSource
+from kernlab.guest.link import in_guest
 from kernlab.lab.leg import LabRequest, setup_of
 from kernlab.leg.run import Run, bring, deaf, trouble
 from kernlab.progress import Reporter
@@ -63,8 +63,7 @@ def for_lab(request: LabRequest, run: RunDir, report: Reporter) -> Work:
 
 def place(program: BpfProgram, run: RunDir) -> str:
     """Bring the program to the guest; its path there."""
-    shutil.copy2(program.program, run.share / program.source.name)
-    return f"/mnt/share/{program.source.name}"
+    return in_guest(program.program, run.share)
 
 
 def run_tool(argv: Sequence[str], machine: Machine, run: RunDir, on_stdout: Sink,

@@ -16,7 +16,7 @@ from kernlab.config import packages
 from kernlab.config.paths import home
 from kernlab.doctor.model import Check
 from kernlab.errors import KernlabError
-from kernlab.image import elf
+from kernlab.guest import elf
 from kernlab.process import run, which
 from kernlab.vm import accel
 

@@ -1,4 +1,4 @@
-"""libbpf programs: ``NAME.bpf.c`` and its loader ``NAME.c``, built into one static program.
+"""libbpf programs: ``NAME.bpf.c`` and its loader ``NAME.c``, built into one program.
 
 The usual way, as in libbpf's own examples: clang -target bpf, a skeleton by bpftool, and a
 loader that includes ``NAME.skel.h``. ``vmlinux.h`` comes from the BTF of the kernel that it
@@ -17,21 +17,27 @@ from pathlib import Path
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, arriving_file, expanded, home_dir, shipped
 from kernlab.config.yaml import near
-from kernlab.errors import BadInput
+from kernlab.errors import BadInput, WeFailed
+from kernlab.guest.link import Fault, host_libraries, link
 from kernlab.guest.needs import BPF
 from kernlab.kernel.model import Kernel
-from kernlab.process import run
-from kernlab.progress import Finished, Reporter, Started
+from kernlab.process import Completed, run
+from kernlab.progress import Finished, Reporter, Said, Started
 
 _OBJECT = ("-g", "-O2", "-target", "bpf", "-D__TARGET_ARCH_x86", "-Wall",
            "-Wno-missing-declarations")  # fmt: skip
-_LOADER = ("-static", "-O2", "-g0", "-Wall", "-pthread")
+_LOADER = ("-O2", "-g0", "-Wall", "-pthread")
 # What rootfs/guest/bpf/start.c stands in front of.
 _WRAPPED = (
     "bpf_object__attach_skeleton", "bpf_object__detach_skeleton", "bpf_object__destroy_skeleton",
     "ring_buffer__poll", "perf_buffer__poll", "sleep",
 )  # fmt: skip
 _ERROR = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: .*$", re.M)
+# Values alone: no macro with arguments, no include guard.
+_CONSTANT = re.compile(r"^#define[ \t]+(BPF_\w+)[ \t]+(\S.*?)[ \t]*$", re.M)
+_UNDECLARED = re.compile(r"use of undeclared identifier '(BPF_\w+)'")
+_WORD = re.compile(r"\bBPF_\w+")
+_COMMENT = re.compile(r"/\*.*?\*/", re.S)
 _LIMIT = 120.0
 _MOST = 40  # lines of a compiler's messages that are shown
 
@@ -126,7 +132,7 @@ def _whole(source: BpfSource) -> BpfSource:
 def vmlinux_h(kernel: Kernel) -> Path:
     """The types of one kernel as C, from its BTF; made once. Raises ``BadInput`` for a kernel
     without BTF."""
-    path = kernel.path / "vmlinux.h"
+    path = kernel.path / "include" / "vmlinux.h"
     if path.exists():
         return path
     if "CONFIG_DEBUG_INFO_BTF=y" not in kernel.config.read_text("utf-8").splitlines():
@@ -137,10 +143,24 @@ def vmlinux_h(kernel: Kernel) -> Path:
             f"kernlab build {kernel.version} --set CONFIG_DEBUG_INFO_BTF=y",
         )
     require(BPF)
+    path.parent.mkdir(exist_ok=True)
     argv = ["bpftool", "btf", "dump", "file", str(kernel.vmlinux), "format", "c"]
     with arriving_file(path) as temporary:
-        temporary.write_bytes(run(_LIMIT, argv).stdout)
+        types = run(_LIMIT, argv).stdout.decode()
+        temporary.write_text(_with_constants(types, kernel), "utf-8")
     return path
+
+
+def _with_constants(types: str, kernel: Kernel) -> str:
+    """vmlinux.h and the macros of linux/bpf.h that are enums only since 5.7 (1aae4bdd7879):
+    BPF_ANY, BPF_F_CURRENT_CPU. BTF knows no macros, and every program uses some."""
+    header = kernel.source / "include" / "uapi" / "linux" / "bpf.h"
+    if not header.is_file():
+        return types
+    text = _COMMENT.sub("", header.read_text("utf-8", "replace")).replace("\\\n", " ")
+    lines = [f"#ifndef {name}\n#define {name} {value}\n#endif" for name, value in
+             _CONSTANT.findall(text)]  # fmt: skip
+    return types + "\n/* include/uapi/linux/bpf.h of the same tree */\n" + "\n".join(lines) + "\n"
 
 
 def build(source: BpfSource, kernel: Kernel, report: Reporter) -> BpfProgram:
@@ -154,8 +174,13 @@ def build(source: BpfSource, kernel: Kernel, report: Reporter) -> BpfProgram:
         stage = f"build {source.name}"
         report(Started(stage))
         with arriving(final) as temporary:
-            _Build(source, types, temporary).run()
+            faults = _Build(source, kernel, types, temporary).run()
         report(Finished(stage))
+        if faults:
+            report(Said(
+                f"{source.name} is linked with shared libraries, which go with it: "
+                + "; ".join(str(one) for one in faults)
+            ))
     return built
 
 
@@ -163,6 +188,7 @@ def _key(source: BpfSource, kernel: Kernel) -> str:
     digest = hashlib.sha256(repr((_OBJECT, _LOADER, _WRAPPED, kernel.key)).encode())
     for program in ("clang", "gcc"):
         digest.update(run(20, [program, "--version"]).stdout)
+    digest.update(repr(list(host_libraries())).encode())
     for path in _files(source):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
@@ -181,13 +207,16 @@ def _common() -> Path:
 
 
 class _Build:
-    def __init__(self, source: BpfSource, types: Path, out: Path) -> None:
+    def __init__(self, source: BpfSource, kernel: Kernel, types: Path, out: Path) -> None:
         self._source = source
+        self._kernel = kernel
+        self._types = types
         self._out = out
         include = [source.directory, types.parent, out, _common()]
         self._include = [word for folder in include for word in ("-I", str(folder))]
 
-    def run(self) -> None:
+    def run(self) -> list[Fault]:
+        """Build; what is wrong with the host's archives where the program is no static one."""
         source, out = self._source, self._out
         made, linked = out / "compiled.o", out / f"{source.name}.bpf.o"
         # <linux/types.h> of libc's headers asks for the host's <asm/types.h>.
@@ -200,14 +229,18 @@ class _Build:
         skeleton = self._step(["bpftool", "gen", "skeleton", str(linked)])
         (out / f"{source.name}.skel.h").write_bytes(skeleton)
         wraps = [f"-Wl,--wrap={name}" for name in _WRAPPED]
-        self._step(
-            ["gcc", *_LOADER, *self._include, *wraps, "-o", str(out / source.name),
-             str(source.loader), str(_common() / "start.c"), "-lbpf", "-lelf", "-lz", *_zstd()]
-        )  # fmt: skip
+        argv = ["gcc", *_LOADER, *self._include, *wraps, str(source.loader),
+                str(_common() / "start.c")]  # fmt: skip
+        said, faults = link(argv, out / source.name)
+        self._checked(argv, said)
         made.unlink()
+        return faults
 
     def _step(self, argv: list[str]) -> bytes:
-        said = run(_LIMIT, argv, check=False)
+        return self._checked(argv, run(_LIMIT, argv, check=False))
+
+    def _checked(self, argv: list[str], said: Completed) -> bytes:
+        """What a step gave. Raises ``BadInput`` with the tool's own words where it failed."""
         if said.returncode == 0:
             return said.stdout
         text = (said.stderr or said.stdout).decode("utf-8", "replace")
@@ -216,17 +249,30 @@ class _Build:
         # clang says that the stack is too big once for each access to it.
         lines = [line for line, _ in groupby(text.splitlines())]
         more = f"\n({len(lines) - _MOST} lines more)" if len(lines) > _MOST else ""
+        lines = [*self._newer(text), *lines[:_MOST]]
+        if self._source.directory.is_relative_to(shipped("rootfs")):
+            raise WeFailed(
+                f"kernlab's own program {self._source.name} does not build for Linux "
+                f"{self._kernel.release}: {argv[0]} refuses it",
+                "\n".join(lines) + more,
+                "kernlab doctor",
+            )
         # Where a linker speaks there is no line: it is the loader's.
         side = self._source.loader if argv[0] == "gcc" else self._source.kernel_side
         where = f"{first['file']}:{first['line']}" if first else side.name
         raise BadInput(
             f"{self._source.name} does not build: {argv[0]} refuses {where}",
-            "\n".join(lines[:_MOST]) + more,
+            "\n".join(lines) + more,
             f"edit {self._source.directory / where}",
         )
 
-
-def _zstd() -> list[str]:
-    """libelf.a wants libzstd.a too where it was built with it (elfutils since 0.190)."""
-    path = run(20, ["gcc", "-print-file-name=libzstd.a"]).text.strip()
-    return ["-lzstd"] if path.startswith("/") else []
+    def _newer(self, text: str) -> Iterator[str]:
+        """Names of the BPF interface that the host's header has and this kernel has not."""
+        header = Path("/usr/include/linux/bpf.h")
+        if not header.is_file():
+            return
+        known = set(_WORD.findall(header.read_text("utf-8", "replace")))
+        here = set(_WORD.findall(self._types.read_text("utf-8", "replace")))
+        for name in dict.fromkeys(_UNDECLARED.findall(text)):
+            if name in known - here:
+                yield f"{name} is newer than Linux {self._kernel.release}"

@@ -6,9 +6,16 @@ from kernlab.config.needs import Need
 
 # Debian's place, Fedora's, Arch's.
 _LIBC = ("/usr/lib/*/libc.a", "/usr/lib64/libc.a", "/usr/lib/libc.a")
-_LIBBPF = ("/usr/lib/*/libbpf.a", "/usr/lib64/libbpf.a", "/usr/lib/libbpf.a")
-_LIBELF = ("/usr/lib/*/libelf.a", "/usr/lib64/libelf.a", "/usr/lib/libelf.a")
-_LIBZ = ("/usr/lib/*/libz.a", "/usr/lib64/libz.a", "/usr/lib/libz.a")
+
+
+def _library(name: str) -> tuple[str, ...]:
+    """Where a library to link with is: the archive, or the shared one where a distribution has
+    no archive (``kernlab.guest.link`` takes either)."""
+    places = ("/usr/lib/*", "/usr/lib64", "/usr/lib")
+    return tuple(f"{place}/lib{name}.{kind}" for kind in ("a", "so") for place in places)
+
+
+_LIBBPF, _LIBELF, _LIBZ = (_library(name) for name in ("bpf", "elf", "z"))
 
 PROGRAMS = (
     Need("gcc", "compiles guest programs", program="gcc"),

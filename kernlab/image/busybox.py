@@ -6,8 +6,9 @@ from pathlib import Path
 
 from kernlab.config.needs import require
 from kernlab.config.paths import shipped
+from kernlab.guest import elf
 from kernlab.guest.build import program
-from kernlab.image import added, cpio, elf, own, store
+from kernlab.image import added, cpio, own, store
 from kernlab.image.model import BusyboxTable, Image, ImageRequest, ProgramRow, table
 from kernlab.image.needs import BUSYBOX_IMAGE
 from kernlab.process import need, which

@@ -8,7 +8,8 @@ from pathlib import Path
 from kernlab.config.packages import closing_command
 from kernlab.config.paths import shipped
 from kernlab.errors import HostLacks
-from kernlab.image import added, cpio, elf
+from kernlab.guest import elf
+from kernlab.image import added, cpio
 from kernlab.image.model import FileRow
 from kernlab.process import need, run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kernlab.errors import BadInput
-from kernlab.image import elf
+from kernlab.guest import elf
 from kernlab.image.busybox import build
 from kernlab.image.model import ImageRequest
 from kernlab.pipeline import image_for

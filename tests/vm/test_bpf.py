@@ -10,13 +10,14 @@ from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 
+import broken_libelf
 import pytest
 
 from kernlab.bpf.check import lacks
 from kernlab.bpf.complaints import Complaints
 from kernlab.bpf.run import for_workload, place, run_tool
 from kernlab.errors import BadInput
-from kernlab.guest import bpf
+from kernlab.guest import bpf, link
 from kernlab.kernel.model import Kernel
 from kernlab.progress import quiet
 from kernlab.record.rundir import RunDir
@@ -96,10 +97,17 @@ def line_of(source: bpf.BpfSource, code: str) -> int:
 
 
 def test_the_shipped_counters_count_what_the_workload_did(
-    kernel: Kernel, booted: Booted, tmp_path: Path
+    kernel: Kernel, booted: Booted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """connect-closed calls connect() three times, and each SYN is answered and thrown away."""
+    """connect-closed calls connect() three times, and each SYN is answered and thrown away.
+
+    rstwho a second time as on a host that links no static program: with shared libraries."""
     programs = {one.name: bpf.build(one, kernel, quiet) for one in bpf.shipped_programs()}
+    with monkeypatch.context() as host:
+        host.setenv("PATH", broken_libelf.path_with(tmp_path / "broken"))
+        programs["shared"] = bpf.build(bpf.find("rstwho"), kernel, quiet)
+    assert programs["shared"].program != programs["rstwho"].program
+    assert link.LIBRARIES in {path.suffix for path in programs["shared"].program.parent.iterdir()}
     said = {}
     with booted() as machine:
         run = RunDir.create({}, tmp_path / "tools")
@@ -124,6 +132,8 @@ def test_the_shipped_counters_count_what_the_workload_did(
         re.M,
     )  # fmt: skip
     assert len(sent) == 3
+    callers = re.compile(r"^ +(\w+)\+", re.M)
+    assert callers.findall(said["shared"]).count("tcp_v4_send_reset") == 3
 
 
 def test_each_program_shows_the_rst_and_the_caller_that_the_detective_shows(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from kernlab.config.paths import shipped
 from kernlab.errors import KernlabError, MachineFailed, WeFailed
 from kernlab.guest.bpf import BpfSource, build
+from kernlab.guest.link import in_guest
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
 from kernlab.trace.backlog import Backlog
@@ -49,7 +49,7 @@ class Refused(KernlabError):
 def place(kernel: Kernel, share: Path, report: Reporter) -> None:
     """Build the guest's program for a kernel and put it into the share."""
     source = BpfSource(NAME, shipped("rootfs", "guest", NAME))
-    shutil.copy2(build(source, kernel, report).program, share / NAME)
+    in_guest(build(source, kernel, report).program, share)
 
 
 class Loader:

@@ -13,6 +13,14 @@
 #include <bpf/bpf_tracing.h>
 #include "probe.h"
 #include "lookup.h"
+#include "ringbuf.bpf.h"
+
+/* enum of linux/bpf.h, which vmlinux.h has as the kernel has it. */
+enum {
+	RB_NO_WAKEUP = 1 << 0,
+	RB_FORCE_WAKEUP = 1 << 1,
+	RB_AVAIL_DATA = 0,
+};
 
 #define TIME_WAIT 6
 #define NEW_SYN_RECV 12
@@ -27,9 +35,12 @@ struct {
 	__type(value, struct kl_probe);
 } probes SEC(".maps");
 
+/* Made a ring buffer by the loader where the kernel has them (457f44363a88, v5.8). */
 struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 24); /* set by the loader */
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
 } ring SEC(".maps");
 
 struct {
@@ -145,12 +156,13 @@ static __always_inline int send(void *ctx, struct kl_scratch *s, __u32 size)
 	s->record.size = size;
 	if (size > sizeof(struct kl_record) + DATA_ROOM)
 		return -1;
-	if (plan.perf)
+	/* The verifier knows what the plan says since 5.5 only (a23740ec43ba). */
+	if (!HAS_RINGBUF || plan.perf)
 		return bpf_perf_event_output(ctx, &perf, BPF_F_CURRENT_CPU, s, size);
 	/* The reader is woken for a quarter of the buffer; it looks by itself meanwhile. */
 	return bpf_ringbuf_output(&ring, s, size,
-				  bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > plan.ring / 4
-					  ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+				  bpf_ringbuf_query(&ring, RB_AVAIL_DATA) > plan.ring / 4
+					  ? RB_FORCE_WAKEUP : RB_NO_WAKEUP);
 }
 
 static __always_inline void begin(struct kl_record *record, __u32 kind)

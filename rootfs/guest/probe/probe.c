@@ -27,6 +27,7 @@
 #include "output.h"
 #include "probe.h"
 #include "probe.skel.h"
+#include "ringbuf.h"
 
 #define ROUND_MS 20
 
@@ -285,10 +286,8 @@ static struct probe_bpf *loaded(const struct kl_plan *plan)
 		return NULL;
 	memcpy((void *)&skeleton->rodata->plan, plan, sizeof(*plan));
 	bpf_map__set_max_entries(skeleton->maps.probes, 16 * count);
-	if (plan->perf)
-		bpf_map__set_autocreate(skeleton->maps.ring, false);
-	else
-		bpf_map__set_max_entries(skeleton->maps.ring, plan->ring);
+	if (!plan->perf && make_ringbuf(skeleton->maps.ring, plan->ring))
+		fail("ring buffer", errno);
 	if (plan->depth)
 		bpf_map__set_value_size(skeleton->maps.stacks, plan->depth * sizeof(u64_t));
 	bpf_program__set_autoload(skeleton->progs.returned, returns);
@@ -329,7 +328,7 @@ int main(int argc, char **argv)
 	sigaddset(&signals, SIGINT);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 
-	if (libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) <= 0)
+	if (!has_ringbuf())
 		plan->perf = 1;
 	returns = plan->returns;
 	links = calloc(2 * count, sizeof(*links));

@@ -5,12 +5,8 @@
 #include <bpf/bpf_helpers.h>
 #include "rstwho.h"
 
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 18);
-} events SEC(".maps");
-
-__u64 lost; /* RSTs for which there was no room */
+#define EVENT struct rst
+#include "../events.bpf.h"
 
 static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, int family);
 #include "../rst.bpf.h"
@@ -44,13 +40,10 @@ static void of_segment(struct rst *rst, struct sk_buff *skb)
 
 static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, int family)
 {
-	struct rst *rst = bpf_ringbuf_reserve(&events, sizeof(*rst), 0);
+	struct rst *rst = event_begin();
 
-	if (!rst) {
-		__sync_fetch_and_add(&lost, 1);
+	if (!rst)
 		return 0;
-	}
-	__builtin_memset(rst, 0, sizeof(*rst));
 	rst->active = !skb;
 	rst->family = family;
 	rst->pid = bpf_get_current_pid_tgid() >> 32;
@@ -60,7 +53,7 @@ static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, i
 		of_segment(rst, skb);
 	else
 		of_sock(rst, sk);
-	bpf_ringbuf_submit(rst, 0);
+	event_end(ctx, rst);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <bpf/libbpf.h>
+#include "../events.h"
 #include "../ksyms.h"
 #include "../tool.h"
 #include "rstwho.h"
@@ -35,28 +36,26 @@ int main(int argc, char **argv)
 {
 	int seconds = tool_start(argc, argv, "usage: rstwho [-d SECONDS]");
 	struct rstwho_bpf *skeleton = rstwho_bpf__open();
-	struct ring_buffer *ring = NULL;
 	int error = 1;
 
 	if (!skeleton)
 		return 1;
 	if (ksyms_load())
 		fprintf(stderr, "rstwho: /proc/kallsyms shows no addresses: no names\n");
-	if (rstwho_bpf__load(skeleton))
+	if (events_choose(skeleton->maps.events) || rstwho_bpf__load(skeleton))
 		goto out;
-	ring = ring_buffer__new(bpf_map__fd(skeleton->maps.events), show, NULL, NULL);
-	if (!ring || rstwho_bpf__attach(skeleton))
+	if (events_open(skeleton->maps.events, show, NULL) || rstwho_bpf__attach(skeleton))
 		goto out;
 	alarm(seconds);
 	while (!over)
-		ring_buffer__poll(ring, 100);
+		events_poll(100);
 	rstwho_bpf__detach(skeleton);
-	ring_buffer__consume(ring);
-	if (skeleton->bss->lost)
-		fprintf(stderr, "rstwho: %llu RSTs lost\n", skeleton->bss->lost);
+	events_drain();
+	if (skeleton->bss->lost + events_missed)
+		fprintf(stderr, "rstwho: %llu RSTs lost\n", skeleton->bss->lost + events_missed);
 	error = 0;
 out:
-	ring_buffer__free(ring);
+	events_close();
 	rstwho_bpf__destroy(skeleton);
 	return error;
 }

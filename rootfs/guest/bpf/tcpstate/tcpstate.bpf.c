@@ -14,25 +14,18 @@ struct {
 	__type(value, __u64);
 } since SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 18);
-} events SEC(".maps");
-
-__u64 lost;
+#define EVENT struct change
+#include "../events.bpf.h"
 
 static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, int family);
 #include "../rst.bpf.h"
 
-static struct change *begin(const void *sock, enum tcpstate_kind kind, __u64 now)
+static __always_inline struct change *begin(const void *sock, enum tcpstate_kind kind, __u64 now)
 {
-	struct change *change = bpf_ringbuf_reserve(&events, sizeof(*change), 0);
+	struct change *change = event_begin();
 
-	if (!change) {
-		__sync_fetch_and_add(&lost, 1);
+	if (!change)
 		return NULL;
-	}
-	__builtin_memset(change, 0, sizeof(*change));
 	change->kind = kind;
 	change->sock = (__u64)sock;
 	change->ns = now;
@@ -64,7 +57,7 @@ int changed(struct trace_event_raw_inet_sock_set_state *ctx)
 			bpf_probe_read_kernel(change->src, 4, ctx->saddr);
 			bpf_probe_read_kernel(change->dst, 4, ctx->daddr);
 		}
-		bpf_ringbuf_submit(change, 0);
+		event_end(ctx, change);
 	}
 	if (ctx->newstate == TCP_CLOSE) /* the address may be another socket's next */
 		bpf_map_delete_elem(&since, &sock);
@@ -90,7 +83,7 @@ static int reset(struct pt_regs *ctx, struct sock *sk, enum tcpstate_kind kind)
 	change->dport = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	sock_addresses(sk, change->family, &change->src, &change->dst);
 	change->stack_size = bpf_get_stack(ctx, change->stack, sizeof(change->stack), 0);
-	bpf_ringbuf_submit(change, 0);
+	event_end(ctx, change);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <bpf/libbpf.h>
+#include "../events.h"
 #include "../ksyms.h"
 #include "../tool.h"
 #include "tcpstate.h"
@@ -51,7 +52,6 @@ int main(int argc, char **argv)
 {
 	int seconds = tool_start(argc, argv, "usage: tcpstate [-d SECONDS]");
 	struct tcpstate_bpf *skeleton = tcpstate_bpf__open();
-	struct ring_buffer *ring = NULL;
 	unsigned long long first = 0;
 	int error = 1;
 
@@ -59,21 +59,20 @@ int main(int argc, char **argv)
 		return 1;
 	if (ksyms_load())
 		fprintf(stderr, "tcpstate: /proc/kallsyms shows no addresses: no names\n");
-	if (tcpstate_bpf__load(skeleton))
+	if (events_choose(skeleton->maps.events) || tcpstate_bpf__load(skeleton))
 		goto out;
-	ring = ring_buffer__new(bpf_map__fd(skeleton->maps.events), show, &first, NULL);
-	if (!ring || tcpstate_bpf__attach(skeleton))
+	if (events_open(skeleton->maps.events, show, &first) || tcpstate_bpf__attach(skeleton))
 		goto out;
 	alarm(seconds);
 	while (!over)
-		ring_buffer__poll(ring, 100);
+		events_poll(100);
 	tcpstate_bpf__detach(skeleton);
-	ring_buffer__consume(ring);
-	if (skeleton->bss->lost)
-		fprintf(stderr, "tcpstate: %llu changes lost\n", skeleton->bss->lost);
+	events_drain();
+	if (skeleton->bss->lost + events_missed)
+		fprintf(stderr, "tcpstate: %llu changes lost\n", skeleton->bss->lost + events_missed);
 	error = 0;
 out:
-	ring_buffer__free(ring);
+	events_close();
 	tcpstate_bpf__destroy(skeleton);
 	return error;
 }
