@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kernlab.record.rundir import RunDir
     from kernlab.symbols.kernel import KernelSymbols
     from kernlab.vm.machine import Machine
+    from kernlab.vm.spec import Network
 
 _COMPLAINT = "kernlab: rcS: cannot "  # rootfs/busybox/rcS goes on without what failed
 
@@ -29,6 +30,7 @@ class MachineOptions:
     gdb_port: int | None = None
     wait: bool = False
     append: tuple[str, ...] = ()
+    network: Network = "closed"
 
 
 def kernel_for(request: BuildRequest, report: Reporter) -> Kernel:
@@ -82,6 +84,8 @@ def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptio
     """A machine for a run, started and not yet ready; ended with the block."""
     from kernlab.vm.accel import accelerator
     from kernlab.vm.machine import start
+    from kernlab.vm.needs import has_sandbox
+    from kernlab.vm.share import model
     from kernlab.vm.spec import MachineSpec
 
     disks = _disks(kernel, image, report)
@@ -90,13 +94,17 @@ def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptio
         console_log=run.console_log, cpus=options.cpus, memory=options.memory,
         gdb_port=options.gdb_port, wait=options.wait, append=options.append,
         accelerator=accelerator(kernel.bzimage, image.initramfs, report, disks), disks=disks,
+        network=options.network, share_model=model(run.share), sandbox=has_sandbox(),
     )  # fmt: skip
+    if not spec.sandbox:
+        report(Said("this QEMU runs without seccomp: kernlab doctor says what that means"))
     run.resolved(
         kernel=kernel.key,
         release=kernel.release,
         source=str(kernel.source),
         image=image.key,
         accelerator=spec.accelerator,
+        network=spec.network,
     )
     try:
         with start(spec, run.sockets()) as machine:

@@ -33,6 +33,7 @@ def boot(
     share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
+    network: str = common.NETWORK,
 ) -> int:
     """Boot the guest, its console in this terminal. Ctrl-] ends it, as does poweroff."""
     from kernlab.cli.output import reporter
@@ -44,7 +45,8 @@ def boot(
     if ssh:
         _check_ssh(image, wait)
         require_ssh()
-    options = MachineOptions(cpus, memory, gdb_port, wait, ("loglevel=7",))
+    options = MachineOptions(cpus, memory, gdb_port, wait, ("loglevel=7",),
+                             network=common.network_of(network))  # fmt: skip
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         run = common.new_run()

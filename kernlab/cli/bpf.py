@@ -109,6 +109,7 @@ def run(
         None, "--memory", min=128, metavar="MIB",
         help="Memory of the guest.  [default: 512, or the recipe's]",
     ),
+    network: str = common.NETWORK,
 ) -> int:  # fmt: skip
     """Build a program, boot, run it in the guest, end with its status.
 
@@ -124,14 +125,15 @@ def run(
     from kernlab.guest import bpf
     from kernlab.pipeline import MachineOptions, machine_for, wait_ready
 
+    reach = common.network_of(network)
     if what.startswith(recipe.PREFIX):
         chosen = recipe.find(what)
-        options = MachineOptions(cpus, memory or chosen.memory)
+        options = MachineOptions(cpus, memory or chosen.memory, network=reach)
         packets = (workload, lab) if workload or lab else (chosen.workload, chosen.lab)
         return _recipe(chosen, args or [], packets, timeout, out, kernel, image, add, options)
     source = bpf.find(what)
     _check(workload, lab)
-    options = MachineOptions(cpus, memory or MachineOptions.memory)
+    options = MachineOptions(cpus, memory or MachineOptions.memory, network=reach)
     with reporter() as report:
         built, guest = common.artifacts(kernel, image or "busybox", add, report)
         program = bpf.build(source, built, report)

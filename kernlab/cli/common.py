@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kernlab.kernel.model import Kernel
     from kernlab.progress import Reporter
     from kernlab.record.rundir import RunDir
+    from kernlab.vm.spec import Network
 
 WHICH = (
     "Series (5.10), release (5.10.223), path to a tree or tarball, REPOSITORY@REF of git, "
@@ -38,6 +39,10 @@ MEMORY: int = typer.Option(512, "--memory", min=128, metavar="MIB", help="Memory
 SHARE: list[Path] = typer.Option(
     [], "--share", metavar="FILE", help="Copy a file into the guest's /mnt/share, its mode kept."
 )
+NETWORK: str = typer.Option(
+    "closed", "--network", metavar="closed|open",
+    help="open: the guest reaches the host's 127.0.0.1 and what the host reaches.",
+)  # fmt: skip
 JSON: bool = typer.Option(False, "--json", help="Machine-readable output alone on stdout.")
 
 
@@ -50,6 +55,18 @@ def artifacts(kernel: str | None, image: str, add: list[str],
 
     built = pipeline.kernel_for(BuildRequest(version=kernel), report)
     return built, pipeline.image_for(ImageRequest(image, tuple(add)), report)
+
+
+def network_of(text: str) -> Network:
+    """Raises ``BadInput``."""
+    from kernlab.errors import BadInput
+
+    if text == "closed":
+        return "closed"
+    if text == "open":
+        return "open"
+    raise BadInput(f"--network {text}: there is no such network", "closed, open",
+                   "--network open")  # fmt: skip
 
 
 def new_run(at: str | None = None) -> RunDir:
@@ -77,16 +94,15 @@ def keep_report(run: RunDir, language: Language = "en") -> str | None:
 
 def bring(files: list[Path], run: RunDir) -> None:
     """Copy what ``--share`` named. Raises ``BadInput`` before anything boots."""
-    import shutil
-
     from kernlab.errors import BadInput
+    from kernlab.vm.share import put, put_tree
 
     for path in files:
         try:
             if path.is_dir():
-                shutil.copytree(path, run.share / path.name, symlinks=True)
+                put_tree(path, run.share)
             else:
-                shutil.copy2(path, run.share / path.name)
+                put(path, run.share)
         except OSError as error:
             run.remove()
             raise BadInput(

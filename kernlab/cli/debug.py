@@ -48,6 +48,7 @@ def debug(
     share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
+    network: str = common.NETWORK,
 ) -> int:
     """GDB in this terminal, on the booted lab, stopped at FUNC with a workload running.
 
@@ -67,6 +68,7 @@ def debug(
         raise BadInput("--tui needs a terminal", "", "kernlab debug without --tui")
     if timeout <= 0:
         raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
+    options = MachineOptions(cpus, memory, network=common.network_of(network))
     row = workloads.find(workload)
     working: list[Running] = []
     with ExitStack() as stack:
@@ -86,7 +88,7 @@ def debug(
             common.bring(share, run)
             workloads.place(row, run.share, report)
             machine = stack.enter_context(
-                machine_for(run, built, guest, MachineOptions(cpus, memory), report)
+                machine_for(run, built, guest, options, report)
             )
             wait_ready(machine, report)
 
@@ -126,6 +128,6 @@ def _complaint(working: list[Running]) -> str:
     """What to say of a workload that failed by itself."""
     for work in working:
         if work.status():
-            told = work.said.decode("utf-8", "replace").strip()[-300:] or "it said nothing"
+            told = work.said.text.strip()[-300:] or "it said nothing"
             return f"the workload had ended with status {work.status()}: {told}\n"
     return ""

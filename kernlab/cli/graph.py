@@ -39,6 +39,7 @@ def graph(
     add: list[str] = common.ADD,
     share: list[Path] = common.SHARE,
     memory: int = common.MEMORY,
+    network: str = common.NETWORK,
 ) -> int:
     """Show what one call of FUNC called, and how long each took.
 
@@ -53,13 +54,14 @@ def graph(
 
     request = graphs.GraphRequest(function, depth, count, skip, workload, timeout)
     graphs.check(request)
+    # One vCPU: nothing runs beside the call, and no other vCPU executes what is patched.
+    options = MachineOptions(1, memory, network=common.network_of(network))
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         run = common.new_run(out)
         common.bring(share, run)
         try:
-            # One vCPU: nothing runs beside the call, and no other vCPU executes what is patched.
-            outcome = graphs.graph(request, built, guest, MachineOptions(1, memory), run, report)
+            outcome = graphs.graph(request, built, guest, options, run, report)
         except BadInput:
             run.remove()
             raise

@@ -43,6 +43,7 @@ def rst(
     add: list[str] = common.ADD,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
+    network: str = common.NETWORK,
 ) -> int:
     """Who sent this RST, and why?
 
@@ -71,6 +72,7 @@ def rst(
         from kernlab.cli.lab import detect
 
         return detect(lab, expression, json, full, kernel, cpus, memory, out)
+    options = MachineOptions(cpus, memory, network=common.network_of(network))
     request = _request(reasons, words, workload, timeout)
     view = RstView(stdout(), full)
     with reporter() as report:
@@ -79,7 +81,7 @@ def rst(
         common.bring(share, run)
         detective = Detective(reasons, built.source, expression, count)
         _, outcome = tracing.trace(
-            request, built, guest, MachineOptions(cpus, memory), run, report,
+            request, built, guest, options, run, report,
             print_json if json else view.event, detective,
         )  # fmt: skip
     run.result(reason=outcome.reason, rsts=detective.seen, events=outcome.events)

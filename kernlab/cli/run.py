@@ -32,6 +32,7 @@ def run(
     share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
+    network: str = common.NETWORK,
 ) -> int:
     """Boot, run CMD in the guest with this stdin, stdout and stderr, end with its status.
 
@@ -40,11 +41,12 @@ def run(
     from kernlab.cli.output import reporter
     from kernlab.pipeline import MachineOptions, machine_for, wait_ready
 
+    options = MachineOptions(cpus, memory, network=common.network_of(network))
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         directory = common.new_run(out)
         common.bring(share, directory)
-        with machine_for(directory, built, guest, MachineOptions(cpus, memory), report) as machine:
+        with machine_for(directory, built, guest, options, report) as machine:
             wait_ready(machine, report)
             status = _run(machine, command, timeout)
     directory.result(status=status)

@@ -92,6 +92,7 @@ def trace(
     share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
+    network: str = common.NETWORK,
 ) -> int:
     """Show packets, sockets and call stacks as they pass FUNC.
 
@@ -153,6 +154,8 @@ def trace(
     still = not stdout().is_terminal or stdout().is_dumb_terminal
     moving = LiveView(stdout()) if live and not still and not json else None
 
+    options = MachineOptions(cpus, memory, network=common.network_of(network))
+
     def on_event(event: dict[str, Any]) -> None:
         if groups is not None:
             groups.event(event)
@@ -171,7 +174,7 @@ def trace(
         common.bring(share, run)
         try:
             plan, outcome = tracing.trace(
-                request, built, guest, MachineOptions(cpus, memory), run, report, on_event
+                request, built, guest, options, run, report, on_event
             )
         except BadInput:
             run.remove()  # refused before anything ran: nothing to keep

@@ -19,6 +19,7 @@ from kernlab.errors import KernlabError
 from kernlab.guest import elf
 from kernlab.process import run, which
 from kernlab.vm import accel
+from kernlab.vm.needs import has_sandbox
 
 _GB = 1 << 30
 # A source tree takes 1.1 GB and its package 0.1; kernlab build refuses to begin below 3.
@@ -32,8 +33,8 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 def checks(manager: str | None) -> list[Check]:
     """All of them, in the order they are shown."""
-    found = [_python(), _home(), _disk(), _memory(), _accelerator(), *_gdb_python(manager)]
-    return [*found, *_static_busybox(manager)]
+    found = [_python(), _home(), _disk(), _memory(), _accelerator(), *_sandbox()]
+    return [*found, *_gdb_python(manager), *_static_busybox(manager)]
 
 
 def _python() -> Check:
@@ -107,6 +108,21 @@ def _accelerator() -> Check:
     else:
         why, remedy = f"/dev/kvm opens but ran no guest: {slower}", ""
     return Check("accelerator", "note", "tcg", why, remedy=remedy)
+
+
+def _sandbox() -> Iterator[Check]:
+    """Distributions build QEMU with seccomp; a container may forbid its use."""
+    try:
+        good = has_sandbox()
+    except KernlabError:
+        return  # no QEMU to ask: its own row says so
+    why = "QEMU gives up what it does not need before the guest runs (qemu -sandbox)"
+    if good:
+        yield Check("QEMU's seccomp", "ok", "works", why)
+        return
+    why = "a guest that breaks out of QEMU has all of your rights: boot only kernels and programs "
+    why += "that you trust"
+    yield Check("QEMU's seccomp", "note", "none", why, remedy="a QEMU built with seccomp")
 
 
 def _gdb_python(manager: str | None) -> Iterator[Check]:

@@ -6,7 +6,6 @@ What labs and races share. The record's files are those of ``kernlab.record.leg`
 from __future__ import annotations
 
 import queue
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -18,14 +17,16 @@ from kernlab.config.paths import arriving_file
 from kernlab.errors import KernlabError, MachineFailed, WeFailed
 from kernlab.guest.build import compiled, program, source_of
 from kernlab.progress import Reporter
-from kernlab.record import tcpdump
 from kernlab.record.counters import moved, parse
 from kernlab.record.leg import LegDir, write_json
-from kernlab.record.pcapng import convert
 from kernlab.record.store import EventWriter
-from kernlab.trace.capture import LAST
+from kernlab.trace.capture import keep_capture
+from kernlab.vm.channel import Kept
 from kernlab.vm.machine import Machine
+from kernlab.vm.share import fresh, put, text
 
+_LEG = "leg"  # in the share: what labrun writes
+_SAID, _STORY = 1 << 16, 32 << 20  # bytes that are kept of a line, and of all that is said
 _TURN = 0.1
 _ANSWER = 20.0
 _MARGIN = 120.0  # seconds a run may take beyond the program's limit: the debugger's stops
@@ -77,9 +78,9 @@ def deaf(kind: str, text: str = "", value: str = "", event: dict[str, Any] | Non
 def bring(programs: dict[str, Path], share: Path, report: Reporter) -> None:
     """labrun and the programs (name → the directory beside which a path is meant) into the
     share, each by its file's stem. Raises ``BadInput``, ``HostLacks``, ``WeFailed``."""
-    shutil.copy2(program("labrun", report), share / "labrun")
+    put(program("labrun", report), share)
     for name, beside in programs.items():
-        shutil.copy2(compiled(source_of(name, beside), report), share / Path(name).stem)
+        put(compiled(source_of(name, beside), report), share, Path(name).stem)
 
 
 def trouble(status: int, said: str) -> str:
@@ -100,25 +101,25 @@ class Run:
         self._machine = machine
         self._recorder = recorder
         self._tell = tell
-        self._raw = share / "leg"
+        self._share = share
         self._directory = directory
         directory.path.mkdir(parents=True, exist_ok=True)
         self._lines: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
         self._waiting: tuple[int, str] | None = None  # a line that an event came before
         self._half = b""
-        self._stderr = bytearray()
+        self._room = _STORY
+        self._stderr = Kept(_SAID)
         self._steps: list[str] = []
         self._got: dict[str, str] = {}
         self.status = 0
 
     @property
     def said(self) -> str:
-        return self._stderr.decode("utf-8", "replace").strip()
+        return self._stderr.text.strip()
 
     def run(self) -> None:
         """Run it and write the record. Raises ``MachineFailed``, ``WeFailed``."""
-        shutil.rmtree(self._raw, ignore_errors=True)
-        self._raw.mkdir()
+        fresh(self._share, _LEG)
         with ExitStack() as stack:
             writer = None
             if self._recorder is not None:
@@ -128,7 +129,7 @@ class Run:
 
     def _argv(self) -> list[str]:
         setup = self._setup
-        argv = ["/mnt/share/labrun", "-o", "/mnt/share/leg", "-w", str(setup.timeout)]
+        argv = ["/mnt/share/labrun", "-o", f"/mnt/share/{_LEG}", "-w", str(setup.timeout)]
         if setup.topology == "veth":
             argv.append("-v")
         if setup.capture:
@@ -143,7 +144,7 @@ class Run:
     def _go(self, argv: list[str], writer: EventWriter | None, limit: float) -> int:
         """Run labrun to its end, taking lines and events; its status."""
         process = self._machine.channel.start(
-            argv, on_stdout=self._heard, on_stderr=self._stderr.extend
+            argv, on_stdout=self._heard, on_stderr=self._stderr
         )
         deadline = time.monotonic() + limit
         while not process.done():
@@ -171,8 +172,11 @@ class Run:
 
     def _heard(self, data: bytes) -> None:
         *lines, self._half = (self._half + data).split(b"\n")
+        self._half = self._half[:_SAID]
         for line in lines:
-            self._lines.put((time.time_ns(), line.decode("utf-8", "replace")))
+            self._room -= len(line[:_SAID]) + 64
+            if self._room > 0:
+                self._lines.put((time.time_ns(), line[:_SAID].decode("utf-8", "replace")))
 
     def _take(self, writer: EventWriter | None, last: bool = False) -> None:
         """Events and lines as they come, each in its turn; the ``last`` time all there are."""
@@ -218,17 +222,13 @@ class Run:
             keep.results,
             {"status": self.status, "said": self.said, "steps": self._steps, "got": self._got},
         )
-        before, after, raw = (self._raw / name for name in ("before", "after", "capture.pcap"))
-        if before.exists() and after.exists():
-            first, last = (parse(path.read_text("utf-8")) for path in (before, after))
-            write_json(keep.counters, moved(first, last))
-        if raw.exists():
-            links, words = (
-                path.read_text("utf-8", "replace") if path.exists() else ""
-                for path in (self._raw / "links", self._raw / "tcpdump")
-            )
-            convert(raw, keep.capture, without=LAST, names=tcpdump.devices(links),
-                    lost=tcpdump.lost(words))  # fmt: skip
-        if (self._raw / "kmsg").exists():
+        before, after, links, words, kmsg = (
+            text(self._share, f"{_LEG}/{name}")
+            for name in ("before", "after", "links", "tcpdump", "kmsg")
+        )
+        if before is not None and after is not None:
+            write_json(keep.counters, moved(parse(before), parse(after)))
+        keep_capture(self._share, f"{_LEG}/capture.pcap", keep.capture, links or "", words or "")
+        if kmsg is not None:
             with arriving_file(keep.kmsg) as temporary:
-                shutil.copyfile(self._raw / "kmsg", temporary)
+                temporary.write_text(kmsg, "utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from kernlab.symbols import sites
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.verdict.judge import judge
 from kernlab.vm.machine import Machine
+from kernlab.vm.share import put
 
 # A second after boot the kernel changes from tsc-early to tsc, for which every vCPU has to come
 # to stop_machine() (kernel/time/timekeeping.c, timekeeping_notify()): nobody may stand then.
@@ -201,7 +201,7 @@ def floor(scene: Scene, report: Reporter) -> Iterator[Floor]:
     symbols = symbols_for(scene.kernel)
     found = stage(scene.race, symbols)
     scene.bring(report)
-    shutil.copy2(program(_TRANSFER, report), scene.run.share / _TRANSFER)
+    put(program(_TRANSFER, report), scene.run.share)
     with ExitStack() as stack:
         machine = stack.enter_context(
             machine_for(scene.run, scene.kernel, scene.image, scene.options, report)

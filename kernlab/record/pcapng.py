@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from kernlab.config.files import open_regular
 from kernlab.config.paths import arriving_file
 from kernlab.errors import BadInput
 
@@ -128,8 +129,11 @@ def _pcap(data: bytes) -> Iterator[Captured]:
         yield from (frame for frame, _ in _frames(header, data, _SIZE))
 
 
+_GROWN = 32 << 20  # bytes that are read at a time
+
+
 class Growing:
-    """A classic pcap that is still being written."""
+    """A classic pcap that is still being written, in a guest's share."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -139,14 +143,14 @@ class Growing:
     def frames(self) -> Iterator[Captured]:
         """The frames that came to it since the last call; none while it is not there."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path, self._path.parent) as file:
                 file.seek(self._at)
-                data = file.read()
+                data = file.read(_GROWN)
         except OSError:
             return
         first, begin = self._at, 0
         if self._known is None:
-            self._known = _header(data)
+            self._known = _header(data) if data[:4] in _MAGIC else None
             if self._known is None:
                 return
             self._at = begin = _SIZE

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kernlab.config.files import open_regular
 from kernlab.errors import MachineFailed, WeFailed
 from kernlab.guest.build import program
 from kernlab.progress import Reporter, quiet
 from kernlab.record import tcpdump
 from kernlab.record.pcapng import convert
-from kernlab.vm.channel import GuestProcess
+from kernlab.vm.channel import GuestProcess, Kept
 from kernlab.vm.machine import Machine
+from kernlab.vm.share import CAPTURE_LIMIT, put, remove, take
 
 _NAME = ".capture.pcap"
 _LINKS = "links"  # the guest program
 _LIMIT = 15.0
+_WORDS = 1 << 20  # bytes of what tcpdump and its helper say
+_PIECE = 1 << 20  # bytes of the growing file that are looked at in one go
 LAST = b"kernlab: end of capture"  # labrun.c says the same
 # -U with --immediate-mode: each packet is in the file as soon as it was seen.
 # Through the shell's redirection: a file that tcpdump opens itself it also gives to another
@@ -33,12 +36,12 @@ class _Said:
 
     def __init__(self, until: bytes) -> None:
         self._until = until
-        self._data = bytearray()
+        self._kept = Kept(_WORDS)
         self._came = threading.Event()
 
     def take(self, data: bytes) -> None:
-        self._data.extend(data)
-        if self._until in self._data:
+        self._kept(data)
+        if not self._came.is_set() and self._until in self._kept.data:
             self._came.set()
 
     def wait(self) -> bool:
@@ -46,7 +49,7 @@ class _Said:
 
     @property
     def text(self) -> str:
-        return self._data.decode("utf-8", "replace")
+        return self._kept.text
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def capturing(machine: Machine, share: Path, out: Path,
 
     Raises ``WeFailed`` when tcpdump does not start.
     """
-    shutil.copy2(program(_LINKS, report), share / _LINKS)
+    put(program(_LINKS, report), share)
     links, dump = _Said(b"\n.\n"), _Said(b"listening on")
     naming = machine.channel.start([f"/mnt/share/{_LINKS}"], on_stdout=links.take)
     process = machine.channel.start(_ARGV, on_stderr=dump.take)
@@ -73,31 +76,38 @@ def capturing(machine: Machine, share: Path, out: Path,
         yield raw
     finally:
         with suppress(MachineFailed, TimeoutError):
-            _stop(machine, process, raw)
+            _stop(machine, process, share)
             naming.signal(15)
             naming.wait(_LIMIT)
-        if raw.exists():
-            convert(raw, out, without=LAST, names=tcpdump.devices(links.text),
-                    lost=tcpdump.lost(dump.text))  # fmt: skip
-            raw.unlink()
+        keep_capture(share, _NAME, out, links.text, dump.text)
+        remove(share, _NAME)
 
 
-def _stop(machine: Machine, process: GuestProcess, raw: Path) -> None:
+def keep_capture(share: Path, name: str, out: Path, links: str, words: str) -> None:
+    """A capture that a guest's tcpdump left in the share, into the record as pcapng; none where
+    there is no regular file. ``links``: the guest's devices, ``words``: what tcpdump said."""
+    raw = out.with_name(f".{out.name}.raw")
+    try:
+        if take(share, name, raw, CAPTURE_LIMIT):
+            convert(raw, out, without=LAST, names=tcpdump.devices(links),
+                    lost=tcpdump.lost(words))  # fmt: skip
+    finally:
+        raw.unlink(missing_ok=True)
+
+
+def _stop(machine: Machine, process: GuestProcess, share: Path) -> None:
     """End tcpdump once it has written a last packet of ours: then it has written all before."""
     script = f"echo -n '{LAST.decode()}' > /dev/udp/127.0.0.1/9"
     machine.channel.run(_LIMIT, ["bash", "-c", script])
     deadline = time.monotonic() + _LIMIT
-    seen = 0
-    with raw.open("rb") as file:
+    with suppress(OSError), open_regular(share / _NAME, share) as file:
+        last = b""
         while time.monotonic() < deadline and not process.done():
-            data = file.read()
-            if LAST in data or (seen and not data and _has_last(raw)):
+            data = last + file.read(_PIECE)
+            if LAST in data:
                 break
-            seen += len(data)
-            threading.Event().wait(0.02)
+            if len(data) < _PIECE:
+                threading.Event().wait(0.02)
+            last = data[-len(LAST) :]
     process.signal(2)
     process.wait(_LIMIT)
-
-
-def _has_last(raw: Path) -> bool:
-    return LAST in raw.read_bytes()[-4096:]

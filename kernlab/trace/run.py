@@ -142,7 +142,7 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
                 outcome.seconds = time.monotonic() - started
                 counted = session.finish()
                 outcome.workload_status = work.status()
-                outcome.workload_said = work.said.decode("utf-8", "replace")
+                outcome.workload_said = work.said.text
             engine.remove()
             after = _segments(machine)
             if before is not None and after is not None:

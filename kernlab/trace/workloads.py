@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,10 +13,12 @@ from kernlab.config.yaml import Model, load, near
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.guest.build import program
 from kernlab.progress import Reporter
-from kernlab.vm.channel import GuestProcess
+from kernlab.vm.channel import GuestProcess, Kept
 from kernlab.vm.machine import Machine
+from kernlab.vm.share import put
 
 _STOP = 5.0
+_SAID = 1 << 20  # bytes that are kept of what a workload says
 _PREPARE = 60.0
 
 
@@ -73,7 +74,7 @@ def find(name: str) -> WorkloadRow:
 def place(row: WorkloadRow, share: Path, report: Reporter) -> None:
     """Build the workload's program and put it into the share."""
     if row.program is not None:
-        shutil.copy2(program(row.program, report), share / row.program)
+        put(program(row.program, report), share, row.program)
 
 
 class Running:
@@ -82,7 +83,7 @@ class Running:
     def __init__(self, process: GuestProcess | None, host: _HostClient | None) -> None:
         self._process = process
         self._host = host
-        self.said = bytearray()
+        self.said = Kept(_SAID)
 
     def done(self) -> bool:
         """Whether it has come to its own end. A server never does: its client does."""
@@ -109,7 +110,7 @@ class Running:
 def running(row: WorkloadRow, machine: Machine, endless: bool) -> Iterator[Running]:
     """Start a workload; stopped at the block's end."""
     with ExitStack() as stack:
-        said = bytearray()
+        said = Kept(_SAID)
         if row.before is not None:
             _prepare(row.before, machine)
         argv = list(row.command)
@@ -117,7 +118,7 @@ def running(row: WorkloadRow, machine: Machine, endless: bool) -> Iterator[Runni
             argv = [f"/mnt/share/{row.program}", *(row.endless if endless else row.args)]
         process = None
         if argv:
-            process = machine.channel.start(argv, on_stdout=said.extend, on_stderr=said.extend)
+            process = machine.channel.start(argv, on_stdout=said, on_stderr=said)
         host = None
         if row.host is not None:
             port = machine.forward(row.host.port)
@@ -130,13 +131,12 @@ def running(row: WorkloadRow, machine: Machine, endless: bool) -> Iterator[Runni
 
 
 def _prepare(command: str, machine: Machine) -> None:
-    said = bytearray()
-    process = machine.channel.start(["sh", "-c", command], on_stdout=said.extend,
-                                    on_stderr=said.extend)  # fmt: skip
+    said = Kept(_SAID)
+    process = machine.channel.start(["sh", "-c", command], on_stdout=said, on_stderr=said)
     if process.wait(_PREPARE) != 0:
         raise BadInput(
             f"the workload could not be prepared: '{command}' ended with {process.returncode}",
-            said.decode("utf-8", "replace").strip(),
+            said.text.strip(),
             "edit workloads.yaml, or another --workload",
         )
 

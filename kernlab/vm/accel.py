@@ -18,7 +18,7 @@ from kernlab.config.paths import arriving_file, home, home_dir
 from kernlab.errors import KernlabError
 from kernlab.process import run
 from kernlab.progress import Finished, Reporter, Said, Started
-from kernlab.vm.needs import require_qemu
+from kernlab.vm.needs import has_sandbox, require_qemu
 
 _KVM = Path("/dev/kvm")
 _MEMO = "accelerator.json"
@@ -65,6 +65,7 @@ def _key() -> str:
 
 def _boots(bzimage: Path, initramfs: Path, disks: tuple[Path, ...]) -> bool:
     from kernlab.vm.machine import start
+    from kernlab.vm.share import model
     from kernlab.vm.spec import MachineSpec
 
     with tempfile.TemporaryDirectory(prefix="kernlab-") as scratch:
@@ -72,7 +73,7 @@ def _boots(bzimage: Path, initramfs: Path, disks: tuple[Path, ...]) -> bool:
         share.mkdir()
         spec = MachineSpec(
             bzimage, initramfs, share, Path(scratch, "console.log"), accelerator="kvm",
-            disks=disks,
+            disks=disks, share_model=model(share), sandbox=has_sandbox(),
         )  # fmt: skip
         try:
             with start(spec, Path(scratch)) as machine:

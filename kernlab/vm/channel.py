@@ -7,6 +7,7 @@ thread. When the connection breaks, everybody who waits is told at once.
 from __future__ import annotations
 
 import itertools
+import logging
 import queue
 import socket
 import struct
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 
 from kernlab.errors import BadInput, MachineFailed, WeFailed
 from kernlab.vm.frames import CHUNK, MAX_PAYLOAD, Decoder, Frame, Kind, encode, start_payload
+
+log = logging.getLogger("kernlab.vm.channel")
 
 Sink = Callable[[bytes], None]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -46,12 +49,36 @@ class GuestCompleted:
         return self.stdout.decode("utf-8", "replace")
 
 
+# Frames whose payload begins with a number of four bytes.
+_NUMBERED = (Kind.HELLO, Kind.EXIT, Kind.CREDIT, Kind.FAILED)
+_MOST = 64 << 20  # bytes that are kept of one command's output, or of one file
+
+
 def _gone() -> MachineFailed:
     return MachineFailed(
         "the guest's command channel is gone",
         "the guest powered off, panicked or lost its agent",
         "read console.log in the run directory",
     )
+
+
+class Kept:
+    """A sink that keeps the first bytes of what a guest says: a guest may say anything for
+    ever. ``more``: there was more than ``most``."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self.data = bytearray()
+        self.more = False
+        self._most = most
+
+    def __call__(self, data: bytes) -> None:
+        room = self._most - len(self.data)
+        self.data += data[:room]
+        self.more = self.more or len(data) > room
+
+    @property
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace")
 
 
 class _Waiter:
@@ -169,10 +196,15 @@ class Channel:
 
     def _read(self) -> None:
         decoder = Decoder()
-        with suppress(OSError, WeFailed):
+        try:
             while data := self._socket.recv(1 << 18):
                 for frame in decoder.feed(data):
                     self._dispatch(frame)
+        except (OSError, WeFailed):
+            pass
+        except Exception as error:  # what a guest sends must not leave anybody waiting
+            log.warning("the guest's command channel is given up: %s: %s",
+                        type(error).__name__, error)  # fmt: skip
         with self._lock:
             self._closed = True
             targets, self._targets = self._targets, {}
@@ -181,7 +213,11 @@ class Channel:
         self._greet(None)
 
     def _dispatch(self, frame: Frame) -> None:
-        if frame.kind == Kind.HELLO and len(frame.payload) >= 4:
+        if frame.kind in _NUMBERED and len(frame.payload) < 4:
+            raise WeFailed("the guest's agent speaks another protocol",
+                           f"a frame of kind {frame.kind} without its number",
+                           "kernlab clean images")  # fmt: skip
+        if frame.kind == Kind.HELLO:
             protocol = struct.unpack_from("<I", frame.payload)[0]
             self._greet(Hello(protocol, frame.payload[4:].decode("utf-8", "replace")))
         with self._lock:
@@ -268,11 +304,10 @@ class Channel:
         env: Mapping[str, str] | None = None, cwd: str | None = None,
     ) -> GuestCompleted:  # fmt: skip
         """Run a command to its end; killed after ``timeout`` seconds with ``TimeoutError``."""
-        out, err = bytearray(), bytearray()
+        out, err = Kept(), Kept()
         process = self.start(
-            argv, env=env, cwd=cwd, stdin=input is not None,
-            on_stdout=out.extend, on_stderr=err.extend,
-        )  # fmt: skip
+            argv, env=env, cwd=cwd, stdin=input is not None, on_stdout=out, on_stderr=err
+        )
         if input is not None:
             process.write(input)
             process.close_stdin()
@@ -281,16 +316,22 @@ class Channel:
         except TimeoutError:
             process.signal(9)
             raise
-        return GuestCompleted(status, bytes(out), bytes(err))
+        if out.more or err.more:
+            raise MachineFailed(f"{argv[0]} in the guest said more than {_MOST >> 20} MB", "",
+                                "kernlab run -- CMD streams what it says")  # fmt: skip
+        return GuestCompleted(status, bytes(out.data), bytes(err.data))
 
     def read_file(self, path: str, timeout: float = 20.0) -> bytes:
         """A guest file's bytes, without a process in the guest. Raises ``OSError`` of the guest."""
         _, waiter = self._ask(Kind.READ, path.encode())
-        parts = []
-        while (frame := waiter.next(timeout, f"read {path}")).kind == Kind.DATA:
-            parts.append(frame.payload)
+        kept = Kept()
+        while (frame := waiter.next(timeout, f"read {path}")).kind == Kind.DATA and not kept.more:
+            kept(frame.payload)
+        if kept.more:
+            raise MachineFailed(f"{path} in the guest holds more than {_MOST >> 20} MB", "",
+                                f"kernlab run -- cat {path}")  # fmt: skip
         _raise_failed(frame, path)
-        return b"".join(parts)
+        return bytes(kept.data)
 
     def write_file(self, path: str, data: bytes, timeout: float = 20.0) -> None:
         """Write a guest file (a sysctl, a tracefs file). Raises ``OSError`` of the guest."""

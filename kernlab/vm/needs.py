@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from kernlab.config.needs import Need, require
-from kernlab.process import which
+from kernlab.process import run, which
+from kernlab.vm.spec import SANDBOX
 
 QEMU = Need("qemu-system-x86", "runs the guest", program="qemu-system-x86_64")
 SSH = Need("openssh-client", "makes the keys of boot --ssh", program="ssh-keygen")
@@ -16,3 +19,12 @@ def require_qemu() -> str:
     found = which(QEMU.program or "")
     assert found is not None
     return found
+
+
+@lru_cache(maxsize=1)
+def has_sandbox() -> bool:
+    """Whether this QEMU can be put under seccomp here: tried, since it may have been built
+    without, and a container may not let it."""
+    argv = [require_qemu(), "-sandbox", SANDBOX, "-machine", "none", "-nodefaults", "-display",
+            "none", "-S", "-monitor", "stdio"]  # fmt: skip
+    return run(20, argv, input=b"quit\n", check=False).returncode == 0

@@ -10,14 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+Network = Literal["closed", "open", "none"]
+ShareModel = Literal["mapped-xattr", "mapped-file"]
+# What QEMU itself may no longer do once the guest runs (qemu(1), -sandbox).
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 SOCKETS = ("qmp", "gdb", "console", "channel")
 
 
 @dataclass(frozen=True)
 class MachineSpec:
     """One machine. ``memory`` in MiB; ``gdb_port`` replaces the gdb socket by 127.0.0.1:port;
-    ``disks`` are /dev/vda and on, raw and never written."""
+    ``disks`` are /dev/vda and on, raw and never written. ``network``: ``closed`` leads to the
+    guest and nowhere else, ``open`` also to the host's loopback and what the host reaches.
+    ``share_model``: where QEMU keeps what the host's file system shall not have (owners,
+    set-user-ID bits, device nodes, links). ``sandbox``: this QEMU has seccomp."""
 
     bzimage: Path
     initramfs: Path
@@ -28,7 +36,9 @@ class MachineSpec:
     memory: int = 512
     gdb_port: int | None = None
     wait: bool = False
-    network: bool = True
+    network: Network = "closed"
+    share_model: ShareModel = "mapped-xattr"
+    sandbox: bool = True
     append: tuple[str, ...] = field(default=())
     disks: tuple[Path, ...] = ()
 
@@ -66,6 +76,10 @@ def _machine(spec: MachineSpec) -> list[str]:
         "-smp", str(spec.cpus),
         "-m", str(spec.memory),
     ]  # fmt: skip
+
+
+def _sandbox(spec: MachineSpec) -> list[str]:
+    return ["-sandbox", SANDBOX] if spec.sandbox else []
 
 
 def _boot(spec: MachineSpec) -> list[str]:
@@ -107,7 +121,8 @@ def _gdbstub(spec: MachineSpec, fds: Mapping[str, int]) -> list[str]:
 def _share(spec: MachineSpec) -> list[str]:
     where = _escape(spec.share)
     return [
-        "-fsdev", f"local,id=share,path={where},security_model=none,multidevs=remap",
+        "-fsdev", f"local,id=share,path={where},security_model={spec.share_model},"
+        "multidevs=remap",
         "-device", "virtio-9p-pci,fsdev=share,mount_tag=share",
     ]  # fmt: skip
 
@@ -120,10 +135,13 @@ def _rng() -> list[str]:
 
 
 def _network(spec: MachineSpec) -> list[str]:
-    if not spec.network:
+    if spec.network == "none":
         return ["-nic", "none"]
+    # With restrict=on libslirp answers a SYN to anywhere with a RST, and drops other packets
+    # (tcp_input.c, udp.c); what comes in by a host forward is let through.
+    closed = ",restrict=on" if spec.network == "closed" else ""
     # No option ROM: nobody boots from the network, and loading it costs firmware time.
-    return ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
+    return ["-netdev", f"user,id=net{closed}", "-device", "virtio-net-pci,netdev=net,romfile="]
 
 
 def _disks(spec: MachineSpec) -> list[str]:
@@ -147,6 +165,7 @@ def arguments(qemu: str, spec: MachineSpec, fds: Mapping[str, int]) -> list[str]
     """QEMU's argv. ``fds`` has a listening socket's descriptor for each of ``SOCKETS``."""
     return [
         qemu,
+        *_sandbox(spec),
         *_machine(spec),
         *_boot(spec),
         *_console(spec, fds),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernlab.errors import WeFailed
+from kernlab.errors import MachineFailed, WeFailed
+from kernlab.vm.channel import Channel, Kept
 from kernlab.vm.console import clean, fatal
 from kernlab.vm.frames import MAX_PAYLOAD, Decoder, Kind, encode, start_payload
-from kernlab.vm.spec import SOCKETS, MachineSpec, arguments, command_line
+from kernlab.vm.spec import SANDBOX, SOCKETS, MachineSpec, arguments, command_line
 
 _FRAMES = st.lists(
     st.tuples(st.sampled_from(list(Kind)), st.integers(0, 2**32 - 1), st.binary(max_size=300)),
@@ -98,3 +101,73 @@ def test_an_ordinary_line_is_no_verdict() -> None:
 @given(st.binary(max_size=80))
 def test_a_cleaned_line_holds_nothing_a_terminal_acts_on(raw: bytes) -> None:
     assert not any(ord(c) < 32 and c not in "\t\n" for c in clean(raw))
+
+
+class _Peer:
+    """A channel, and the guest's end of its socket."""
+
+    def __init__(self) -> None:
+        ours, self.guest = socket.socketpair()
+        self.channel = Channel(ours)
+
+    def __enter__(self) -> _Peer:
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        self.guest.close()
+        self.channel.close()
+
+
+@pytest.mark.parametrize("kind", [Kind.EXIT, Kind.CREDIT, Kind.FAILED, Kind.HELLO])
+def test_a_frame_that_lacks_its_number_breaks_the_channel_and_nobody_waits(kind: Kind) -> None:
+    with _Peer() as peer:
+        process = peer.channel.start(["true"])
+        peer.guest.sendall(encode(kind, 1, b"\1"))
+        with pytest.raises(MachineFailed, match="channel is gone"):
+            process.wait(10)
+
+
+def test_a_sink_that_fails_breaks_the_channel_and_nobody_waits() -> None:
+    def broken(data: bytes) -> None:
+        raise ValueError("a page of a ring that is none")
+
+    with _Peer() as peer:
+        process = peer.channel.start(["true"], on_stdout=broken)
+        peer.guest.sendall(encode(Kind.OUT, 1, b"x"))
+        with pytest.raises(MachineFailed, match="channel is gone"):
+            process.wait(10)
+
+
+def test_what_a_guest_says_is_kept_to_a_limit() -> None:
+    kept = Kept(10)
+    kept(b"12345")
+    kept(b"67890")
+    assert (kept.text, kept.more) == ("1234567890", False)
+    kept(b"x")
+    assert (kept.text, kept.more) == ("1234567890", True)
+
+
+def test_a_file_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Kept.__init__, "__defaults__", (1000,))
+    with _Peer() as peer:
+
+        def answer() -> None:
+            peer.guest.recv(100)
+            for _ in range(3):
+                peer.guest.sendall(encode(Kind.DATA, 1, bytes(600)))
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(MachineFailed, match="holds more than"):
+            peer.channel.read_file("/dev/zero")
+
+
+def test_the_guest_is_in_a_cage_and_reaches_nobody() -> None:
+    words = arguments("qemu", spec(), FDS)
+    assert words[words.index("-sandbox") + 1] == SANDBOX
+    for denied in ("obsolete", "elevateprivileges", "spawn", "resourcecontrol"):
+        assert f"{denied}=deny" in SANDBOX
+    assert "user,id=net,restrict=on" in words
+    assert any("security_model=mapped-xattr" in word for word in words)
+    assert "-sandbox" not in arguments("qemu", spec(sandbox=False), FDS)
+    assert "user,id=net" in arguments("qemu", spec(network="open"), FDS)
+    assert "-nic" in arguments("qemu", spec(network="none"), FDS)

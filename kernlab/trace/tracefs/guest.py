@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import threading
 import time
@@ -17,6 +16,7 @@ from kernlab.guest.build import program
 from kernlab.progress import Reporter
 from kernlab.trace.backlog import Backlog
 from kernlab.vm.machine import Machine
+from kernlab.vm.share import put
 
 _PROGRAM = "tracefs"
 _SCRIPT = "/run/kernlab-tracefs"
@@ -79,7 +79,7 @@ class Refused(KernlabError):
 
 def place(share: Path, report: Reporter) -> None:
     """Build the guest program and put it into the share."""
-    shutil.copy2(program(_PROGRAM, report), share / _PROGRAM)
+    put(program(_PROGRAM, report), share)
 
 
 class Tracefs:
