@@ -170,6 +170,11 @@ def trace(
         if picked:
             report(Said(picked))
         built, guest = common.artifacts(kernel, image, add, report)
+        if engine == choice.AUTO:
+            kind, why = choice.settle(choice.find(request.engine), built.config)
+            if kind.name != request.engine:
+                request = replace(request, engine=kind.name)
+                report(Said(f"--engine {kind.name}: {why}"))
         run = common.new_run(out)
         common.bring(share, run)
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kernlab.config.needs import missing
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput
@@ -9,6 +11,7 @@ from kernlab.guest.needs import BPF
 from kernlab.trace.engine import Kind
 from kernlab.trace.engines import bpf, ftrace, gdb
 from kernlab.trace.plan import TraceRequest
+from kernlab.trace.tracefs import limits
 
 ENGINES: dict[str, Kind] = {kind.name: kind for kind in (gdb.KIND, ftrace.KIND, bpf.KIND)}
 AUTO = "auto"
@@ -26,6 +29,18 @@ def pick(request: TraceRequest) -> tuple[Kind, str]:
     if missing(BPF):
         return ftrace.KIND, "many events, and this host cannot build a BPF program"
     return bpf.KIND, "many events, and the guest is not stopped for them"
+
+
+def settle(kind: Kind, config: Path) -> tuple[Kind, str]:
+    """What ``--engine auto`` comes to on a kernel with this .config: the kind that was picked,
+    or the next one that the kernel was built for, and why it is another one."""
+    why = ""
+    for one in (kind, *(other for other in (ftrace.KIND, gdb.KIND) if other.name != kind.name)):
+        lacking = [option for option in one.options if not limits.has(config, option)]
+        if not lacking:
+            return one, why
+        why = f"this kernel was built without {', '.join(lacking)}, which {one.name} needs"
+    return gdb.KIND, why
 
 
 def find(name: str) -> Kind:

@@ -6,7 +6,7 @@ others; what it cannot do it refuses before anything boots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +83,7 @@ class Kind:
     """An engine to choose. ``check`` refuses a request that no kernel would change
     (``BadInput``); ``bring`` refuses what this kernel lacks and puts what the guest will
     run into the share; ``open`` makes the engine for a machine that may still be booting.
+    ``options``: what the kernel must be built with, and what for.
     """
 
     name: str
@@ -90,3 +91,4 @@ class Kind:
     check: Callable[[TraceRequest], None]
     bring: Callable[[Plan, Kernel, KernelSymbols, Path, Reporter], None]
     open: Callable[[Plan, KernelSymbols, Machine, RunDir], Engine]
+    options: Mapping[str, str] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,22 @@ def test_an_engine_is_picked_by_what_is_asked(
     kind, why = choice.pick(TraceRequest(**{"functions": ("tcp_v4_rcv",), **asked}))
     assert kind.name == engine
     assert why
+
+
+@pytest.mark.parametrize(
+    ("lacks", "engine"),
+    [((), "bpf"), (("CONFIG_DEBUG_INFO_BTF",), "ftrace"), (("CONFIG_KPROBE_EVENTS",), "gdb")],
+)
+def test_an_engine_that_the_kernel_was_not_built_for_is_not_picked(
+    tmp_path: Path, lacks: tuple[str, ...], engine: str
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("".join(f"{name}=y\n" for name in choice.ENGINES["bpf"].options
+                              if name not in lacks))  # fmt: skip
+    kind, why = choice.settle(choice.find("bpf"), config)
+    assert kind.name == engine
+    assert all(name in why for name in lacks)
+    assert bool(why) == bool(lacks)
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are() -> None:

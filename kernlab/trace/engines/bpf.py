@@ -338,4 +338,4 @@ def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> 
 
 
 KIND = Kind("bpf", "a BPF program of ours: the fastest, does not stop the guest, no --show",
-            _check, _bring, _open)  # fmt: skip
+            _check, _bring, _open, {**limits.PROBES, **_OPTIONS})  # fmt: skip

@@ -309,4 +309,4 @@ def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> 
 
 
 KIND = Kind("ftrace", "the kernel's kprobe events: does not stop the guest, no --show",
-            _check, _bring, _open)  # fmt: skip
+            _check, _bring, _open, limits.PROBES)  # fmt: skip
