@@ -53,3 +53,16 @@ class WeFailed(KernlabError):
     """kernlab or a tool it drives is broken, the guest is not at fault (exit status 4)."""
 
     exit_status = 4
+
+
+class Ended(KeyboardInterrupt):
+    """A signal other than SIGINT that ends kernlab in order; as with Ctrl-C, what was gathered
+    is kept."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class ReaderGone(KeyboardInterrupt):
+    """Nobody reads our output any more (``| head``): the work ends in order."""

@@ -23,6 +23,7 @@ from kernlab.vm.machine import Machine
 _READY = 30.0  # seconds to attach; a verifier under TCG takes its time
 _ANSWER = 20.0
 _SIGINT = 2
+_INTERRUPTED = 130  # of a tool that had to be killed
 _FAULTS = (signal.SIGILL, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV)
 _TURN = 0.02
 MARK = ".bpf-ready"  # in the share: there once the tool is attached
@@ -93,8 +94,8 @@ def run_tool(argv: Sequence[str], machine: Machine, run: RunDir, on_stdout: Sink
         status = _to_its_end(process, _ANSWER)
         return 0 if status == 128 + _SIGINT else status
     except KeyboardInterrupt:  # the tool's too: it may show what it has counted
-        process.signal(_SIGINT)
-        return process.wait(_ANSWER)
+        ended = process.end(_SIGINT, _ANSWER)
+        return _INTERRUPTED if ended is None else ended
 
 
 def crash(status: int, source: BpfSource) -> tuple[str, str, str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import select
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,10 +111,14 @@ def bring(files: list[Path], run: RunDir) -> None:
 
 
 def write(fd: int, data: bytes) -> None:
-    """What a guest command said, on to our own stdout or stderr. A reader that went away
-    (head) ends the command as a Ctrl-C does; called in a thread that must not end for it."""
+    """What a guest command said, on to our own stdout (1) or stderr (2). Raises ``OSError`` with
+    the stream's name when nobody takes it."""
     try:
         while data:
-            data = data[os.write(fd, data) :]
-    except BrokenPipeError:
-        os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                data = data[os.write(fd, data) :]
+            except BlockingIOError:
+                select.select([], [fd], [])
+    except OSError as error:
+        error.filename = {1: "stdout", 2: "stderr"}.get(fd)
+        raise

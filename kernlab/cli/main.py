@@ -6,18 +6,18 @@ import errno
 import importlib
 import logging
 import os
-import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from kernlab import __version__
-from kernlab.errors import HostLacks, KernlabError
+from kernlab.cli import ends
+from kernlab.errors import HostLacks, KernlabError, ReaderGone
 
 # What a wrong command line raises: click's class, of which newer typers bring their own copy.
 ClickException: Any = typer.BadParameter.__mro__[2]
@@ -115,44 +115,53 @@ def options(
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run the command line and exit. No traceback reaches a user."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    ends.prepare()
+    status = _status_of(lambda: app(standalone_mode=False))
+    # What is still in the buffer can fail as any output can; Python would end with 120.
+    sys.exit(_status_of(sys.stdout.flush) or status)
+
+
+def _status_of(call: Callable[[], Any]) -> int:
+    """The exit status of what is called; its error told in words."""
     failed = 125 if "run" in sys.argv[1:2] else None
     try:
-        status = app(standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
+        status = call()
+        return status if isinstance(status, int) else 0
     except KernlabError as error:
         show(error)
-        sys.exit(failed or _status(error))
+        return failed or _status(error)
+    except ReaderGone:
+        return 0
     except (typer.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        return 130
     except typer.Exit as error:
-        sys.exit(error.exit_code)
+        return int(error.exit_code)
     except ClickException as error:
         error.show()
-        sys.exit(failed or 2)
-    except BrokenPipeError:
-        # The reader of our output went away (head): nothing to say, and nobody to say it to.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
-    except SystemExit:
-        raise
+        return failed or 2
+    except SystemExit as error:
+        if ends.reader_gone(error):
+            ends.print_to_nobody()
+            return 0
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except OSError as error:
+        if ends.reader_gone(error):
+            # The reader of our output went away (head): nothing to say, and nobody to say it to.
+            ends.print_to_nobody()
+            return 0
         known = _of_the_host(error)
         if known is None:
             _bug(error)
         else:
             show(known)
-        sys.exit(failed or (3 if known else 4))
+        if error.filename == "stdout":
+            ends.print_to_nobody()
+        return failed or (3 if known else 4)
     except BaseException as error:
         _bug(error)
-        sys.exit(failed or 4)
+        return failed or 4
 
 
 # What the host did not give, wherever it was asked for: no bug of ours.
@@ -171,11 +180,24 @@ _HOST = {
 
 def _of_the_host(error: OSError) -> KernlabError | None:
     """The error in words where the host is to blame: its disk, rights, memory or limits."""
+    if isinstance(error, FileNotFoundError) and not _here():
+        return HostLacks("the current directory is gone", "it was removed after you entered it",
+                         "cd to a directory that is there")  # fmt: skip
     step = _HOST.get(error.errno or 0)
+    if error.filename == "stdout":
+        step = "write stdout to another place"
     if step is None:
         return None
     place = f"{error.filename}: " if error.filename else ""
     return HostLacks(f"{place}{error.strerror}", "the host did not give what was asked", step)
+
+
+def _here() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _status(error: KernlabError) -> int:
@@ -190,11 +212,12 @@ def show(error: KernlabError) -> None:
     from rich.text import Text
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text("error: ", "bold red").append_text(Text(error.what, "bold")))
-    if error.why:
-        console.print(Text(error.why))
-    if error.next_step:
-        console.print(Text("next: ", "bold").append_text(Text(error.next_step, "cyan")))
+    with suppress(OSError, SystemExit):  # the terminal is gone: the status says enough
+        console.print(Text("error: ", "bold red").append_text(Text(error.what, "bold")))
+        if error.why:
+            console.print(Text(error.why))
+        if error.next_step:
+            console.print(Text("next: ", "bold").append_text(Text(error.next_step, "cyan")))
 
 
 def _bug(error: BaseException) -> None:

@@ -52,6 +52,7 @@ def rst(
     the values that were true there, counters, errno on both sides, and the remedy.
     `kernlab rst explain FILE.pcapng` says what a capture alone can tell.
     """
+    from kernlab.cli.ends import until_unread
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.pipeline import MachineOptions
     from kernlab.reasons.model import table
@@ -82,7 +83,7 @@ def rst(
         detective = Detective(reasons, built.source, expression, count)
         _, outcome = tracing.trace(
             request, built, guest, options, run, report,
-            print_json if json else view.event, detective,
+            until_unread(print_json if json else view.event), detective,
         )  # fmt: skip
     run.result(reason=outcome.reason, rsts=detective.seen, events=outcome.events)
     page = common.keep_report(run) if outcome.events else None

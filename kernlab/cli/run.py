@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -13,8 +14,11 @@ import typer
 from kernlab.cli import common
 
 if TYPE_CHECKING:
+    from kernlab.progress import Reporter
     from kernlab.vm.channel import GuestProcess
     from kernlab.vm.machine import Machine
+
+_GRACE = 5.0  # seconds that a command has to end after a signal
 
 app = typer.Typer(add_completion=False)
 
@@ -48,13 +52,15 @@ def run(
         common.bring(share, directory)
         with machine_for(directory, built, guest, options, report) as machine:
             wait_ready(machine, report)
-            status = _run(machine, command, timeout)
-    directory.result(status=status)
+            status = _run(machine, command, timeout, report)
+            directory.result(status=status)
     return status
 
 
-def _run(machine: Machine, command: list[str], timeout: float | None) -> int:
-    from kernlab.errors import MachineFailed
+def _run(machine: Machine, command: list[str], timeout: float | None, report: Reporter) -> int:
+    from kernlab.cli import ends
+    from kernlab.errors import Ended, MachineFailed
+    from kernlab.progress import Said
 
     process = machine.channel.start(
         command, stdin=True, on_stdout=lambda data: common.write(1, data),
@@ -62,7 +68,7 @@ def _run(machine: Machine, command: list[str], timeout: float | None) -> int:
     )  # fmt: skip
     threading.Thread(target=_feed, args=(process,), name="stdin", daemon=True).start()
     try:
-        return process.wait(timeout)
+        status = process.wait(timeout)
     except TimeoutError as error:
         process.signal(9)
         raise MachineFailed(
@@ -70,9 +76,17 @@ def _run(machine: Machine, command: list[str], timeout: float | None) -> int:
             "it was killed",
             "kernlab run --timeout with a larger limit",
         ) from error
-    except KeyboardInterrupt:
-        process.signal(2)
-        return process.wait(5.0)
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, Ended) else signal.SIGINT
+        ended = process.end(number, _GRACE)
+        if ended is None:
+            name = signal.Signals(number).name
+            report(Said(f"the command did not end at {name}: it was killed"))
+            return 130
+        return ended
+    if process.refused is not None and not ends.reader_gone(process.refused):
+        raise process.refused
+    return status
 
 
 def _feed(process: GuestProcess) -> None:

@@ -101,6 +101,7 @@ def trace(
     """
     from contextlib import nullcontext
 
+    from kernlab.cli.ends import until_unread
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.errors import BadInput
     from kernlab.pipeline import MachineOptions
@@ -179,8 +180,9 @@ def trace(
         common.bring(share, run)
         try:
             plan, outcome = tracing.trace(
-                request, built, guest, options, run, report, on_event
-            )
+                request, built, guest, options, run, report,
+                until_unread(on_event),
+            )  # fmt: skip
         except BadInput:
             run.remove()  # refused before anything ran: nothing to keep
             raise
@@ -224,6 +226,7 @@ _ENDED = {
     "workload": "the workload ended",
     "timeout": "--timeout passed",
     "interrupted": "interrupted",
+    "unread": "nobody reads the output",
 }
 
 

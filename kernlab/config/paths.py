@@ -105,7 +105,8 @@ def arriving(final: Path) -> Iterator[Path]:
 
 @contextmanager
 def arriving_file(final: Path) -> Iterator[Path]:
-    """A temporary file beside ``final`` that becomes it when the block ends well."""
+    """A temporary file beside ``final`` that becomes it when the block ends well. An error of
+    the host's that names no file (a full disk, at a write) is given ``final``'s name."""
     final.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{final.name}.", dir=final.parent)
     os.close(descriptor)
@@ -113,5 +114,9 @@ def arriving_file(final: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(final)
+    except OSError as error:
+        if error.filename in (None, name):
+            error.filename, error.filename2 = str(final), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)

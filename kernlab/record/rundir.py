@@ -45,11 +45,12 @@ class RunDir:
         Raises ``HostLacks`` when it cannot be made, ``BadInput`` when ``at`` is taken.
         """
         stamp = time.strftime("%Y%m%d-%H%M%S")
+        asked_for = expanded(at).absolute() if at is not None else None
         try:
-            if at is None:
+            if asked_for is None:
                 path = Path(tempfile.mkdtemp(prefix=f"{stamp}-", dir=home_dir("runs")))
             else:
-                path = expanded(at).absolute()
+                path = asked_for
                 if path.exists() and (not path.is_dir() or any(path.iterdir())):
                     raise BadInput(
                         f"--out {at}: already there and not empty",

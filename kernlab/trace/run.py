@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from kernlab.errors import MachineFailed, WeFailed
+from kernlab.errors import MachineFailed, ReaderGone, WeFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
@@ -49,7 +49,8 @@ class Refine(Protocol):
 
 @dataclass
 class Outcome:
-    """How a trace ended. ``reason``: count, workload, timeout, interrupted."""
+    """How a trace ended. ``reason``: count, workload, timeout, interrupted, unread (nobody
+    takes the events any more)."""
 
     reason: str
     events: int = 0
@@ -141,6 +142,9 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
                 outcome.reason = session.go(work)
                 outcome.seconds = time.monotonic() - started
                 counted = session.finish()
+                # The last of them may have come after the time was over, or the workload.
+                if session.full() and outcome.reason in ("timeout", "workload"):
+                    outcome.reason = "count"
                 outcome.workload_status = work.status()
                 outcome.workload_said = work.said.text
             engine.remove()
@@ -181,11 +185,11 @@ class _Session:
         try:
             while True:
                 self._take(_TURN)
-                if self._full():
+                if self.full():
                     return "count"
                 if self._ended():
                     self._take(_TURN)
-                    if not self._full():
+                    if not self.full():
                         self._check_machine()
                     return "count"
                 if self._machine.child.poll() is not None:
@@ -198,6 +202,8 @@ class _Session:
                     return "workload"
                 if time.monotonic() > deadline:
                     return "timeout"
+        except ReaderGone:
+            return "unread"
         except KeyboardInterrupt:
             return "interrupted"
 
@@ -220,25 +226,25 @@ class _Session:
             self._machine.child.close()
             raise
 
-    def _full(self) -> bool:
+    def full(self) -> bool:
         count = self._request.count if self._refine is None else self._refine.count
         return count is not None and self._writer.count >= count
 
     def _take(self, seconds: float, last: bool = False) -> None:
-        if self._full():
+        if self.full():
             return
         came = False
         for event in self._engine.drain() if last else self._engine.events(seconds):
             came = True
             self._keep([event] if self._refine is None else self._refine.take(event))
-            if self._full():
+            if self.full():
                 return
         if self._refine is not None and (last or not came):
             self._keep(self._refine.idle(last))
 
     def _keep(self, events: Iterable[dict[str, Any]]) -> None:
         for event in events:
-            if self._full():
+            if self.full():
                 return
             if self._refine is not None:
                 event["seq"] = self._writer.count + 1

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from kernlab.errors import BadInput, MachineFailed, WeFailed
+from kernlab.vm import loss
 from kernlab.vm.frames import CHUNK, MAX_PAYLOAD, Decoder, Frame, Kind, encode, start_payload
 
 log = logging.getLogger("kernlab.vm.channel")
@@ -54,14 +55,6 @@ _NUMBERED = (Kind.HELLO, Kind.EXIT, Kind.CREDIT, Kind.FAILED)
 _MOST = 64 << 20  # bytes that are kept of one command's output, or of one file
 
 
-def _gone() -> MachineFailed:
-    return MachineFailed(
-        "the guest's command channel is gone",
-        "the guest powered off, panicked or lost its agent",
-        "read console.log in the run directory",
-    )
-
-
 class Kept:
     """A sink that keeps the first bytes of what a guest says: a guest may say anything for
     ever. ``more``: there was more than ``most``."""
@@ -84,7 +77,8 @@ class Kept:
 class _Waiter:
     """A queue of frames for one id, closed when the connection breaks."""
 
-    def __init__(self) -> None:
+    def __init__(self, gone: Callable[[], MachineFailed]) -> None:
+        self._gone = gone
         self.frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
 
     def next(self, timeout: float, what: str) -> Frame:
@@ -95,7 +89,7 @@ class _Waiter:
                 f"the guest did not answer in {timeout:g} s", what, "kernlab stop --all"
             ) from None
         if frame is None:
-            raise _gone()
+            raise self._gone()
         return frame
 
 
@@ -110,15 +104,20 @@ class GuestProcess:
         self._credit = 0
         self._status: int | None = None
         self._error: Exception | None = None
+        self.refused: OSError | None = None  # the error of a sink that took no more
 
     def _take(self, frame: Frame | None) -> None:
         """Called by the channel's reader. A slow sink slows the guest, nothing is dropped."""
         if frame is not None and frame.kind in (Kind.OUT, Kind.ERR):
-            self._sinks[Kind(frame.kind)](frame.payload)
+            kind = Kind(frame.kind)
+            try:
+                self._sinks[kind](frame.payload)
+            except OSError as error:
+                self._hang_up(kind, error)
             return
         with self._changed:
             if frame is None:
-                self._error = _gone()
+                self._error = self._channel.gone()
             elif frame.kind == Kind.CREDIT:
                 self._credit += struct.unpack("<I", frame.payload)[0]
             elif frame.kind == Kind.EXIT:
@@ -127,6 +126,13 @@ class GuestProcess:
                 said = frame.payload[4:].decode("utf-8", "replace")
                 self._error = WeFailed("the guest could not start a command", said, "kernlab boot")
             self._changed.notify_all()
+
+    def _hang_up(self, kind: Kind, error: OSError) -> None:
+        """Nobody takes this stream any more: the command finds its pipe closed."""
+        self._sinks[kind] = lambda data: None
+        self.refused = self.refused or error
+        with suppress(MachineFailed):
+            self._channel._send(Kind.HANG_UP, self._id, bytes([kind - Kind.OUT + 1]))
 
     def write(self, data: bytes, timeout: float = 60.0) -> bool:
         """Send to stdin, waiting for room; False when the command has ended."""
@@ -151,6 +157,17 @@ class GuestProcess:
             view = view[count:]
         return True
 
+    def end(self, number: int, grace: float) -> int | None:
+        """Send a signal and wait; the status, None for a command that had to be killed because
+        it did not end by it. A Ctrl-C meanwhile shortens the wait."""
+        try:
+            self.signal(number)
+            return self.wait(grace)
+        except (TimeoutError, KeyboardInterrupt):
+            with suppress(MachineFailed):
+                self.signal(9)
+            return None
+
     def close_stdin(self) -> None:
         self._channel._send(Kind.INPUT_END, self._id)
 
@@ -167,10 +184,11 @@ class GuestProcess:
         return self._status is not None or self._error is not None
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status, or 128 + signal. Raises ``TimeoutError``, ``MachineFailed``."""
+        """The exit status, or 128 + signal. Raises ``StillRunning`` (also a
+        ``TimeoutError``), ``MachineFailed``."""
         with self._changed:
             if not self._changed.wait_for(self.done, timeout):
-                raise TimeoutError(f"still running after {timeout:g} s")
+                raise loss.StillRunning(timeout or 0.0)
             if self._status is not None:
                 return self._status
             assert self._error is not None
@@ -187,6 +205,8 @@ class Channel:
         self._lock = threading.Lock()
         self._targets: dict[int, Callable[[Frame | None], None]] = {}
         self._closed = False
+        self._agents = 0
+        self.gone = loss.gone  # the error for those who wait when the connection is closed
         self._on_hello: Callable[[Hello | None], None] | None = None
         self._early: list[Hello | None] = []
         self._thread = threading.Thread(target=self._read, name="channel", daemon=True)
@@ -205,6 +225,9 @@ class Channel:
         except Exception as error:  # what a guest sends must not leave anybody waiting
             log.warning("the guest's command channel is given up: %s: %s",
                         type(error).__name__, error)  # fmt: skip
+        self._lose()
+
+    def _lose(self) -> None:
         with self._lock:
             self._closed = True
             targets, self._targets = self._targets, {}
@@ -212,12 +235,21 @@ class Channel:
             target(None)
         self._greet(None)
 
+    def agent_lost(self) -> None:
+        """Tell all who wait that their agent is no more; another one has taken its place."""
+        self.gone = loss.agent_lost
+        self._lose()
+
     def _dispatch(self, frame: Frame) -> None:
         if frame.kind in _NUMBERED and len(frame.payload) < 4:
             raise WeFailed("the guest's agent speaks another protocol",
                            f"a frame of kind {frame.kind} without its number",
                            "kernlab clean images")  # fmt: skip
         if frame.kind == Kind.HELLO:
+            self._agents += frame.id == 0
+            if self._agents > 1:
+                self.agent_lost()
+                return
             protocol = struct.unpack_from("<I", frame.payload)[0]
             self._greet(Hello(protocol, frame.payload[4:].decode("utf-8", "replace")))
         with self._lock:
@@ -245,18 +277,18 @@ class Channel:
             with self._sending:
                 self._socket.sendall(encode(kind, id, payload))
         except OSError as error:
-            raise _gone() from error
+            raise self.gone() from error
 
     def _register(self, target: Callable[[Frame | None], None]) -> int:
         id = next(self._ids)
         with self._lock:
             if self._closed:
-                raise _gone()
+                raise self.gone()
             self._targets[id] = target
         return id
 
     def _ask(self, kind: Kind, payload: bytes = b"") -> tuple[int, _Waiter]:
-        waiter = _Waiter()
+        waiter = _Waiter(lambda: self.gone())
         id = self._register(waiter.frames.put)
         self._send(kind, id, payload)
         return id, waiter
@@ -303,7 +335,7 @@ class Channel:
         self, timeout: float, argv: Sequence[str], *, input: bytes | None = None,
         env: Mapping[str, str] | None = None, cwd: str | None = None,
     ) -> GuestCompleted:  # fmt: skip
-        """Run a command to its end; killed after ``timeout`` seconds with ``TimeoutError``."""
+        """Run a command to its end; killed after ``timeout`` seconds with ``StillRunning``."""
         out, err = Kept(), Kept()
         process = self.start(
             argv, env=env, cwd=cwd, stdin=input is not None, on_stdout=out, on_stderr=err

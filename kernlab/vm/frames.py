@@ -31,6 +31,7 @@ class Kind(IntEnum):
     READ = 6
     WRITE = 7
     POWEROFF = 8
+    HANG_UP = 9
     HELLO = 64
     OUT = 65
     ERR = 66

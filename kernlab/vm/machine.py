@@ -26,6 +26,7 @@ from kernlab.errors import HostLacks, KernlabError, MachineFailed, WeFailed
 from kernlab.process import Child
 from kernlab.vm.channel import Channel, Hello
 from kernlab.vm.console import Console, Verdict, fatal
+from kernlab.vm.loss import AgentLost
 from kernlab.vm.needs import QEMU, require_qemu
 from kernlab.vm.qmp import Qmp
 from kernlab.vm.spec import SOCKETS, MachineSpec, arguments
@@ -34,6 +35,7 @@ SILENT_CPU = 15.0
 SILENT_WALL = 30.0
 INIT_MARK = "kernlab: init"
 READY_MARK = "kernlab: rcS done"
+AGAIN_MARK = "kernlab-agent: started again"
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class Machine:
         verdict = fatal(line)
         if verdict is not None and self._verdict is None:
             self._verdict = verdict
+        if AGAIN_MARK in line:
+            self.channel.agent_lost()
         self._news.put(_Line(line))
 
     @property
@@ -264,7 +268,8 @@ def start(spec: MachineSpec, sockets: Path) -> Iterator[Machine]:
         try:
             yield machine
         except MachineFailed as error:
-            if "console's last lines" in error.why or machine.answers():
+            told = isinstance(error, AgentLost) or "console's last lines" in error.why
+            if told or machine.answers():
                 raise
             raise machine.lost() from error
 

@@ -38,7 +38,11 @@ struct command {
 	struct buffer input;
 };
 
+/* What a `kill -1` in the guest sends must not take the agent along. Blocked, not ignored: a
+ * command that was just forked then gets what it is sent before its exec. */
+static const int unheard[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 static int port = -1;
+static int in_guest;
 static struct buffer incoming;
 static struct command commands[MAX_COMMANDS];
 
@@ -51,6 +55,30 @@ static void send_hello(uint32_t id)
 	put32(payload, PROTOCOL);
 	int n = snprintf(payload + 4, sizeof payload - 4, "%s", name.release);
 	send_frame(HELLO, id, payload, 4 + (size_t)n);
+}
+
+/* How readily the kernel kills this process when memory is short: -1000 never, proc(5). */
+static void spare(const char *score)
+{
+	int fd = in_guest ? open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC) : -1;
+
+	if (fd >= 0 && write(fd, score, strlen(score)) < 0)
+		errno = 0; /* it is none the worse for it */
+	if (fd >= 0)
+		close(fd);
+}
+
+/* An agent that was killed is started again by init, and its commands are lost: said on the
+ * console too, since the dead one may have left half a frame in the port. */
+static void note_start(void)
+{
+	const char *mark = "/run/kernlab-agent";
+	int fd = open(mark, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0 && errno == EEXIST)
+		fprintf(stderr, "\nkernlab-agent: started again\n");
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ---- commands ---------------------------------------------------------------------- */
@@ -75,9 +103,10 @@ static void child(char **argv, char **env, const char *cwd, int in, int out, int
 	sigset_t none;
 
 	setsid();
+	signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
+	spare("0");
 	dup2(in, 0);
 	dup2(out, 1);
 	dup2(err, 2);
@@ -295,6 +324,10 @@ static void handle(enum kind kind, uint32_t id, char *payload, size_t length)
 		if (c && length == 4 && !c->exited && kill(-c->pid, (int)get32(payload)) < 0)
 			kill(c->pid, (int)get32(payload));
 		break;
+	case HANG_UP:	/* its next write fails as one into any pipe without a reader */
+		if (c && length == 1)
+			shut(payload[0] == 1 ? &c->out : &c->err);
+		break;
 	case READ:
 		read_file(id, strndupa(payload, length));
 		break;
@@ -393,13 +426,21 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && !strcmp(argv[1], "--fd"))
 		port = atoi(argv[2]);
-	else
+	else {
+		in_guest = 1;
+		note_start();
+		spare("-1000");
 		port = open_port();
+	}
 	if (port < 0)
 		die("no virtio-serial port named kernlab");
 	fcntl(port, F_SETFL, fcntl(port, F_GETFL) | O_NONBLOCK);
 	fcntl(port, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&signals);
+	for (size_t i = 0; i < sizeof unheard / sizeof *unheard; i++)
+		sigaddset(&signals, unheard[i]);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &signals, NULL);

@@ -18,6 +18,7 @@ enum kind {
 	READ = 6,	/* path: answered by DATA..., then DONE or FAILED */
 	WRITE = 7,	/* path\0 bytes: answered by DONE or FAILED */
 	POWEROFF = 8,
+	HANG_UP = 9,	/* u8 1 or 2: nobody reads the command's stdout or stderr any more */
 	/* guest to host */
 	HELLO = 64,	/* u32 protocol version, kernel release */
 	OUT = 65,	/* bytes of stdout */

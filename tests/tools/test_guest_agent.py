@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 import subprocess
 import threading
@@ -156,6 +157,41 @@ def test_commands_end_with_the_host(agent: Path, tmp_path: Path) -> None:
     child.wait(10)
     _, alive = psutil.wait_procs([command], timeout=10)
     assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_command_finds_its_pipe_closed_when_nobody_takes_its_output(channel: Channel) -> None:
+    """As in a pipeline of the host's: `yes | head` ends by SIGPIPE."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def take(data: bytes) -> None:
+        raise full
+
+    process = channel.start(["yes"], on_stdout=take)
+    assert process.wait(20) == 128 + signal.SIGPIPE
+    assert process.refused is full
+    done = channel.run(20, ["sh", "-c", "echo whole"])  # the others are none the worse for it
+    assert done.text == "whole\n"
+
+
+def test_an_agent_that_is_started_again_has_lost_its_commands(agent: Path) -> None:
+    """init does so when it was killed; whoever waits is told, and waits no longer."""
+    ours, theirs = socket.socketpair()
+    fd = theirs.fileno()
+    first = subprocess.Popen([agent, "--fd", str(fd)], pass_fds=[fd])
+    live = Channel(ours)
+    process = live.start(["sleep", "60"])
+    live.ping(10)
+    first.terminate()  # as `kill -1` does: not enough
+    live.ping(10)
+    first.kill()
+    first.wait()
+    with subprocess.Popen([agent, "--fd", str(fd)], pass_fds=[fd]):
+        theirs.close()
+        with pytest.raises(MachineFailed, match="agent was killed"):
+            process.wait(20)
+        with pytest.raises(MachineFailed, match="agent was killed"):
+            live.run(10, ["true"])
+        live.close()
 
 
 def test_every_guest_program_compiles_without_a_warning(own_home: Path) -> None:

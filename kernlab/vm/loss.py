@@ -1,0 +1,34 @@
+"""The errors of those who wait for a guest that will not answer."""
+
+from __future__ import annotations
+
+from kernlab.errors import MachineFailed
+
+
+class StillRunning(MachineFailed, TimeoutError):
+    """A guest command that did not end in the time it was given. It runs on."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"a guest command still ran after {seconds:g} s",
+                         "it hangs, or the guest is very slow",
+                         "read console.log in the run directory")  # fmt: skip
+
+
+class AgentLost(MachineFailed):
+    """The guest runs, but its agent was killed, and with it whoever waited for it."""
+
+
+def gone() -> MachineFailed:
+    return MachineFailed(
+        "the guest's command channel is gone",
+        "the guest powered off, panicked or lost its agent",
+        "read console.log in the run directory",
+    )
+
+
+def agent_lost() -> MachineFailed:
+    return AgentLost(
+        "the guest's agent was killed, and how the command ended is not known",
+        "something in the guest killed every process (kill -9 -1), or kernlab-agent alone",
+        "a command that kills its own processes only",
+    )
