@@ -21,6 +21,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import gdb
 
+from gdb_scripts import macros
 from gdb_scripts.scopes import arguments, check, function_block, owner, visible
 
 # "a variable in $rdi", "a complex DWARF expression …", "optimized out", "constant 0"
@@ -251,6 +252,8 @@ def _length(address: int) -> int:
 
 def answer(question: Dict[str, Any]) -> Dict[str, Any]:
     """What this vmlinux says to ``question``."""
+    if question.get("shows"):
+        macros.define()
     kinds = ("structs", "expressions", "functions", "inlined", "insides", "lines")
     said: Dict[str, Any] = {kind: {} for kind in kinds}
     for name, members in question.get("structs", {}).items():

@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Optional
 
 import gdb
 
+from gdb_scripts import macros
 from gdb_scripts.inferior import Kernel, Registers
 from gdb_scripts.returns import Call
 from gdb_scripts.scopes import arguments, visible
@@ -22,7 +23,7 @@ from gdb_scripts.trampoline import Trampoline, plant
 from gdb_scripts.values import EntryValues, LineValues, Values, show
 from kernlab.decode import expr
 from kernlab.decode.hit import as_type, decode_hit
-from kernlab.decode.memory import Memory
+from kernlab.decode.memory import Memory, Unreadable
 from kernlab.decode.orc import OrcTable, walk
 from kernlab.decode.skb import skb_device
 
@@ -162,18 +163,30 @@ class Tracer:
         if now is not None:
             event["guest_ns"] = now
         event["site"] = {key: what[key] for key in ("func", "file", "line")}
-        skb = values.number(what["skb"]) if what.get("skb") else None
-        sock = values.number(what["sock"]) if what.get("sock") else None
+        skb, sock = self._object(what, values, "skb"), self._object(what, values, "sock")
         hit = decode_hit(kernel.memory, kernel.layout, what["site"], skb, sock, self._look_up)
         hit.put(event)
         named = values.shown()
         if named:
             event[values.key] = named
         if what.get("show"):
-            shown = show(what["show"], values, self.symbols(what))
+            shown = show(
+                what["show"], values, self.symbols(what), what["site"], event.get("packet")
+            )
             if shown:
                 event["show"] = shown
         return event
+
+    def _object(self, what: Dict[str, Any], values: Values, key: str) -> Optional[int]:
+        """The address of the place's skb or sock; None where it has none."""
+        address = values.number(what[key]) if what.get(key) else None
+        hop = what.get(key + "_hop")
+        if hop is None or not address:
+            return address
+        try:
+            return int.from_bytes(self.kernel.memory.read(address + hop, 8), "little")
+        except Unreadable:
+            return None
 
     def _look_up(self, skb: int, packet: Decoded) -> Optional[int]:
         device = skb_device(self.kernel.memory, self.kernel.layout, skb)
@@ -213,6 +226,8 @@ def arm(path: str) -> None:
         plan = json.load(file)
     # A removed and reinserted breakpoint costs two round trips at every stop.
     gdb.execute("set breakpoint always-inserted on")
+    if any(what.get("show") for what in plan["probes"]):
+        macros.define()
     tracer = Tracer(plan)
     tracer.trampoline, left = plant(
         tracer.kernel.memory,

@@ -8,6 +8,7 @@ holds it; the same rewriting, with null values, checks an expression before a gu
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
@@ -15,6 +16,7 @@ import gdb
 
 _NAME = re.compile(r"(->\s*|\.\s*|struct\s+|union\s+|enum\s+|::)?\b([A-Za-z_]\w*)\b(?!\s*::)")
 _LONGEST = 2000  # characters of a structure's text
+_IPV4 = re.compile(r"(?:addr|rt_gw4)\w*\s*$")  # the last member of an expression
 
 
 def function_block(address: int) -> Optional[Any]:
@@ -96,7 +98,8 @@ def fill(name: str, value: Any) -> None:
 
 
 def check(symbols: Mapping[str, Any], text: str) -> Dict[str, str]:
-    """{"type": …} of an expression with ``symbols`` in scope, or {"error": GDB's words}.
+    """{"type": …} of an expression with ``symbols`` in scope, with "kind": number where it is
+    one, or {"error": GDB's words}.
 
     Needs no target: every name is a null of its type, and nothing is read.
     """
@@ -110,25 +113,41 @@ def check(symbols: Mapping[str, Any], text: str) -> Dict[str, str]:
         said = gdb.execute("whatis " + rewritten(text, symbols), to_string=True)
     except gdb.error as error:
         return {"error": str(error).replace("$kl_", "")}
-    return {"type": said.replace("type = ", "", 1).strip()}
+    found = {"type": said.replace("type = ", "", 1).strip()}
+    try:
+        kind = gdb.parse_and_eval(rewritten(text, symbols)).type.strip_typedefs()
+    except (gdb.error, gdb.MemoryError):
+        return found
+    if kind.code in (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_CHAR, gdb.TYPE_CODE_BOOL):
+        found["kind"] = "number"
+    return found
 
 
 def evaluate(text: str, names: Iterable[str]) -> Any:
-    """The value of an expression whose names have been filled; None if it has none now."""
+    """The value of an expression whose names have been filled; None if it has none now. A
+    __be32 is told as an IPv4 address where its member's name says that it is one."""
     try:
-        return plain(gdb.parse_and_eval(rewritten(text, names)))
+        value = gdb.parse_and_eval(rewritten(text, names))
+        number = plain(value)
     except (gdb.error, gdb.MemoryError, RuntimeError):
         return None
+    if isinstance(number, int) and _IPV4.search(text) and _network(value) is not None:
+        return str(ipaddress.IPv4Address(number)) if value.type.sizeof == 4 else number
+    return number
 
 
 def plain(value: Any) -> Any:
     """A value for JSON: numbers, "0x…" for addresses, text for enums, strings, structures.
+    What is in network order by its type is told in the host's.
 
     None where the compiler keeps it nowhere or memory cannot be read.
     """
     try:
         if value.is_optimized_out:
             return None
+        swapped = _network(value)
+        if swapped is not None:
+            return swapped
         kind = value.type.strip_typedefs()
         if kind.code == gdb.TYPE_CODE_PTR:
             return "0x%x" % (int(value) & (2**64 - 1))
@@ -136,6 +155,9 @@ def plain(value: Any) -> Any:
             return int(value)
         if kind.code == gdb.TYPE_CODE_ENUM:
             return str(value)
+        if kind.code == gdb.TYPE_CODE_STRUCT and kind.tag == "in6_addr":
+            octets = value["in6_u"]["u6_addr8"]
+            return str(ipaddress.IPv6Address(bytes(int(octets[at]) for at in range(16))))
         if kind.code == gdb.TYPE_CODE_ARRAY and kind.target().sizeof == 1:
             content = bytes(int(value[i]) & 0xFF for i in range(kind.range()[1] + 1))
             text = content.split(b"\0")[0].decode("ascii", "replace")
@@ -144,6 +166,23 @@ def plain(value: Any) -> Any:
         return " ".join(value.format_string(max_elements=16).split())[:_LONGEST]
     except (gdb.error, gdb.MemoryError):
         return None
+
+
+def _network(value: Any) -> Optional[int]:
+    """A __be16, __be32 or __be64 as the number that it means; None for other types."""
+    kind = value.type.unqualified()
+    while kind.code == gdb.TYPE_CODE_TYPEDEF:
+        if kind.name in ("__be16", "__be32", "__be64"):
+            size = int(kind.sizeof)
+            raw = (int(value) & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+            return int.from_bytes(raw, "big")
+        # One level at a time: strip_typedefs() goes through all of them.
+        kind = _target(kind)
+    return None
+
+
+def _target(kind: Any) -> Any:
+    return kind.target().unqualified()
 
 
 def numbers(values: Mapping[str, Any]) -> Dict[str, int]:

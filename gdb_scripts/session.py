@@ -20,6 +20,7 @@ from gdb_scripts import (
     commands_route,
     commands_socket,
     lx,
+    macros,
     printers,
 )
 from gdb_scripts.commands import KernlabHelp, Lab, use
@@ -91,6 +92,7 @@ def _attach(session: Session) -> None:
         command()
     use(Lab(settings))
     printers.register()
+    macros.define()
     for line in lx.load(settings["kernel"], settings["lx"]):
         gdb.write("kernlab: %s\n" % line)
     gdb.execute("set architecture i386:x86-64", to_string=True)

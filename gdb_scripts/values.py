@@ -6,8 +6,9 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Protocol, Tuple
 
 import gdb
 
+from gdb_scripts import guards
 from gdb_scripts.inferior import Registers
-from gdb_scripts.scopes import evaluate, fill, numbers, plain, used
+from gdb_scripts.scopes import evaluate, fill, numbers, plain, rewritten, used
 from kernlab.decode.hit import as_type
 
 
@@ -87,18 +88,28 @@ class LineValues:
 
 
 def show(
-    wanted: Iterable[Tuple[str, str]], values: Values, symbols: Mapping[str, Any]
+    wanted: Iterable[Tuple[str, str]],
+    values: Values,
+    symbols: Mapping[str, Any],
+    site: Optional[Mapping[str, Any]] = None,
+    packet: Optional[Mapping[str, Any]] = None,
 ) -> Dict[str, Any]:
     """Of pairs (name, C expression) those that have a value at this hit.
 
     One whose names are not all there is absent: a name filled by an earlier hit must not
-    answer for this one."""
+    answer for this one. So is one that reads what the object does not have
+    (``gdb_scripts.guards``)."""
     found: Dict[str, Any] = {}
     for key, text in wanted:
         names = used(text, symbols)
         if any(values.number(name) is None for name in names):
             continue
         values.fill(names)
+        try:
+            if not guards.holds(rewritten(text, symbols), site or {}, packet):
+                continue
+        except (gdb.error, gdb.MemoryError):
+            continue
         value = evaluate(text, symbols)
         if value is not None:
             found[key] = value

@@ -44,6 +44,8 @@ def _resolve(text: str, symbols: KernelSymbols) -> Stop:
         if not callers:
             raise places.unknown(text, symbols, _COMMAND)
         return Stop(text, f"-function {text}", tuple(callers))
+    if symbols.map.only_init(text):
+        raise places.init_only(text)
     if "." in text:  # a clone by its own name: GDB knows it by the function's
         return Stop(text, f"*0x{entries[0][1]:x}")
     return Stop(text, f"-function {text}")

@@ -9,7 +9,12 @@
 
 A field is a path into the event (``packet.dport``, ``sock.state``) or a short name
 (``port``, ``addr``, ``flags``, ``state`` …; kernlab.decode.fields). A field alone asks
-whether it is there. ``~`` searches a regular expression; ``in`` takes a list or, for
+whether it is there. A C expression (``tcp_sk(sk)->snd_cwnd``, ``skb->len``, with a mask
+``sk->sk_flags & 1``) is a field, too, and read like one of ``--show``; alone it asks, as in
+C, whether it is not 0, and it may be compared with another one. A number can be compared
+with the name of a TCP state or with flags: ``sk->sk_state == CLOSE_WAIT``.
+
+``~`` searches a regular expression; ``in`` takes a list or, for
 addresses, a prefix; ``flags has SA`` is true when all of these flags are set, whatever
 else is; ``flags == SA`` when exactly these are. ``stack has f`` and ``stack ~ re`` look at
 the functions of all frames.
@@ -26,14 +31,15 @@ from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from kernlab.decode import fields
-from kernlab.decode.names import TCP_STATES, flags_text, flags_value
+from kernlab.decode.chains import is_c
+from kernlab.decode.compare import has, number_for, number_in, same
+from kernlab.decode.names import STATE_NUMBERS, flags_text, flags_value
+from kernlab.decode.tokens import ExprError as ExprError
+from kernlab.decode.tokens import Token, tokens
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<string>'[^']*'|\"[^\"]*\")|(?P<op>==|!=|<=|>=|&&|\|\||[=<>~!(),])"
-    r"|(?P<word>[^\s()'\",=!<>~&|]+))"
-)
 _WORDS = {"and": "and", "&&": "and", "or": "or", "||": "or", "not": "not", "!": "not"}
-_STATES = {name: name for name in TCP_STATES.values()}
+# htons(8080): values in network order are shown as people write them, and compared so.
+_SWAPPED = re.compile(r"(?:htons|htonl|ntohs|ntohl)\((\w+)\)")
 _COMPARE: Dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda a, b: bool(a < b),
     "<=": lambda a, b: bool(a <= b),
@@ -52,16 +58,6 @@ _ALLOWED = {
 }
 
 
-class ExprError(ValueError):
-    """An expression that is refused. ``column`` counts from 1."""
-
-    def __init__(self, message: str, column: int, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.column = column
-        self.hint = hint
-
-
 class Expr(ABC):
     """A parsed expression."""
 
@@ -70,8 +66,13 @@ class Expr(ABC):
         """True, False, or None where a field it needs is absent."""
 
     @abstractmethod
+    def tests(self) -> "List[Test]":
+        """Its tests, from left to right."""
+
     def fields(self) -> Set[str]:
         """The paths it may read, short names resolved."""
+        names = [name for test in self.tests() for name in test.names()]
+        return {path for name in names for group in fields.paths(name) for path in group}
 
 
 class Not(Expr):
@@ -82,8 +83,8 @@ class Not(Expr):
         value = self.inner.evaluate(event)
         return None if value is None else not value
 
-    def fields(self) -> Set[str]:
-        return self.inner.fields()
+    def tests(self) -> "List[Test]":
+        return self.inner.tests()
 
     def __str__(self) -> str:
         return "not %s" % self.inner if isinstance(self.inner, Test) else "not (%s)" % self.inner
@@ -107,8 +108,8 @@ class Joined(Expr):
                 result = None
         return result
 
-    def fields(self) -> Set[str]:
-        return set().union(*(part.fields() for part in self.parts))
+    def tests(self) -> "List[Test]":
+        return [test for part in self.parts for test in part.tests()]
 
     def __str__(self) -> str:
         return (" %s " % self.word).join(
@@ -116,8 +117,15 @@ class Joined(Expr):
         )
 
 
+class Other(NamedTuple):
+    """Another field, as a test's value."""
+
+    name: str
+
+
 class Test(Expr):
-    """One field against one value; without an operator: whether it is there."""
+    """One field against one value; without an operator: whether it is there, or for a C
+    expression whether it is not 0. ``value`` may be another field (``Other``)."""
 
     __test__ = False  # not a test class
 
@@ -126,22 +134,35 @@ class Test(Expr):
         self.operator = operator
         self.value = value
         self.text = text
-        self._check = _checker(fields.type_of(name) or fields.OPEN, operator, value)
+        self._kind = fields.type_of(name) or fields.OPEN
+        self._check = _checker(self._kind, operator, value)
+
+    def names(self) -> List[str]:
+        """The fields that it reads."""
+        return [self.name, *([self.value.name] if isinstance(self.value, Other) else ())]
+
+    def tests(self) -> "List[Test]":
+        return [self]
 
     def evaluate(self, event: Mapping[str, Any]) -> Optional[bool]:
         found = fields.values(event, self.name)
         if not self.operator:
+            if is_c(self.name):
+                return bool(number_in(found[0], found[0])) if found else None
             return bool(found)
         if not found:
             return None
+        check = self._check
+        if isinstance(self.value, Other):
+            others = fields.values(event, self.value.name)
+            if not others:
+                return None
+            check = _checker(self._kind, self.operator, others[0])
         try:
-            hit = any(self._check(value) for value in found)
+            hit = any(check(value) for value in found)
         except (TypeError, ValueError):
             return None  # the event holds another type there: not comparable, not false
         return not hit if self.operator == "!=" else hit
-
-    def fields(self) -> Set[str]:
-        return {path for group in fields.paths(self.name) for path in group}
 
     def __str__(self) -> str:
         return "%s %s %s" % (self.name, self.operator, self.text) if self.operator else self.name
@@ -150,6 +171,8 @@ class Test(Expr):
 def _checker(kind: str, operator: str, value: Any) -> Callable[[Any], bool]:
     if operator in _COMPARE:
         compare = _COMPARE[operator]
+        if kind == fields.OPEN:
+            return lambda found: compare(number_in(found, value), number_for(value, found))
         return lambda found: compare(found, value)
     if operator == "~":
         search = re.compile(value).search
@@ -161,12 +184,14 @@ def _checker(kind: str, operator: str, value: Any) -> Callable[[Any], bool]:
             return lambda found: flags_value(found) & value == value
         if kind == fields.STACK:
             return lambda found: any(frame.get("func") == value for frame in found)
-        return lambda found: value in found
+        return lambda found: has(found, value)
     wanted = list(value) if isinstance(value, tuple) else [value]
     if kind == fields.FLAGS:
         return lambda found: flags_value(found) in wanted
     if kind == fields.ADDRESS:
         return lambda found: any(_inside(found, network) for network in wanted)
+    if kind == fields.OPEN:
+        return lambda found: any(same(found, one) for one in wanted)
     return lambda found: found in wanted
 
 
@@ -175,36 +200,17 @@ def _inside(found: str, network: Any) -> bool:
     return address.version == network.version and address in network
 
 
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    column: int
-
-
-def _tokens(text: str) -> List[_Token]:
-    found, at = [], 0
-    while text[at:].strip():
-        match = _TOKEN.match(text, at)
-        if match is None:
-            column = at + len(text[at:]) - len(text[at:].lstrip()) + 1
-            raise ExprError("cannot read '%s'" % text[column - 1 : column + 10], column)
-        kind = match.lastgroup or ""
-        found.append(_Token(kind, match.group(kind), match.start(kind) + 1))
-        at = match.end()
-    return found
-
-
 class _Parser:
     def __init__(self, text: str) -> None:
-        self._tokens = _tokens(text)
+        self._tokens = tokens(text)
         self._at = 0
         self._end = len(text) + 1
         self._depth = 0
 
-    def _peek(self) -> Optional[_Token]:
+    def _peek(self) -> Optional[Token]:
         return self._tokens[self._at] if self._at < len(self._tokens) else None
 
-    def _next(self, wanted: str) -> _Token:
+    def _next(self, wanted: str) -> Token:
         token = self._peek()
         if token is None:
             raise ExprError("expected %s, but the expression ends here" % wanted, self._end)
@@ -247,9 +253,9 @@ class _Parser:
         finally:
             self._depth -= 1
 
-    def _test(self, token: _Token) -> Expr:
+    def _test(self, token: Token) -> Expr:
         name = token.text
-        kind = fields.type_of(name) if token.kind == "word" else None
+        kind = fields.type_of(name) if token.kind in ("word", "c") else None
         if kind is None:
             close = fields.near(name)
             hint = (
@@ -288,7 +294,21 @@ class _Parser:
         value, text = self._one(token, name, kind, operator)
         return ((value,), "(%s)" % text) if operator == "in" else (value, text)
 
-    def _one(self, token: _Token, name: str, kind: str, operator: str) -> Tuple[Any, str]:
+    def _c_value(self, token: Token, name: str, kind: str, operator: str) -> Tuple[Any, str]:
+        swapped = _SWAPPED.fullmatch(token.text)
+        if swapped is not None:
+            inner = Token("word", swapped.group(1), token.column)
+            return self._one(inner, name, kind, operator)[0], token.text
+        if kind != fields.OPEN or operator in ("in", "~", "has"):
+            raise ExprError(
+                "a C expression cannot stand there", token.column,
+                "compare two with == != < <= > >=: tcp_sk(sk)->snd_una == tcp_sk(sk)->snd_nxt",
+            )  # fmt: skip
+        return Other(token.text), token.text
+
+    def _one(self, token: Token, name: str, kind: str, operator: str) -> Tuple[Any, str]:
+        if token.kind == "c":
+            return self._c_value(token, name, kind, operator)
         if token.kind == "op":
             raise ExprError("expected a value, not '%s'" % token.text, token.column)
         text = token.text[1:-1] if token.kind == "string" else token.text
@@ -310,7 +330,7 @@ class _Parser:
                 ) from error
             return value, flags_text(value) or "''"
         if kind == fields.STATE:
-            return _state(text, token), text.upper()
+            return _state(text, token), _state(text, token)
         if kind == fields.ADDRESS:
             try:
                 return ipaddress.ip_network(text, strict=False), shown
@@ -326,7 +346,7 @@ class _Parser:
         return text, shown
 
 
-def _number(text: str, name: str, token: _Token) -> int:
+def _number(text: str, name: str, token: Token) -> int:
     try:
         return int(text, 0)
     except ValueError as error:
@@ -335,14 +355,15 @@ def _number(text: str, name: str, token: _Token) -> int:
         ) from error
 
 
-def _state(text: str, token: _Token) -> str:
+def _state(text: str, token: Token) -> str:
     name = text.upper()
-    if name in _STATES:
+    name = name[4:] if name.startswith("TCP_") else name
+    if name in STATE_NUMBERS:
         return name
     import difflib
 
-    close = difflib.get_close_matches(name, list(_STATES), n=2, cutoff=0.6)
-    hint = "did you mean %s?" % " or ".join(close or sorted(_STATES))
+    close = difflib.get_close_matches(name, list(STATE_NUMBERS), n=2, cutoff=0.6)
+    hint = "did you mean %s?" % " or ".join(close or sorted(STATE_NUMBERS))
     raise ExprError("'%s' is no TCP state" % text, token.column, hint)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from kernlab.decode.chains import is_c
+
 NUMBER, TEXT, FLAGS, STATE, ADDRESS, STACK, OPEN = (
     "number", "text", "flags", "state", "address", "stack", "open",
 )  # fmt: skip
@@ -15,7 +17,7 @@ def _many(prefix: str, kind: str, names: str) -> Dict[str, str]:
 
 
 TYPES: Dict[str, str] = {
-    **_many("", NUMBER, "cpu guest_ns host_ns v"),
+    **_many("", NUMBER, "cpu guest_ns host_ns v netns"),
     **_many("", TEXT, "probe engine"),
     **_many("task.", NUMBER, "pid"),
     **_many("task.", TEXT, "comm"),
@@ -32,7 +34,7 @@ TYPES: Dict[str, str] = {
     **_many("packet.options.", NUMBER, "mss wscale"),
     **_many("packet.options.", OPEN, "sack_ok sack ts md5 tfo"),
     **_many("skb.", NUMBER, "len data_len users"),
-    **_many("skb.", TEXT, "addr head dev sk"),
+    **_many("skb.", TEXT, "addr head dev sk owner"),
     **_many("skb.cb.", NUMBER, "seq end_seq ack_seq"),
     **_many("skb.cb.", FLAGS, "flags"),
     **_many("sock.", TEXT, "addr family protocol ca_state via"),
@@ -78,6 +80,7 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "dev": (("skb.dev",),),
     "direction": (("packet.direction",),),
 }
+SHOW = "show."
 OPEN_PREFIXES = (
     "args.", "locals.", "show.", "rst.", "connection.", "race.", "packet.options.kind-",
 )  # fmt: skip
@@ -89,12 +92,13 @@ _EARLIER = "before."
 
 
 def type_of(name: str) -> Optional[str]:
-    """The type of a field or short name; None when there is no such field."""
+    """The type of a field or short name; None when there is no such field. A C expression is a
+    field of ``show``."""
     if name in TYPES:
         return TYPES[name]
     if name in SHORT:
         return TYPES[SHORT[name][0][0]]
-    if name.startswith(OPEN_PREFIXES):
+    if name.startswith(OPEN_PREFIXES) or is_c(name):
         return OPEN
     if name.startswith(_EARLIER):
         probe, _, rest = name[len(_EARLIER) :].partition(".")
@@ -104,6 +108,8 @@ def type_of(name: str) -> Optional[str]:
 
 def paths(name: str) -> Sequence[Tuple[str, ...]]:
     """The groups of paths that a name stands for."""
+    if is_c(name) and not name.startswith((*OPEN_PREFIXES, _EARLIER)):
+        name = SHOW + name
     return SHORT.get(name) or ((name,),)
 
 
@@ -124,6 +130,11 @@ def values(event: Mapping[str, Any], name: str) -> List[Any]:
 
 def _get(event: Mapping[str, Any], path: str) -> Any:
     value: Any = event
+    if path.startswith(SHOW):  # a name there may be an expression, with dots in it
+        shown = event.get("show")
+        name = path[len(SHOW) :]
+        if isinstance(shown, Mapping) and name in shown:
+            return shown[name]
     for step in path.split("."):
         if not isinstance(value, Mapping) or step not in value:
             return None

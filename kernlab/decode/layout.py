@@ -16,8 +16,9 @@ WANTED: Mapping[str, Sequence[str]] = {
     "sk_buff": (
         "sk", "dev", "len", "data_len", "protocol", "pkt_type", "cb", "transport_header",
         "network_header", "mac_header", "end", "head", "data", "skb_iif", "mark",
-        "_skb_refdst", "users.refs.counter",
+        "_skb_refdst", "users.refs.counter", "destructor",
     ),
+    "socket": ("sk",),
     "skb_shared_info": ("gso_size", "gso_segs"),
     "net_device": ("name", "ifindex", "nd_net.net"),
     "net": (
@@ -82,6 +83,8 @@ class Layout:
             name: int(struct["size"]) for name, struct in data.get("structs", {}).items()
         }
         self.constants: Dict[str, int] = dict(data.get("constants", {}))
+        # The skb destructors that say: skb->sk is the socket that sends the packet.
+        self.senders = frozenset(data.get("senders", ()))
         self._spans: Dict[Tuple[str, Tuple[str, ...]], Optional[Tuple[int, int]]] = {}
 
     def field(self, struct: str, member: str) -> Optional[Place]:

@@ -43,6 +43,7 @@ TCP_STATES: Dict[int, str] = {
     11: "CLOSING",
     12: "NEW_SYN_RECV",
 }
+STATE_NUMBERS: Dict[str, int] = {name: number for number, name in TCP_STATES.items()}
 LISTEN, TIME_WAIT, NEW_SYN_RECV = 10, 6, 12
 
 # include/uapi/linux/in.h
@@ -55,5 +56,17 @@ TCP, UDP = 6, 17
 # enum tcp_ca_state, include/uapi/linux/tcp.h
 CA_STATES: Dict[int, str] = {0: "Open", 1: "Disorder", 2: "CWR", 3: "Recovery", 4: "Loss"}
 
+# Protocols whose sockets are bound to ports; with others inet_num is something else, a raw
+# socket's protocol number for one (net/ipv4/af_inet.c, inet_create()).
+WITH_PORTS = frozenset((TCP, UDP, 33, 132, 136, 262))
+
+# enum sock_type, include/linux/net.h
+SOCK_STREAM = 1
+
 AF_INET, AF_INET6 = 2, 10
 FAMILIES: Dict[int, str] = {AF_INET: "ipv4", AF_INET6: "ipv6"}
+# Sockets that begin with struct sock but are no inet_sock; include/linux/socket.h
+OTHER_FAMILIES: Dict[int, str] = {
+    1: "unix", 15: "key", 16: "netlink", 17: "packet", 29: "can", 31: "bluetooth", 38: "alg",
+    40: "vsock", 43: "smc", 44: "xdp",
+}  # fmt: skip

@@ -18,7 +18,7 @@ HEADER_BYTES = 128  # kept as "raw" in the event
 _IP = (0x0008, 0xDD86)  # ETH_P_IP, ETH_P_IPV6 in network order, read as little-endian
 _UNSET = 0xFFFF  # skb->transport_header before it is set
 
-_OWN = ("len", "data_len", "dev", "sk", "head", "users.refs.counter")
+_OWN = ("len", "data_len", "dev", "sk", "head", "users.refs.counter", "destructor")
 _HEADERS = ("data", "network_header", "transport_header")
 
 
@@ -70,6 +70,8 @@ def decode_skb(
     owner = view.get("sk")
     if owner:
         skb["sk"] = "0x%x" % owner
+        if view.get("destructor") in layout.senders:
+            skb["owner"] = "sender"
     header = site.get("header", "none")
     found: Optional[Dict[str, Any]] = None
     if site.get("tcp_cb"):

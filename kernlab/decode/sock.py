@@ -2,8 +2,9 @@
 
 ``struct sock_common`` is shared by full sockets, request sockets and TIME_WAIT's
 mini-sockets (include/net/sock.h, include/net/inet_timewait_sock.h,
-include/net/request_sock.h). The state is looked at before anything is taken for a
-tcp_sock: a TIME_WAIT sock is too short to be one.
+include/net/request_sock.h). Family, state, type and protocol are looked at before anything is
+taken for a tcp_sock: a TIME_WAIT sock is too short to be one, and a raw socket for IPPROTO_TCP,
+a packet or a netlink socket is another structure behind its struct sock.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from kernlab.decode.names import (
     FAMILIES,
     LISTEN,
     NEW_SYN_RECV,
+    OTHER_FAMILIES,
     PROTOCOLS,
+    SOCK_STREAM,
     TCP,
     TCP_STATES,
     TIME_WAIT,
+    WITH_PORTS,
 )
 from kernlab.decode.packet import address_text
 
@@ -30,7 +34,7 @@ _COMMON = tuple(
     "__sk_common." + name
     for name in (
         "skc_daddr", "skc_rcv_saddr", "skc_dport", "skc_num", "skc_family", "skc_state",
-        "skc_v6_daddr", "skc_v6_rcv_saddr", "skc_flags",
+        "skc_v6_daddr", "skc_v6_rcv_saddr", "skc_flags", "skc_net.net",
     )
 )  # fmt: skip
 _BLOCK = 2048  # bytes QEMU's gdbstub serves in one packet (half of its PacketSize, in hex)
@@ -63,8 +67,8 @@ NAMES = (_PLAIN, _LISTENER, _TCP_PAIRS,
 # one in pieces.
 MEMBERS: Mapping[str, Sequence[str]] = {
     "sock": (
-        *_COMMON, "sk_protocol", *(name for name, _ in _PLAIN), *(name for name, _ in _LISTENER),
-        "sk_lingertime",
+        *_COMMON, "sk_protocol", "sk_type", *(name for name, _ in _PLAIN),
+        *(name for name, _ in _LISTENER), "sk_lingertime",
     ),
     "inet_sock": ("inet_sport",),
     "inet_connection_sock": ("icsk_retransmits", "icsk_backoff", "icsk_ca_state", "icsk_rto"),
@@ -76,7 +80,8 @@ MEMBERS: Mapping[str, Sequence[str]] = {
 
 
 def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[str, Any]]:
-    """The socket at ``address``; None when it is no readable INET socket.
+    """The socket at ``address``; None when it is no readable socket. One that is not of INET
+    (AF_PACKET, AF_NETLINK, AF_UNIX, ...) has its address and family alone.
 
     Ports are in host order; src is the local side. ``srtt_us`` in µs (the kernel keeps it
     times eight), ``rto_ms`` in ms, windows in bytes, ``snd_cwnd`` in segments.
@@ -87,7 +92,8 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
         return None
     family, state = common.get("__sk_common.skc_family"), common.get("__sk_common.skc_state")
     if family not in FAMILIES or state is None:
-        return None
+        other = OTHER_FAMILIES.get(family or 0)
+        return {"addr": "0x%x" % address, "family": other} if other else None
     found: Dict[str, Any] = {"addr": "0x%x" % address, "family": FAMILIES[family]}
     found.update(_tuple(common, family))
     if state in (TIME_WAIT, NEW_SYN_RECV):
@@ -95,10 +101,13 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
         found["state"] = TCP_STATES[state]
         found.update(_mini(memory, layout, address, state))
         return found
-    protocol = _protocol(memory, layout, address)
+    protocol, stream = _protocol(memory, layout, address)
     if protocol is not None:
         found["protocol"] = PROTOCOLS.get(protocol, str(protocol))
-    if protocol == TCP or protocol == 262:
+    if protocol not in WITH_PORTS or (protocol == TCP and not stream):
+        found.pop("sport", None)
+        found.pop("dport", None)
+    if stream and (protocol == TCP or protocol == 262):
         found["state"] = TCP_STATES.get(state, str(state))
     else:
         high = (layout.span("sock") or (0, 0))[1]
@@ -109,13 +118,13 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
     except Unreadable:
         return found
     found.update(_full(View(layout, "sock", block, low), state))
-    if not found.get("sport"):
+    if not found.get("sport", 1):
         # A port that was not bound by hand is given back on the way to CLOSE (net/ipv4/tcp.c,
         # tcp_set_state()): skc_num is 0 then, what goes out still says inet_sport.
         sport = View(layout, "inet_sock", block, low).network("inet_sport")
         if sport:
             found["sport"] = sport
-    if protocol == TCP:
+    if protocol == TCP and stream:
         found.update(_icsk(View(layout, "inet_connection_sock", block, low), layout))
         if state != LISTEN:
             found.update(_tcp(View(layout, "tcp_sock", block, low)))
@@ -139,9 +148,12 @@ def _tuple(common: View, family: int) -> Dict[str, Any]:
     return found
 
 
-def _protocol(memory: Memory, layout: Layout, address: int) -> Optional[int]:
-    view = read_struct(memory, layout, "sock", address, ("sk_protocol",))
-    return None if view is None else view.get("sk_protocol")
+def _protocol(memory: Memory, layout: Layout, address: int) -> Tuple[Optional[int], bool]:
+    """A full sock's protocol, and whether it is a stream: of TCP that alone is a tcp_sock."""
+    view = read_struct(memory, layout, "sock", address, ("sk_protocol", "sk_type"))
+    if view is None:
+        return None, False
+    return view.get("sk_protocol"), view.get("sk_type") in (None, SOCK_STREAM)
 
 
 def _mini(memory: Memory, layout: Layout, address: int, state: int) -> Dict[str, Any]:

@@ -57,8 +57,9 @@ class Packet(_Open):
 
 class Skb(_Open):
     """struct sk_buff: ``len`` and ``data_len`` in bytes, as at the probe. ``head``: the
-    buffer, which clones share; ``users``: references to this struct. ``cb`` is TCP_SKB_CB
-    where it is valid: seq, end_seq, ack_seq in host order, flags."""
+    buffer, which clones share; ``users``: references to this struct. ``sk``: skb->sk;
+    ``owner``: sender, where that is the socket that sends the packet (skb->destructor). ``cb``
+    is TCP_SKB_CB where it is valid: seq, end_seq, ack_seq in host order, flags."""
 
     addr: str
     head: str | None = None
@@ -66,15 +67,20 @@ class Skb(_Open):
     len: int | None = None
     data_len: int | None = None
     dev: str | None = None
+    sk: str | None = None
+    owner: Literal["sender"] | None = None
     cb: dict[str, Any] | None = None
 
 
 class Sock(_Open):
     """struct sock: ``src`` is the local side; srtt_us in µs, rto_ms in ms. ``via`` tells how
-    it was found: as the function's argument, at skb->sk, or by the kernel's own lookup."""
+    it was found: as the function's argument, at skb->sk, by the kernel's own lookup; ``sender``:
+    at skb->sk, and it is the socket that sent the packet. What the socket does not have is
+    absent: a raw socket has no port, only TCP a state, one of no INET family has the family
+    alone."""
 
     addr: str
-    via: Literal["argument", "skb", "lookup"] | None = None
+    via: Literal["argument", "skb", "lookup", "sender"] | None = None
     family: str | None = None
     protocol: str | None = None
     state: str | None = None
@@ -101,8 +107,10 @@ class Event(_Open):
     """One event. ``seq`` counts the run's events from 1; guest_ns is the guest's monotonic
     clock at its last tick, host_ns the host's wall clock, both in ns. ``args`` are a
     function's arguments, ``locals`` the variables at a line, ``show`` the values of the
-    expressions asked for, ``ret`` what the function returned (addresses as "0x…"), ``drop`` the
-    kernel's name for the reason of a drop."""
+    expressions asked for, ``netns`` the inode number of the network namespace of the sock, or
+    of skb->dev where there is no sock (``ls -i /proc/PID/ns/net``), ``ret`` what the
+    function returned (addresses as "0x…"), ``drop`` the kernel's name for the reason of a
+    drop."""
 
     v: Literal[1]
     seq: int = Field(ge=1)
@@ -116,6 +124,7 @@ class Event(_Open):
     packet: Packet | None = None
     skb: Skb | None = None
     sock: Sock | None = None
+    netns: int | None = None
     args: dict[str, Any] | None = None
     locals: dict[str, Any] | None = None
     show: dict[str, Any] | None = None

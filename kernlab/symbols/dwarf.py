@@ -24,7 +24,8 @@ from kernlab.process import need, run
 
 _LIMIT = 120.0
 _ANSWERS = 5  # version of what gdb_scripts.describe answers: another one is asked again
-_KINDS = ("layouts", "functions", "inlined", "insides", "lines", "shows", "enums")
+# "shown": of C with the kernel's macros (gdb_scripts.macros); "shows" was of C without.
+_KINDS = ("layouts", "functions", "inlined", "insides", "lines", "shown", "enums")
 
 # Values by name, each with the texts to try in order: where they moved to and from.
 EXPRESSIONS: Mapping[str, Sequence[str]] = {
@@ -102,10 +103,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Shown:
-    """A C expression's type at a place, or why it has none there."""
+    """A C expression's type at a place, or why it has none there. ``kind``: number, for one."""
 
     type: str | None = None
     error: str | None = None
+    kind: str | None = None
 
 
 class Dwarf:
@@ -205,10 +207,10 @@ class Dwarf:
             for place in places
         ]  # fmt: skip
         keys = [json.dumps(item, sort_keys=True) for item in items]
-        if not all(key in self._known["shows"] for key in keys):
+        if not all(key in self._known["shown"] for key in keys):
             said = self._ask({"shows": items})["shows"]
-            self._keep("shows", dict(zip(keys, said, strict=True)))
-        found = [Shown(**self._known["shows"][key]) for key in keys]
+            self._keep("shown", dict(zip(keys, said, strict=True)))
+        found = [Shown(**self._known["shown"][key]) for key in keys]
         return [found[at : at + len(places)] for at in range(0, len(found), len(places))]
 
     def inlined_into(self, name: str) -> list[str]:

@@ -17,6 +17,10 @@ from kernlab.symbols.frames import Symbolizer
 from kernlab.symbols.system_map import SystemMap
 
 _HZ = "CONFIG_HZ="
+# Destructors of an skb that is charged to the socket which sends it: net/core/sock.c,
+# net/ipv4/tcp_output.c, net/packet/af_packet.c, net/xdp/xsk.c.
+_SENDERS = ("sock_wfree", "__sock_wfree", "tcp_wfree", "sock_ofree", "tpacket_destruct_skb",
+            "xsk_destruct_skb")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class KernelSymbols:
         wanted = {**WANTED, "orc_entry": ("end",), "kprobe": ("fault_handler",)}
         layout: dict[str, object] = dict(self.dwarf.layout(wanted))
         layout["constants"] = self._constants()
+        layout["senders"] = sorted(self.map.all[n] for n in _SENDERS if n in self.map.all)
         return layout
 
     def _constants(self) -> dict[str, int]:

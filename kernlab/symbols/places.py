@@ -68,6 +68,8 @@ def resolve(
     name = asked.text
     if not symbols.map.entries(name):
         raise unknown(name, symbols, command)
+    if symbols.map.only_init(name):
+        raise init_only(name)
     places = symbols.functions([name])
     if not places:
         raise BadInput(
@@ -80,7 +82,10 @@ def resolve(
 
 
 def _glob(asked: Asked, symbols: KernelSymbols, limit: int) -> Found:
-    names = [name for name in symbols.map.names if fnmatchcase(name, asked.text)]
+    matching = [name for name in symbols.map.names if fnmatchcase(name, asked.text)]
+    names = [name for name in matching if not symbols.map.only_init(name)]
+    if matching and not names:
+        raise init_only(matching[0], asked.text)
     if not names:
         raise BadInput(
             f"no function of this kernel matches '{asked.text}'", "", "kernlab trace 'tcp_v4_*'"
@@ -94,6 +99,9 @@ def _glob(asked: Asked, symbols: KernelSymbols, limit: int) -> Found:
     places = symbols.functions(names)
     without = sorted(set(names) - {place.func for place in places})
     notes = [f"{asked.text} is {len(names) - len(without)} functions"]
+    gone = [name for name in matching if name not in names]
+    if gone:
+        notes.append(f"only called during the boot, left out: {', '.join(gone)}")
     if without:
         notes.append(f"without debug info, left out: {', '.join(without)}")
     return Found(tuple(places), tuple(notes))
@@ -110,6 +118,8 @@ def _line(asked: Asked, symbols: KernelSymbols, command: str) -> Found:
         )
     if not places:
         raise _no_line(asked, symbols.files.source, command)
+    if all(symbols.map.is_init(place.address) for place in places):
+        raise init_only(places[0].func, asked.text)
     notes = []
     if places[0].line != asked.line:
         notes.append(f"line {asked.line} has no code of its own: stopping at {places[0].line}")
@@ -133,6 +143,16 @@ def _no_line(asked: Asked, source: Path, command: str) -> BadInput:
         f"{asked.text}: this kernel has no code from a file '{asked.file}'",
         f"near names: {', '.join(close)}" if close else "",
         f"{command} {close[0]}:{asked.line}" if close else f"{command} tcp_v4_rcv",
+    )
+
+
+def init_only(name: str, asked: str = "") -> BadInput:
+    """The error for a function that is gone when the guest takes commands."""
+    return BadInput(
+        f"{asked or name}: {name} is __init code: it runs during the boot alone",
+        "the kernel frees its memory when the boot ends, and a trace begins after that; "
+        f"to stop in it, attach GDB before the kernel runs and set: hbreak {name}",
+        "kernlab boot --gdb-port 1234 --wait",
     )
 
 

@@ -51,6 +51,16 @@ class SystemMap:
         names += self.clones.get(function, [])
         return sorted((name, address) for name in names for address in self.text[name])
 
+    def is_init(self, address: int) -> bool:
+        """Whether this is memory that is freed when the boot ends (arch/x86/mm/init.c,
+        free_initmem())."""
+        return self.all.get("__init_begin", 0) <= address < self.all.get("__init_end", 0)
+
+    def only_init(self, function: str) -> bool:
+        """Whether every entry of a function is there."""
+        entries = self.entries(function)
+        return bool(entries) and all(self.is_init(address) for _, address in entries)
+
     def at(self, address: int) -> str | None:
         """The symbol that stands at an address, of several the last; None without one."""
         return next((name for name, at in reversed(self.all.items()) if at == address), None)

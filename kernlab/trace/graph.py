@@ -134,6 +134,8 @@ def graph(request: GraphRequest, kernel: Kernel, image: Image, options: MachineO
     symbols = symbols_for(kernel)
     limits.require(symbols.files.config, _NEEDS, "kernlab graph")
     entries = symbols.map.entries(request.function)
+    if symbols.map.only_init(request.function):
+        raise places.init_only(request.function)
     if not entries:
         raise places.unknown(request.function, symbols, "kernlab graph")
     guest.place(run.share, report)

@@ -3,28 +3,25 @@ argument registers, members. Refuses before anything boots."""
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kernlab.decode import expr
-from kernlab.decode.fields import RECORDED
+from kernlab.decode.fields import RECORDED, SHOW
+from kernlab.decode.layout import Layout
 from kernlab.errors import BadInput
 from kernlab.record import drops
 from kernlab.symbols import places, sites
 from kernlab.symbols.dwarf import Argument, Function, Line
 from kernlab.symbols.kernel import KernelSymbols
+from kernlab.trace.expressions import c_expressions, check_c, check_shows
 
 # Every structure that begins with sock_common and so can be decoded as a sock.
 _SOCKS = ("sock", "tcp_sock", "inet_sock", "inet_connection_sock", "request_sock",
-          "inet_timewait_sock", "inet_request_sock", "udp_sock")  # fmt: skip
-# What would change the guest: an assignment, ++ or --.
-_WRITES = re.compile(r"(?<![=!<>])=(?!=)|\+\+|--|<<=|>>=")
-
-_CALLS = re.compile(r"\b(?!sizeof\b)[A-Za-z_]\w*\s*\(")
-
+          "inet_timewait_sock", "inet_request_sock", "udp_sock", "tcp_request_sock",
+          "tcp_timewait_sock", "raw_sock", "packet_sock", "netlink_sock", "unix_sock")  # fmt: skip
 
 class Show(NamedTuple):
     """A C expression to read at one place, and the name of its value."""
@@ -61,7 +58,9 @@ class TraceRequest:
 
 @dataclass(frozen=True)
 class Probe:
-    """One place. ``skb`` and ``sock`` are the names there that stand for them."""
+    """One place. ``skb`` and ``sock`` are the names there that stand for them. A name may be
+    one that only leads there (``struct sk_buff **``, ``struct socket *``): a hop is then where
+    the pointer lies, in bytes from what the name points at."""
 
     name: str
     place: Function | Line
@@ -69,6 +68,8 @@ class Probe:
     skb: str | None
     sock: str | None
     show: tuple[tuple[str, str], ...] = ()
+    skb_hop: int | None = None
+    sock_hop: int | None = None
 
     def as_data(self) -> dict[str, Any]:
         """For the engine's inner side."""
@@ -76,9 +77,10 @@ class Probe:
         data: dict[str, Any] = {
             "probe": self.name, "func": place.func, "file": place.file, "line": place.line,
             "address": place.address, "skb": self.skb, "sock": self.sock,
+            "skb_hop": self.skb_hop, "sock_hop": self.sock_hop,
             "site": {"header": self.site.header, "direction": self.site.direction,
                      "tcp_cb": self.site.tcp_cb, "lookup": self.site.lookup,
-                     "data": self.site.data},
+                     "data": self.site.data, "listed": self.site is not sites.UNLISTED},
             "show": [list(pair) for pair in self.show],
         }  # fmt: skip
         if isinstance(place, Line):
@@ -133,9 +135,19 @@ def parse_where(text: str) -> expr.Expr | None:
         ) from error
 
 
-def _check_where(text: str) -> None:
+def _check_where(request: TraceRequest) -> None:
+    text = request.where
     where = parse_where(text)
     known = where.fields() if where is not None else ()
+    shown = {*request.show, *(show.name for show in request.shows), *c_expressions(where)}
+    for path in known:
+        if path.startswith(SHOW) and path.removeprefix(SHOW) not in shown:
+            raise BadInput(
+                f"--where: nothing is shown under the name {path.removeprefix(SHOW)}",
+                f"what is shown: {', '.join(sorted(shown))}" if shown else
+                "a C expression can stand in --where as it is",
+                "--where 'sk->sk_state == CLOSE_WAIT'",
+            )
     for name in RECORDED:
         if name in known:
             raise BadInput(
@@ -147,18 +159,15 @@ def _check_where(text: str) -> None:
 
 def check(request: TraceRequest) -> None:
     """What can be refused without a kernel. Raises ``BadInput``."""
-    _check_where(request.where)
+    _check_where(request)
     if not request.functions and not request.presets:
         raise BadInput("no function to trace", "", "kernlab trace tcp_v4_rcv")
     for text in request.functions:
         places.parse(text)
     for text in [*request.show, *(show.text for show in request.shows)]:
-        if _WRITES.search(text) or _CALLS.search(text):
-            raise BadInput(
-                f"--show '{text}': this would change the guest",
-                "a trace only reads: no assignment, no ++ or --, no call of a function",
-                "--show 'sk->sk_err'",
-            )
+        check_c(text, "--show")
+    for text in c_expressions(parse_where(request.where)):
+        check_c(text, "--where")
     if request.count is not None and request.count < 1:
         raise BadInput(f"--count {request.count}: at least 1", "", "--count 5")
     if request.timeout <= 0:
@@ -177,15 +186,16 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
     table = sites.table().sites
     probes: dict[int, Probe] = {}
     notes: list[str] = []
+    read = dict.fromkeys([*request.show, *c_expressions(parse_where(request.where))])
     for text in [*request.functions, *_chosen(request, symbols, notes)]:
         asked = places.parse(text)
         found = places.resolve(asked, symbols, request.limit)
         notes += found.notes
         for place in found.places:
             name = text if asked.kind == "line" else place.func
-            show = [(one, one) for one in request.show]
+            show = [(one, one) for one in read]
             show += [(one.name, one.text) for one in request.shows if one.place == name]
-            probes.setdefault(place.address, _probe(name, place, table, tuple(show)))
+            probes.setdefault(place.address, _probe(name, place, table, tuple(show), symbols))
     unlisted = sorted({
         p.place.func for p in probes.values() if p.skb is not None and p.site is sites.UNLISTED
     })  # fmt: skip
@@ -195,7 +205,7 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
         )
     plan = Plan(request, tuple(probes.values()), parse_where(request.where), tuple(notes),
                 _reasons(probes.values(), symbols))  # fmt: skip
-    _check_shows(plan, symbols)
+    check_shows(request, plan.where, plan.probes, symbols)
     return plan
 
 
@@ -223,46 +233,36 @@ def _chosen(request: TraceRequest, symbols: KernelSymbols, notes: list[str]) -> 
 
 
 def _probe(name: str, place: Function | Line, table: Mapping[str, sites.SiteRow],
-           show: tuple[tuple[str, str], ...]) -> Probe:  # fmt: skip
+           show: tuple[tuple[str, str], ...], symbols: KernelSymbols) -> Probe:  # fmt: skip
     row = table.get(place.func, sites.UNLISTED)
     entry = isinstance(place, Function)
-    skb = _named(place.args, ("sk_buff",), entry)
+    # __netif_receive_skb_core() has a struct sk_buff ** since c0bbbdc32feb (v5.9).
+    skb, skb_hop = _leads(place.args, ("sk_buff",), "sk_buff **", 0, entry)
     if not entry and row.lookup:
         row = row.model_copy(update={"lookup": False})  # a lookup is about to come at the entry
-    sock = row.sock or _named(place.args, _SOCKS, entry)
-    return Probe(name, place, row, skb, sock, show)
+    if row.sock is not None:
+        return Probe(name, place, row, skb, row.sock, show, skb_hop)
+    behind = None
+    if any(argument.type == "struct socket *" for argument in place.args):
+        behind = Layout(symbols.layout()).field("socket", "sk")
+    sock, sock_hop = _leads(place.args, _SOCKS, "socket *", behind[0] if behind else None, entry)
+    return Probe(name, place, row, skb, sock, show, skb_hop, sock_hop)
 
 
-def _check_shows(plan: Plan, symbols: KernelSymbols) -> None:
-    """Raise ``BadInput`` for an expression that has no meaning at any probe."""
-    if not plan.request.show:
-        return
-    where = [probe.place for probe in plan.probes]
-    for text, answers in zip(
-        plan.request.show, symbols.dwarf.shows(plan.request.show, where), strict=True
-    ):
-        if all(answer.error for answer in answers):
-            place = plan.probes[0].place
-            names = ", ".join(argument.name for argument in place.args)
-            raise BadInput(
-                f"--show '{text}': {answers[0].error}",
-                f"names at {plan.probes[0].name}: {names or 'none'}",
-                f"kernlab trace {plan.probes[0].name} --show '{_example(place)}'",
-            )
+def _leads(arguments: Sequence[Argument], structs: Sequence[str], other: str, hop: int | None,
+           entry: bool) -> tuple[str | None, int | None]:  # fmt: skip
+    """The first name that points at one of ``structs``; without one, the first of type
+    ``other`` with the hop from there."""
+    name = _named(arguments, [f"{struct} *" for struct in structs], entry)
+    if name is not None or hop is None:
+        return name, None
+    name = _named(arguments, [other], entry)
+    return name, None if name is None else hop
 
 
-def _example(place: Function | Line) -> str:
-    for argument in place.args:
-        if argument.type == "struct sk_buff *":
-            return f"{argument.name}->len"
-        if argument.type == "struct sock *":
-            return f"{argument.name}->sk_err"
-    return place.args[0].name if place.args else "jiffies"
-
-
-def _named(arguments: Sequence[Argument], structs: Sequence[str], entry: bool) -> str | None:
+def _named(arguments: Sequence[Argument], types: Sequence[str], entry: bool) -> str | None:
     """The first name of one of these pointer types; at an entry a register must hold it."""
-    wanted = {f"struct {name} *" for name in structs}
+    wanted = {f"struct {text}" for text in types}
     for argument in arguments:
         text = argument.type.replace("const ", "")
         if text in wanted and (argument.register is not None or not entry):

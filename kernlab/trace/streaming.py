@@ -9,7 +9,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from kernlab.errors import BadInput, KernlabError
 from kernlab.symbols.frames import Symbolizer
 from kernlab.trace.engine import Counted
-from kernlab.trace.plan import TraceRequest
+from kernlab.trace.expressions import c_expressions
+from kernlab.trace.plan import TraceRequest, parse_where
 
 
 class Program(Protocol):
@@ -58,6 +59,14 @@ class Streaming(Generic[P]):
 
 def no_expressions(request: TraceRequest, name: str, how: str) -> None:
     """Refuse ``--show``, for which one needs the kernel's types. ``how`` it reads values."""
+    where = c_expressions(parse_where(request.where))
+    if where:
+        raise BadInput(
+            f"--where '{where[0]}': the engine {name} evaluates no C expression",
+            f"{how} what is at fixed offsets; GDB knows the kernel's types; a field of the event "
+            "does in all engines: sock.snd_cwnd, skb.len, flags",
+            "--engine gdb",
+        )
     if request.show or request.shows:
         raise BadInput(
             f"--show: the engine {name} evaluates no C expression",

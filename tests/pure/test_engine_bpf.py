@@ -88,13 +88,15 @@ def test_a_record_is_memory() -> None:
     members = {"len": [112, 4], "head": [192, 8]}
     shapes = packed.Shapes(Layout({"structs": {
         "sk_buff": {"size": 232, "members": members},
-        "net_device": {"size": 500, "members": {"name": [0, 16]}},
-        "sock": {"size": 736, "members": {"__sk_common.skc_family": [16, 2]}},
+        "net_device": {"size": 500, "members": {"name": [0, 16], "nd_net.net": [32, 8]}},
+        "net": {"size": 500, "members": {"ns.inum": [8, 4]}},
+        "sock": {"size": 736, "members": {"__sk_common.skc_family": [16, 2],
+                                          "__sk_common.skc_net.net": [48, 8]}},
     }}))  # fmt: skip
     skb, name, header, stack = bytes(88), b"lo".ljust(16, b"\0"), b"E" * 40, b"\x01" * 16
     head = packed._RECORD.pack(
         packed.SIZE + 88 + 16 + 40 + 16, packed.HIT, 1, 5, 6, 7, 2, b"wget\0".ljust(16, b"\0"),
-        1, 2, 3, 4, 5, 6, 0x10, 0x1000, 0, 0x3000, 0x2000, 88, 16, 40, 0, 16, 0, 0, 0,
+        1, 2, 3, 4, 5, 6, 0x10, 0x1000, 0, 0x3000, 0x2000, 0x4000, 9, 0, 88, 16, 40, 0, 16, 0, 0, 0,
     )  # fmt: skip
     record = packed.unpack(b"junk" + head + skb + name + header + stack, 4)
     assert (record.kind, record.cpu, record.number, record.registers) == (
@@ -109,6 +111,8 @@ def test_a_record_is_memory() -> None:
     assert memory.read(0x2000, 40) == header
     assert memory.read(0x3000, 16) == name
     assert memory.read(0x1000 + 192, 8) == bytes(8)
+    assert memory.read(0x3000 + 32, 8) == (0x4000).to_bytes(8, "little")
+    assert memory.read(0x4008, 4) == (9).to_bytes(4, "little")
     with pytest.raises(Unreadable):
         memory.read(0x1000, 8)  # before the part that was copied
 
@@ -119,7 +123,7 @@ def record(
     """A record of which only its stack matters."""
     size = packed.SIZE + len(stack)
     head = packed._RECORD.pack(
-        size, kind, 0, 0, 0, 0, number, b"", *[0] * 11, 0, 0, 0, 0, len(stack), 0, 0,
+        size, kind, 0, 0, 0, 0, number, b"", *[0] * 14, 0, 0, 0, 0, len(stack), 0, 0,
         0 if stack_id is None else stack_id + 1,
     )  # fmt: skip
     return packed.unpack(head + stack, 0)

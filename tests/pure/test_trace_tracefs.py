@@ -175,12 +175,13 @@ def test_times_between_rounds_lie_on_a_line() -> None:
 
 # -- a record is the memory that it was fetched from --------------------------------------
 
-SKB, SOCK, DEV, HEAD = (0xFFFF888000000000 + (number << 24) for number in range(1, 5))
+SKB, SOCK, DEV, HEAD, NET = (0xFFFF888000000000 + (number << 24) for number in range(1, 6))
 
 
 def a_layout() -> Layout:
     """Every wanted member somewhere, in its own place."""
-    sizes = {"dev": 8, "sk": 8, "head": 8, "data": 8, "cb": 48, "name": 16}
+    sizes = {"dev": 8, "sk": 8, "head": 8, "data": 8, "cb": 48, "name": 16,
+             "nd_net.net": 8, "__sk_common.skc_net.net": 8, "destructor": 8}  # fmt: skip
     two = ("network_header", "transport_header", "protocol", "mac_header", "sk_protocol")
     structs = {}
     for struct_name, members in WANTED.items():
@@ -198,7 +199,7 @@ def a_layout() -> Layout:
 
 def guest(layout: Layout, source: random.Random) -> dict[int, bytes]:
     """Memory full of noise with a sensible skb and sock in it."""
-    blocks = {at: bytearray(source.randbytes(4096)) for at in (SKB, SOCK, DEV, HEAD)}
+    blocks = {at: bytearray(source.randbytes(4096)) for at in (SKB, SOCK, DEV, HEAD, NET)}
 
     def put(at: int, struct_name: str, member: str, value: int) -> None:
         place = layout.field(struct_name, member)
@@ -213,6 +214,9 @@ def guest(layout: Layout, source: random.Random) -> dict[int, bytes]:
         put(SKB, "sk_buff", member, value)
     put(SOCK, "sock", "__sk_common.skc_family", source.choice([2, 10]))
     put(SOCK, "sock", "__sk_common.skc_state", source.choice([1, 2, 6, 10, 12]))
+    put(SOCK, "sock", "sk_type", 1)
+    put(SOCK, "sock", "__sk_common.skc_net.net", NET)
+    put(DEV, "net_device", "nd_net.net", NET)
     put(SOCK, "sock", "sk_protocol", source.choice([6, 17]))
     blocks[DEV][:16] = b"eth0".ljust(16, b"\0")
     blocks[HEAD][256:276] = bytes.fromhex("4500012c00004000400600000102030405060708")
@@ -274,6 +278,7 @@ def test_a_record_decodes_as_the_memory_it_was_fetched_from(
             theirs.skb.pop("dev", None)  # TCP's own skbs have no device
         assert ours == theirs
         assert ours.sock is not None
+        assert ours.netns is not None
         assert fetched.faults == 0
 
 

@@ -82,8 +82,48 @@ const Expr = (() => {
     return one.size === network.size && one.value >> BigInt(network.size - network.bits) === network.value;
   }
 
+  // kernlab/decode/chains.py: C's postfix expressions.
+  const NAME = /\$?[A-Za-z_]\w*/y, STEP = /\s*(->|\.)\s*([A-Za-z_]\w*)/y;
+  const MASK = /\s*&(?!&)\s*(?:0[xX][0-9a-fA-F]+|\d+|[A-Za-z_]\w*)(?![\w(])/y;
+  const SWAPPED = /^(?:htons|htonl|ntohs|ntohl)\((\w+)\)$/;
+  const isC = (name) => name.includes("->") || name.includes("(");
+  const matchAt = (pattern, text, at) => { pattern.lastIndex = at; return pattern.exec(text); };
+  function closed(text, at) {
+    let depth = 0, quote = "";
+    for (let place = at; place < text.length; place++) {
+      const letter = text[place];
+      if (quote) { if (letter === quote) quote = ""; }
+      else if (letter === "'" || letter === '"') quote = letter;
+      else if (letter === "(" || letter === "[") depth++;
+      else if ((letter === ")" || letter === "]") && --depth === 0) return place + 1;
+    }
+    return -1;
+  }
+  function cEnd(text, at) {
+    let call = false, arrows = 0, end;
+    const name = matchAt(NAME, text, at);
+    if (name) {
+      end = NAME.lastIndex;
+      if (text[end] === "(" && !["and", "or", "not", "in", "has"].includes(name[0])) { end = closed(text, end); call = true; }
+    } else if (text[at] === "(") end = closed(text, at);
+    else return null;
+    while (end > 0) {
+      const step = matchAt(STEP, text, end);
+      if (step) { if (step[1] === "->") arrows++; end = STEP.lastIndex; }
+      else if (text[end] === "[") end = closed(text, end);
+      else {
+        if (!arrows && !call) return null;
+        return matchAt(MASK, text, end) ? MASK.lastIndex : end;
+      }
+    }
+    return null;
+  }
+
   function get(event, path) {
     let value = event;
+    if (path.startsWith("show.") && event.show !== null && typeof event.show === "object" && own(event.show, path.slice(5))) {
+      return event.show[path.slice(5)] ?? null;
+    }
     for (const step of path.split(".")) {
       if (value === null || typeof value !== "object" || Array.isArray(value) || !own(value, step)) return null;
       value = value[step];
@@ -92,11 +132,12 @@ const Expr = (() => {
   }
 
   function make(fields) {
-    const paths = (name) => (own(fields.short, name) ? fields.short[name] : [[name]]);
+    const apart = (name) => name.startsWith("before.") || fields.open.some((prefix) => name.startsWith(prefix));
+    const paths = (name) => (own(fields.short, name) ? fields.short[name] : [[isC(name) && !apart(name) ? "show." + name : name]]);
     function typeOf(name) {
       if (own(fields.types, name)) return fields.types[name];
       if (own(fields.short, name)) return fields.types[fields.short[name][0][0]];
-      if (fields.open.some((prefix) => name.startsWith(prefix))) return "open";
+      if (isC(name) || fields.open.some((prefix) => name.startsWith(prefix))) return "open";
       if (name.startsWith("before.")) {
         const [probe, ...rest] = name.slice(7).split(".");
         return rest.length ? typeOf(rest.join(".")) : probe ? "open" : null;
@@ -120,10 +161,42 @@ const Expr = (() => {
       if (!(numeric(a) && numeric(b)) && !(typeof a === "string" && typeof b === "string")) throw new TypeError("not comparable");
       return operator === "<" ? a < b : operator === "<=" ? a <= b : operator === ">" ? a > b : a >= b;
     }
+    // What a word stands for where a number is; kernlab.decode.compare.number_of.
+    const TCPHDR = {TCPHDR_FIN: 1, TCPHDR_SYN: 2, TCPHDR_RST: 4, TCPHDR_PSH: 8, TCPHDR_ACK: 16, TCPHDR_URG: 32, TCPHDR_ECE: 64, TCPHDR_CWR: 128};
+    const numbered = (value) => numeric(plain(value));
+    const isAddress = (text) => typeof text === "string" && /^0x[0-9a-f]+$/.test(text);
+    function stateNumber(text) {
+      const name = text.toUpperCase().replace(/^TCP_/, "");
+      return own(fields.numbers, name) ? fields.numbers[name] : null;
+    }
+    function numberOf(text) {
+      if (["NULL", "FALSE"].includes(text.toUpperCase())) return 0;
+      if (text.toLowerCase() === "true") return 1;
+      return stateNumber(text) ?? (own(TCPHDR, text) ? TCPHDR[text] : /^[FSRPAUEC]+$/.test(text) ? flagsValue(text) : null);
+    }
+    const numberIn = (found, value) => (isAddress(found) && (numbered(value) || value === found) ? integer(found) : found);
+    function numberFor(value, found) {
+      if (typeof value !== "string" || !(numbered(found) || isAddress(found))) return value;
+      const number = numberOf(value);
+      if (number === null && numbered(found)) throw new TypeError(value);
+      return number ?? value;
+    }
+    function sameOpen(found, value) {
+      value = numberFor(value, found);
+      found = numberIn(found, value);
+      if (typeof found === "string" && typeof value === "string" && found !== value) {
+        const number = stateNumber(found);
+        return number !== null && number === stateNumber(value);
+      }
+      return same(found, value);
+    }
     const written = (value) => (value === true ? "True" : value === false ? "False" : String(value));
 
     function checker(kind, operator, value) {
-      if (["<", "<=", ">", ">="].includes(operator)) return (found) => compare(found, value, operator);
+      if (["<", "<=", ">", ">="].includes(operator)) {
+        if (kind === "open") return (found) => compare(numberIn(found, value), numberFor(value, found), operator);
+        return (found) => compare(found, value, operator);
+      }
       if (operator === "~") {
         const pattern = new RegExp(value);
         if (kind === "stack") return (found) => found.some((frame) => pattern.test(frame.func || ""));
@@ -133,6 +206,10 @@ const Expr = (() => {
         if (kind === "flags") return (found) => (flagsValue(found) & value) === value;
         if (kind === "stack") return (found) => found.some((frame) => frame.func === value);
         return (found) => {
+          if (numbered(found)) {
+            const bits = typeof value === "string" ? (own(TCPHDR, value) ? TCPHDR[value] : flagsValue(value)) : value;
+            return (BigInt(plain(found)) & BigInt(bits)) === BigInt(bits);
+          }
           if (Array.isArray(found)) return found.some((one) => same(one, value));
           if (typeof found === "string" && typeof value === "string") return found.includes(value);
           if (found !== null && typeof found === "object") return own(found, value);
@@ -142,6 +219,7 @@ const Expr = (() => {
       const wanted = Array.isArray(value) ? value : [value];
       if (kind === "flags") return (found) => wanted.includes(flagsValue(found));
       if (kind === "address") return (found) => wanted.some((network) => inside(found, network));
+      if (kind === "open") return (found) => wanted.some((one) => sameOpen(found, one));
       return (found) => wanted.some((one) => same(found, one));
     }
 
@@ -150,6 +228,13 @@ const Expr = (() => {
       const tokens = [];
       let at = 0, depth = 0, next = 0;
       while (text.slice(at).trim()) {
+        const begin = at + text.slice(at).length - text.slice(at).trimStart().length;
+        const end = cEnd(text, begin);
+        if (end !== null) {
+          tokens.push({kind: "c", text: text.slice(begin, end).trim().split(/\s+/).join(" "), column: begin + 1});
+          at = end;
+          continue;
+        }
         TOKEN.lastIndex = at;
         const match = TOKEN.exec(text);
         if (!match) {
@@ -205,10 +290,16 @@ const Expr = (() => {
       }
       function test(token) {
         const name = token.text;
-        const kind = token.kind === "word" ? typeOf(name) : null;
+        const kind = token.kind === "word" || token.kind === "c" ? typeOf(name) : null;
         if (kind === null) throw new Wrong("there is no field '" + name + "'", token.column);
         const following = peek();
         if (!following || following.kind === "string" || !OPERATORS.has(following.text)) {
+          if (isC(name)) {
+            return (event) => {
+              const [found] = values(event, name);
+              return found === undefined ? null : Boolean(numberIn(found, found));
+            };
+          }
           return (event) => values(event, name).length > 0;
         }
         next++;
@@ -216,10 +307,18 @@ const Expr = (() => {
         if (!ALLOWED[kind].includes(operator)) {
           throw new Wrong("'" + operator + "' cannot be used with " + name, following.column);
         }
-        const check = checker(kind, operator, value(name, kind, operator));
+        const wanted = value(name, kind, operator);
+        const other = wanted !== null && typeof wanted === "object" && own(wanted, "other") ? wanted.other : null;
+        const fixed = other === null ? checker(kind, operator, wanted) : null;
         return (event) => {
           const found = values(event, name);
           if (!found.length) return null;
+          let check = fixed;
+          if (check === null) {
+            const [there] = values(event, other);
+            if (there === undefined) return null;
+            check = checker(kind, operator, there);
+          }
           try {
             const hit = found.some(check);
             return operator === "!=" ? !hit : hit;
@@ -245,6 +344,12 @@ const Expr = (() => {
         return operator === "in" ? [single] : single;
       }
       function one(token, name, kind, operator) {
+        if (token.kind === "c") {
+          const swapped = SWAPPED.exec(token.text);
+          if (swapped) return one({kind: "word", text: swapped[1], column: token.column}, name, kind, operator);
+          if (kind !== "open" || ["in", "~", "has"].includes(operator)) throw new Wrong("a C expression cannot stand there", token.column);
+          return {other: token.text};
+        }
         if (token.kind === "op") throw new Wrong("expected a value, not '" + token.text + "'", token.column);
         const body = token.kind === "string" ? token.text.slice(1, -1) : token.text;
         if (operator === "~") {
@@ -260,7 +365,7 @@ const Expr = (() => {
           try { return flagsValue(body); } catch (error) { throw new Wrong(error.message, token.column); }
         }
         if (kind === "state") {
-          const state = body.toUpperCase();
+          const state = body.toUpperCase().replace(/^TCP_/, "");
           if (!fields.states.includes(state)) throw new Wrong("'" + body + "' is no TCP state", token.column);
           return state;
         }

@@ -89,7 +89,8 @@ def write(path: Path, page: Page) -> None:
 def _meta() -> dict[str, Any]:
     return {
         "fields": {"types": fields.TYPES, "short": fields.SHORT, "open": fields.OPEN_PREFIXES,
-                   "states": sorted(set(TCP_STATES.values()))},
+                   "states": sorted(set(TCP_STATES.values())),
+                   "numbers": {name: number for number, name in TCP_STATES.items()}},
         "states": TCP_STATES,
     }  # fmt: skip
 

@@ -20,6 +20,7 @@ MAX_CHUNKS, MAX_TESTS = 32, 16
 DEEPEST = 127  # frames; kernel/events/callchain.c, sysctl_perf_event_max_stack
 FUNC_ROOM = 64  # bytes of a name, with its NUL
 _NONE = 0xFF
+_NO_HOP = 0xFFFF_FFFF
 _SKB_ROOM, _CHUNK_ROOM, _SOCK_ROOM = 256, 255, 1024
 _GAP = 16  # bytes between members below which they are read as one piece
 _HEADERS = {"none": 0, "network": 1, "transport": 2, "protocol": 3, "tcp": 4, "cb": 5}
@@ -46,7 +47,8 @@ class Test(ctypes.LittleEndianStructure):
 
 class _Place(ctypes.LittleEndianStructure):
     _fields_ = [("address", _u64), ("number", _u32), ("skb", _u8), ("sock", _u8), ("header", _u8),
-                ("lookup", _u8), ("func", ctypes.c_char * FUNC_ROOM)]  # fmt: skip
+                ("lookup", _u8), ("skb_hop", _u32), ("sock_hop", _u32),
+                ("func", ctypes.c_char * FUNC_ROOM)]  # fmt: skip
 
 
 _SK = "__sk_common.skc_"
@@ -58,6 +60,8 @@ _OFFSETS = {
     "skb_transport": ("sk_buff", "transport_header"),
     "skb_protocol": ("sk_buff", "protocol"), "dev_name": ("net_device", "name"),
     "family": ("sock", _SK + "family"), "state": ("sock", _SK + "state"),
+    "ns_sock": ("sock", _SK + "net.net"), "ns_dev": ("net_device", "nd_net.net"),
+    "ns_number": ("net", "ns.inum"),
 }  # fmt: skip
 _LOOKUP = {
     "dev_net": ("net_device", "nd_net.net"), "net_mix": ("net", "hash_mix"),
@@ -80,6 +84,7 @@ class PlanBytes(ctypes.LittleEndianStructure):
             "skb_sk", "skb_dev", "skb_len", "skb_data_len", "skb_head", "skb_data",
             "skb_network", "skb_transport", "skb_protocol", "dev_name",
             "family", "state", "protocol", "protocol_shift", "protocol_mask",
+            "has_ns", "ns_sock", "ns_dev", "ns_number",
             "can_look_up", "dev_net", "net_mix", "net_hashinfo",
             "ehash", "ehash_mask", "ehash_bucket", "ehash_first",
             "lhash2", "lhash2_mask", "lhash2_bucket", "lhash2_first", "node", "listen_node",
@@ -161,6 +166,7 @@ def pack_plan(shapes: Shapes, values: Mapping[str, int], **settings: int) -> Pla
     plan.skb_offset, plan.skb_size = shapes.skb[0], shapes.skb[1] - shapes.skb[0]
     for name, place in _OFFSETS.items():
         setattr(plan, name, _offset(layout, *place) or 0)
+    plan.has_ns = int(bool(plan.ns_sock and plan.ns_dev and plan.ns_number))
     protocol = layout.field("sock", "sk_protocol")
     if protocol is not None:
         plan.protocol = protocol[0]
@@ -222,12 +228,17 @@ def pack_probe(number: int, probe: Probe, func: str = "") -> bytes:
         _Place(
             probe.place.address, number, registers.get(probe.skb or "", _NONE),
             registers.get(probe.sock or "", _NONE), _HEADERS[site.header], site.lookup,
+            _hop(probe.skb_hop), _hop(probe.sock_hop),
             func.encode() if len(func) < FUNC_ROOM else b"",
         )
     )  # fmt: skip
 
 
-_RECORD = struct.Struct("<IHHQQII16s6QQQQQQHHHHHHHH")
+def _hop(hop: int | None) -> int:
+    return _NO_HOP if hop is None else hop
+
+
+_RECORD = struct.Struct("<IHHQQII16s6QQQQQQQIIHHHHHHHH")
 SIZE = _RECORD.size
 
 
@@ -247,6 +258,9 @@ class Record(NamedTuple):
     sock: int
     dev: int
     header: int
+    dev_net: int
+    dev_ns: int
+    sock_ns: int
     looked_up: bool
     shape: int
     stack_id: int | None  # what a STACK told of it
@@ -269,14 +283,28 @@ class Record(NamedTuple):
             blocks[self.header] = header
         if sock:
             blocks[self.sock] = shapes.sock(self.shape, sock)
+        self._namespaces(shapes.layout, blocks)
         return BytesMemory(blocks)
+
+    def _namespaces(self, layout: Layout, blocks: dict[int, bytes]) -> None:
+        number = layout.field("net", "ns.inum")
+        device = layout.field("net_device", "nd_net.net")
+        own = layout.field("sock", _SK + "net.net")
+        if number is None or device is None or own is None:
+            return
+        if self.dev_ns:
+            blocks[self.dev + device[0]] = self.dev_net.to_bytes(8, "little")
+            blocks[self.dev_net + number[0]] = self.dev_ns.to_bytes(4, "little")
+        net = blocks.get(self.sock, b"")[own[0] : own[0] + 8]
+        if self.sock_ns and len(net) == 8:
+            blocks[int.from_bytes(net, "little") + number[0]] = self.sock_ns.to_bytes(4, "little")
 
 
 def unpack(data: bytes, at: int) -> Record:
     """The record at ``at``, which is all there."""
     (_, kind, cpu, ns, task, pid, number, comm, *rest) = _RECORD.unpack_from(data, at)
     registers, rest = tuple(rest[:6]), rest[6:]
-    slot, skb, sock, dev, header, *sizes = rest
+    slot, skb, sock, dev, header, dev_net, dev_ns, sock_ns, *sizes = rest
     *lengths, looked_up, shape, stack = sizes
     parts, at = [], at + SIZE
     for length in lengths:
@@ -284,7 +312,8 @@ def unpack(data: bytes, at: int) -> Record:
         at += length
     return Record(
         kind, cpu, ns, task, pid, number, comm, registers, slot, skb, sock, dev, header,
-        bool(looked_up), shape, stack - 1 if stack else None, tuple(parts),
+        dev_net, dev_ns, sock_ns, bool(looked_up), shape, stack - 1 if stack else None,
+        tuple(parts),
     )  # fmt: skip
 
 

@@ -205,14 +205,17 @@ class BpfEngine(Streaming[guest.Loader]):
         registers = dict(zip(REGISTERS, record.registers, strict=True))
         args = {item["name"]: item for item in what.get("args", ())}
 
-        def value(name: str | None) -> int | None:
-            item = args.get(name or "")
-            return None if item is None else registers.get(item["register"])
+        def value(kind: str, found: int) -> int | None:
+            """The object's address: the register's, or where it led the program."""
+            item = args.get(what[kind] or "")
+            if item is None or what[f"{kind}_hop"] is None:
+                return None if item is None else registers.get(item["register"])
+            return found
 
         found = record.sock if record.looked_up else None
         decode_hit(
-            record.memory(self._shapes), self._layout, what["site"], value(what["skb"]),
-            value(what["sock"]), lambda skb, packet: found,
+            record.memory(self._shapes), self._layout, what["site"],
+            value("skb", record.skb), value("sock", record.sock), lambda skb, packet: found,
         ).put(event)  # fmt: skip
         shown = {
             name: as_type(registers[item["register"]], item)

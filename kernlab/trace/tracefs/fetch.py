@@ -59,7 +59,7 @@ class Piece:
     """An object of which ``runs`` are fetched; ``base`` leads to it in the words of a kprobe
     event. It reads as bytes ``start`` to ``end`` of the object."""
 
-    kind: str  # skb | data | dev | sock
+    kind: str  # skb | data | dev | sock | dev_net | sock_net
     base: str
     runs: tuple[Run, ...]
     start: int
@@ -109,6 +109,12 @@ class Fetch:
         names = {item["name"]: REGISTERS[item["register"]] for item in self._args}
         self._skb = names.get(probe.skb) if probe.skb else None
         self._sock = names.get(probe.sock) if probe.sock else None
+        # Where a name only leads to the object, the pointer is a field of its own.
+        self._hops: dict[str, str] = {}
+        if self._skb is not None and probe.skb_hop is not None:
+            self._skb = self._hops["skb"] = f"{probe.skb_hop:+d}({self._skb})"
+        if self._sock is not None and probe.sock_hop is not None:
+            self._sock = self._hops["sock"] = f"{probe.sock_hop:+d}({self._sock})"
         self.pieces = tuple(self._pieces())
         bases = {piece.kind: piece.base for piece in self.pieces}
         self.skb_base, self.sock_base = bases.get("skb"), bases.get("sock")
@@ -117,7 +123,7 @@ class Fetch:
     def _pieces(self) -> Iterable[Piece]:
         layout, site = self._layout, self.what["site"]
         if self._sock is not None:
-            yield self._sock_piece(self._sock)
+            yield from self._sock_pieces(self._sock)
         place = {name: layout.field("sk_buff", name) for name in ("sk", "dev", "data", "cb")}
         if self._skb is None or place["data"] is None:
             return
@@ -137,12 +143,31 @@ class Fetch:
         name = layout.field("net_device", "name")
         has_device = site["header"] not in ("tcp", "cb") and not site["tcp_cb"]
         if has_device and place["dev"] is not None and name is not None:
-            ends = (name[0], name[0] + name[1])
+            ranges = [(name[0], name[0] + name[1])]
             base = f"{place['dev'][0]:+d}({self._skb})"
-            yield Piece("dev", base, _words([ends], "d"), 0, ends[1])
+            net = layout.field("net_device", "nd_net.net")
+            if net is not None:
+                ranges.append((net[0], net[0] + net[1]))
+            yield Piece("dev", base, _words(ranges, "d"), 0, max(end for _, end in ranges))
+            if net is not None and self._sock is None:
+                yield from self._net_piece("dev_net", f"{net[0]:+d}({base})")
         # On its way in an skb mostly belongs to no sock yet, and each read through NULL is a fault.
         if self._sock is None and site["direction"] == "out" and place["sk"] is not None:
-            yield self._sock_piece(f"{place['sk'][0]:+d}({self._skb})")
+            yield from self._sock_pieces(f"{place['sk'][0]:+d}({self._skb})")
+
+    def _net_piece(self, kind: str, base: str) -> Iterable[Piece]:
+        """The number of a network namespace."""
+        number = self._layout.field("net", "ns.inum")
+        if number is not None:
+            end = number[0] + number[1]
+            runs = _words([(number[0], end)], kind[0] + "n")
+            yield Piece(kind, base, runs, 0, (end + 7) // 8 * 8)
+
+    def _sock_pieces(self, base: str) -> Iterable[Piece]:
+        yield self._sock_piece(base)
+        net = self._layout.field("sock", "__sk_common.skc_net.net")
+        if net is not None:
+            yield from self._net_piece("sock_net", f"{net[0]:+d}({base})")
 
     def _sock_piece(self, base: str) -> Piece:
         layout, members = self._layout, socks.MEMBERS
@@ -154,6 +179,7 @@ class Fetch:
         """The line for kprobe_events."""
         words = [f"p:{GROUP}/{self.name}", f"0x{self.what['address']:x}", "comm=$comm"]
         words += [f"r_{r}={REGISTERS[r]}:x64" for r in self.registers]
+        words += [f"p_{kind}={text}:x64" for kind, text in self._hops.items()]
         words += [piece.text() for piece in self.pieces]
         words += [f"{name}={text}" for name, text in self.extra.items()]
         return " ".join(words)
@@ -219,13 +245,15 @@ class Fetch:
         """The addresses of the skb and the sock, None where the function takes none, and the
         memory that can be read."""
         memory = FetchedMemory()
-        skb = self._pointer(page, start, self._skb)
-        sock = self._pointer(page, start, self._sock)
+        skb = self._pointer(page, start, self._skb, "skb")
+        sock = self._pointer(page, start, self._sock, "sock")
         for piece in self.pieces:
             if piece.kind == "skb":
                 address = skb or 0
             elif piece.kind == "sock" and self._sock is not None:
                 address = sock or 0
+            elif piece.kind.endswith("_net"):
+                address = self._net(memory, piece.kind, skb or 0, sock)
             else:
                 member = {"data": "data", "dev": "dev", "sock": "sk"}[piece.kind]
                 address = self._member(memory, skb or 0, member)
@@ -238,11 +266,29 @@ class Fetch:
                 memory.faults += self._reads[piece.kind]
         return skb, sock, memory
 
-    def _pointer(self, page: bytes, start: int, register: str | None) -> int | None:
+    def _pointer(self, page: bytes, start: int, register: str | None, kind: str) -> int | None:
         if register is None:
             return None
+        if kind in self._hops:
+            assert self._format is not None
+            at = self._format.fields[f"p_{kind}"].offset
+            return int(_WORD.unpack_from(page, start + at)[0])
         name = next(name for name, text in REGISTERS.items() if text == register)
         return int(_WORD.unpack_from(page, start + self._at[name])[0])
+
+    def _net(self, memory: FetchedMemory, kind: str, skb: int, sock: int | None) -> int:
+        if kind == "dev_net":
+            owner = self._member(memory, skb, "dev")
+            place = self._layout.field("net_device", "nd_net.net")
+        else:
+            owner = (sock or 0) if self._sock is not None else self._member(memory, skb, "sk")
+            place = self._layout.field("sock", "__sk_common.skc_net.net")
+        if place is None or not is_pointer(owner):
+            return 0
+        try:
+            return int.from_bytes(memory.read(owner + place[0], 8), "little")
+        except Unreadable:
+            return 0
 
     def _member(self, memory: FetchedMemory, skb: int, name: str) -> int:
         place = self._layout.field("sk_buff", name)

@@ -88,6 +88,17 @@ static __always_inline __u64 argument(const struct kl_record *record, __u32 numb
 	return number < 6 ? record->regs[number & 7] : 0;
 }
 
+/* The object that an argument points at, or leads to: struct sk_buff **, struct socket *. */
+static __always_inline __u64 object(const struct kl_record *record, __u32 number, __u32 hop)
+{
+	__u64 address = argument(record, number), behind = 0;
+
+	if (hop == NO_HOP || !address)
+		return address;
+	bpf_probe_read_kernel(&behind, sizeof(behind), (void *)address + hop);
+	return behind;
+}
+
 /* As kernlab.decode.skb reads it: the bytes from a header on that belong to the packet and lie
  * in one piece. */
 static __always_inline __u32 copy_header(struct kl_scratch *s, __u32 at, __u32 header)
@@ -216,7 +227,7 @@ static __noinline int hit(void *ctx, const volatile struct kl_probe *probe, stru
 
 	record->number = probe->number;
 	if (probe->skb != NONE)
-		record->skb = argument(record, probe->skb);
+		record->skb = object(record, probe->skb, probe->skb_hop);
 	if (record->skb && plan.skb_size <= SKB_ROOM &&
 	    !bpf_probe_read_kernel(s->data, plan.skb_size, (void *)record->skb + plan.skb_offset)) {
 		record->skb_size = at = plan.skb_size & (2 * SKB_ROOM - 1);
@@ -230,7 +241,7 @@ static __noinline int hit(void *ctx, const volatile struct kl_probe *probe, stru
 			record->header_size = copy_header(s, at, probe->header);
 	}
 	if (probe->sock != NONE)
-		sock = argument(record, probe->sock);
+		sock = object(record, probe->sock, probe->sock_hop);
 	else if (record->skb_size)
 		sock = SKB(__u64, s, skb_sk);
 	if (!sock && probe->sock == NONE && probe->lookup && record->header_size && plan.can_look_up) {
@@ -238,6 +249,16 @@ static __noinline int hit(void *ctx, const volatile struct kl_probe *probe, stru
 		record->looked_up = sock != 0;
 	}
 	record->sock = sock;
+	if (plan.has_ns) {
+		__u64 net = 0;
+
+		if (record->dev &&
+		    !bpf_probe_read_kernel(&record->dev_net, 8, (void *)record->dev + plan.ns_dev))
+			bpf_probe_read_kernel(&record->dev_ns, 4,
+					      (void *)record->dev_net + plan.ns_number);
+		if (sock && !bpf_probe_read_kernel(&net, 8, (void *)sock + plan.ns_sock))
+			bpf_probe_read_kernel(&record->sock_ns, 4, (void *)net + plan.ns_number);
+	}
 	if (plan.tests) {
 		gather(s, at, probe->header == HEADER_TCP ? 0 : record->header_size, sock, &facts);
 		if (!passes(&facts)) {

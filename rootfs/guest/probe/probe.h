@@ -10,6 +10,7 @@ typedef unsigned int u32_t;
 typedef unsigned long long u64_t;
 
 #define NONE 0xff         /* no such argument */
+#define NO_HOP 0xffffffff
 #define UNSET 0xffff      /* skb->transport_header before it is set */
 #define MAX_CHUNKS 32     /* pieces of a sock */
 #define MAX_TESTS 16
@@ -33,6 +34,8 @@ struct kl_probe {
 	u8_t skb, sock; /* which of the six argument registers, or NONE */
 	u8_t header;
 	u8_t lookup;
+	/* Where that argument only leads to the object: the pointer's place behind it; or NO_HOP. */
+	u32_t skb_hop, sock_hop;
 };
 
 /* A probe as the loader gets it. */
@@ -77,6 +80,8 @@ struct kl_plan {
 	u32_t dev_name; /* in a struct net_device */
 	/* In a struct sock; the protocol is a bit-field before bf9765145b85 (v5.6). */
 	u32_t family, state, protocol, protocol_shift, protocol_mask;
+	/* For the number of a network namespace: its pointer in a sock and a device, itself in it. */
+	u32_t has_ns, ns_sock, ns_dev, ns_number;
 	/* For the lookup. */
 	u32_t can_look_up;
 	u32_t dev_net, net_mix, net_hashinfo;
@@ -107,6 +112,8 @@ struct kl_record {
 	u64_t regs[6]; /* rdi, rsi, rdx, rcx, r8, r9; of a RETURN only rax */
 	u64_t slot;    /* where the call's return address lies; by kprobe and kretprobe alone */
 	u64_t skb, sock, dev, header;
+	u64_t dev_net;         /* the device's namespace */
+	u32_t dev_ns, sock_ns; /* the numbers of the device's and the sock's; 0: not known */
 	u16_t skb_size, name_size, header_size, sock_size, stack_size, looked_up;
 	u16_t class;   /* which of the plan's chunks the sock was read by */
 	u16_t stack;   /* its id and 1; 0: the stack, if any, is in the record */
