@@ -62,12 +62,13 @@ def _draw(rows: list[Comparison]) -> None:
     from rich.table import Table
 
     from kernlab.cli.output import stdout
+    from kernlab.sinks.console import words
 
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("what", "median", "ratio"):
         table.add_column(name, justify="left" if name == "what" else "right")
     for row in rows:
-        table.add_row(f"[bold]{row.what}[/bold]", f"[dim]{row.unit}[/dim]", "")
+        table.add_row(words((row.what, "bold")), words((row.unit, "dim")), "")
         for way in row.contenders:
             figure = f"{way.median:.1f}" if way.median < 100 else f"{way.median:.0f}"
             table.add_row(f"  {way.name}", figure, f"{row.ratio(way):.2f}")

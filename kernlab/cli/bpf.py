@@ -45,7 +45,7 @@ def list_programs(json: bool = common.JSON) -> int:
         if json:
             print_json({"name": one.name, "title": one.title, "directory": str(one.directory)})
         else:
-            stdout().print(f"  {one.name:<10} {one.title}", markup=False)
+            stdout().print(f"  {one.name:<10} {one.title}")
     broken = []
     for name in recipe.names():
         try:
@@ -56,7 +56,7 @@ def list_programs(json: bool = common.JSON) -> int:
         if json:
             print_json({"name": f"{recipe.PREFIX}{name}", "title": title})
         else:
-            stdout().print(f"  {recipe.PREFIX}{name}\n{'':13}{title}", markup=False)
+            stdout().print(f"  {recipe.PREFIX}{name}\n{'':13}{title}")
     for one_error in broken:
         show(one_error)
     return BadInput.exit_status if broken else 0
@@ -211,10 +211,10 @@ def check(
             "kernlab bpf check FILE for a tool made with libbpf",
         )
     for lack in found:
-        stdout().print(f"{lack.what}: {lack.says}", markup=False, style="bold")
-        stdout().print(f"  instead: {lack.instead}", markup=False)
+        stdout().print(f"{lack.what}: {lack.says}", style="bold")
+        stdout().print(f"  instead: {lack.instead}")
     if not found:
-        stdout().print(f"Linux {built.release} has all that it asks for", markup=False)
+        stdout().print(f"Linux {built.release} has all that it asks for")
     return 1 if found else 0
 
 

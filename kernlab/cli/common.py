@@ -79,15 +79,14 @@ def new_run(at: str | None = None) -> RunDir:
 def keep_report(run: RunDir, language: Language = "en") -> str | None:
     """The run's page and its captures' comments; the page's path. A run is not less done
     for want of them."""
-    from rich.console import Console
-
     from kernlab.errors import KernlabError
     from kernlab.report.write import keep
+    from kernlab.sinks.console import Console, words
 
     try:
         made = keep(run, language)
     except KernlabError as error:
-        Console(stderr=True).print(f"no report: {error.what}", markup=False, style="dim")
+        Console(stderr=True).print(words((f"no report: {error.what}", "dim")))
         return None
     return str(made) if made else f"kernlab report {run.id}"
 

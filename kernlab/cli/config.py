@@ -68,6 +68,7 @@ def validate(
     """
     from kernlab.config.yaml import load, near
     from kernlab.errors import BadInput
+    from kernlab.sinks.console import safe_lines
 
     known = models()
     problems = []
@@ -83,7 +84,7 @@ def validate(
         except BadInput as error:
             problems.append(error.why if error.what.endswith(" errors") else error.what)
         else:
-            typer.echo(f"{path}: good")
+            typer.echo(safe_lines(f"{path}: good"))
     if problems:
         count = sum(len(text.splitlines()) for text in problems)
         raise BadInput(

@@ -61,6 +61,7 @@ def debug(
     from kernlab.errors import BadInput, WeFailed
     from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
     from kernlab.progress import Finished, Said, Started
+    from kernlab.sinks.console import safe_lines
     from kernlab.sinks.fold import marks
     from kernlab.trace import workloads
 
@@ -120,7 +121,7 @@ def debug(
         machine.child.close()
     run.result(status=status)
     if said:
-        sys.stderr.write(said)
+        sys.stderr.write(safe_lines(said))
     return status
 
 

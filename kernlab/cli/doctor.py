@@ -10,10 +10,9 @@ from kernlab.cli import complete
 from kernlab.cli.common import JSON
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from kernlab.doctor import Report
     from kernlab.kernel.known import Hit
+    from kernlab.sinks.console import Console
 
 app = typer.Typer(add_completion=False)
 _WIDTH = 100  # columns beyond which a table only gets harder to read
@@ -99,7 +98,7 @@ def _draw(console: Console, report: Report) -> None:
 
     console.width = min(console.width, _WIDTH)
     manager = report.manager or "no package manager that kernlab knows"
-    console.print(f"{report.system}, {manager}; kernel {report.kernel}", markup=False)
+    console.print(f"{report.system}, {manager}; kernel {report.kernel}")
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for width in (7, 20, 16, None):
         table.add_column(width=width, overflow="fold")

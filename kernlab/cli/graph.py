@@ -86,10 +86,10 @@ def _json(outcome: GraphOutcome) -> str:
 
 def _facts(request: GraphRequest, outcome: GraphOutcome, release: str, path: str,
            json: bool) -> None:  # fmt: skip
-    from rich.console import Console
     from rich.text import Text
 
     from kernlab.cli.output import stdout
+    from kernlab.sinks.console import Console
 
     facts = {}
     if len(outcome.graphs) < request.count:
@@ -108,6 +108,6 @@ def _facts(request: GraphRequest, outcome: GraphOutcome, release: str, path: str
     if outcome.lost:
         facts["lost"] = f"{outcome.lost} events for which the ring buffer had no room; try --depth"
     facts["run"] = path
-    console = Console(stderr=True, highlight=False) if json else stdout()
+    console = Console(stderr=True) if json else stdout()
     for name, value in facts.items():
         console.print(Text(f"{name:<10}", "dim").append(value, ""), soft_wrap=True)

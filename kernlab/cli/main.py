@@ -112,7 +112,17 @@ def options(
     Try: kernlab trace tcp_v4_rcv
     """
     if verbose:
-        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+        logging.getLogger().handlers[0].setFormatter(_Shown("%(name)s: %(message)s"))
+
+
+class _Shown(logging.Formatter):
+    """Log lines hold paths and what programs said: a terminal must not act on them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from kernlab.sinks.console import safe_lines
+
+        return safe_lines(super().format(record))
 
 
 def main() -> None:
@@ -139,7 +149,7 @@ def _status_of(call: Callable[[], Any]) -> int:
     except typer.Exit as error:
         return int(error.exit_code)
     except ClickException as error:
-        error.show()
+        _wrong_line(error)
         return failed or 2
     except SystemExit as error:
         if ends.reader_gone(error):
@@ -208,16 +218,28 @@ def _status(error: KernlabError) -> int:
 
 
 def show(error: KernlabError) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    from kernlab.sinks.console import Console
+
+    console = Console(stderr=True, soft_wrap=True)
     with suppress(OSError, SystemExit):  # the terminal is gone: the status says enough
         console.print(Text("error: ", "bold red").append_text(Text(error.what, "bold")))
         if error.why:
             console.print(Text(error.why))
         if error.next_step:
             console.print(Text("next: ", "bold").append_text(Text(error.next_step, "cyan")))
+
+
+def _wrong_line(error: Any) -> None:
+    """What click says of a wrong command line, which it quotes."""
+    import io
+
+    from kernlab.sinks.console import safe_lines
+
+    said = io.StringIO()
+    error.show(said)
+    sys.stderr.write(safe_lines(said.getvalue()))
 
 
 def _bug(error: BaseException) -> None:

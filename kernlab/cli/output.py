@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -23,13 +22,14 @@ from rich.table import Column
 from rich.text import Text
 
 from kernlab.progress import Advanced, Finished, Report, Reporter, Said, Started, Stopped
+from kernlab.sinks.console import Console
 
 _FILE_WIDTH = 160  # columns where there is no terminal and COLUMNS says nothing
 
 
 def stdout() -> Console:
     """For results; no colour when it is not a terminal, and lines as wide as they need."""
-    console = Console(highlight=False)
+    console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _FILE_WIDTH
     return console
@@ -44,7 +44,7 @@ def print_json(value: Any) -> None:
 @contextmanager
 def reporter() -> Iterator[Reporter]:
     """A reporter that draws on stderr: bars on a terminal, plain lines elsewhere."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     with _Bars(console) if console.is_terminal else _Lines(console) as drawing:
         yield drawing
 
@@ -87,7 +87,7 @@ class _Bars:
         self._console = console
         fixed = Column(no_wrap=True)
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}", table_column=fixed),
+            SpinnerColumn(), TextColumn("{task.description}", table_column=fixed, markup=False),
             BarColumn(bar_width=20, table_column=fixed), _Count(fixed), _Time(fixed), _Note(),
             console=console, transient=True,
         )  # fmt: skip

@@ -88,11 +88,11 @@ def _natural(scene: Scene, report: Reporter, tries: int | None, json: bool) -> N
         print_json(row)
         return
     console = stdout()
-    console.print(f"{scene.id}  fired {found.fired} of {found.tries} unforced", markup=False)
+    console.print(f"{scene.id}  fired {found.fired} of {found.tries} unforced")
     if found.window is not None:
         console.print(f"its window, with two kprobes in it: median {median} ns, "
-                      f"shortest {shortest} ns, of {found.windows}", markup=False)  # fmt: skip
-    console.print(f"run   {scene.run.path}", markup=False, soft_wrap=True)
+                      f"shortest {shortest} ns, of {found.windows}")  # fmt: skip
+    console.print(f"run   {scene.run.path}", soft_wrap=True)
 
 
 @app.command("compare")
@@ -185,7 +185,7 @@ def _told(one: RoundResult, again: bool, race: Race, directory: RunDir, language
     how = one.ending.id if one.ending else f"{one.trouble}: {one.said}"
     way = " → ".join(one.reached)
     repeated = "  (done again)" if again else ""
-    stdout().print(f"round {one.number:>3}  {how:<12} {way}{repeated}", markup=False)
+    stdout().print(f"round {one.number:>3}  {how:<12} {way}{repeated}")
 
 
 def _summary(result: RaceResult, path: str, language: Language, shown: Path | None) -> None:
@@ -193,16 +193,16 @@ def _summary(result: RaceResult, path: str, language: Language, shown: Path | No
     from kernlab.config.text import say
 
     console = stdout()
-    console.print(f"\n{result.id}  {say(result.race.title, language)}", markup=False)
+    console.print(f"\n{result.id}  {say(result.race.title, language)}")
     titles = {one.id: say(one.title, language) for one in result.race.endings}
     for key, count in result.counts.items():
-        console.print(f"  {count:>4} × {key:<12} {titles.get(key, '')}", markup=False)
+        console.print(f"  {count:>4} × {key:<12} {titles.get(key, '')}")
     health = "lives on" if result.healthy else result.health
     fired = f"fired {result.fired} of {len(result.rounds)}"
-    console.print(f"{fired}, done again {len(result.again)}, guest {health}", markup=False)
-    console.print(f"run   {path}", markup=False, soft_wrap=True)
+    console.print(f"{fired}, done again {len(result.again)}, guest {health}")
+    console.print(f"run   {path}", soft_wrap=True)
     if shown is not None:
-        console.print(f"SVG   {shown}", markup=False, soft_wrap=True)
+        console.print(f"SVG   {shown}", soft_wrap=True)
 
 
 def _row(one: RoundResult) -> dict[str, Any]:

@@ -94,10 +94,10 @@ def _told(table: Table, name: str, language: Language, path: str) -> None:
     from kernlab.config.text import say
 
     console = stdout()
-    console.print(f"{name}  {say(table.race.title, language)}", markup=False)
+    console.print(f"{name}  {say(table.race.title, language)}")
     for row in table.pieces.values():
         for piece in row:
-            console.print(f"  {piece.actor}{piece.number}  {piece.text()}", markup=False)
+            console.print(f"  {piece.actor}{piece.number}  {piece.text()}")
     endings = {one.id: one for one in table.race.endings}
     shown = Rows("#", "order", "outcome", box=None, pad_edge=False, show_edge=False)
     numbers = {id(one): at for at, one in enumerate(table.tried, 1)}
@@ -115,12 +115,12 @@ def _told(table: Table, name: str, language: Language, path: str) -> None:
         console.print("\nnot run:")
         for cut in table.cut[:_SHOWN]:
             like = f", like {cut.same}" if cut.same else ""
-            console.print(f"  {_short(cut.order)}  {cut.why}{like}", markup=False)
+            console.print(f"  {_short(cut.order)}  {cut.why}{like}")
         if len(table.cut) > _SHOWN:
             console.print(f"  and {len(table.cut) - _SHOWN} more: explore.json")
     ran = f"{len(table.tried)} orders run, {len(table.cut)} cut, {len(table.merged)} outcomes"
-    console.print(f"\n{ran}, guest {table.health or 'lives on'}", markup=False)
-    console.print(f"run   {path}", markup=False, soft_wrap=True)
+    console.print(f"\n{ran}, guest {table.health or 'lives on'}")
+    console.print(f"run   {path}", soft_wrap=True)
 
 
 def _short(order: Order) -> str:

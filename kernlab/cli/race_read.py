@@ -31,7 +31,7 @@ def list_races(lang: str = LANG, json: bool = common.JSON) -> None:
         if json:
             print_json({"id": name, "title": title, "endings": [one.id for one in race.endings]})
         else:
-            stdout().print(f"  {name:<6} {title}", markup=False)
+            stdout().print(f"  {name:<6} {title}")
 
 
 @app.command("show")
@@ -129,7 +129,7 @@ def _picture(name: str, number: int | None, language: Language) -> None:
     console = stdout()
     rounds_table(console, race, [note for _, note in told], language)
     draw(console, picture(race, run, chosen, language))
-    console.print(f"\nrun   {run.path}", markup=False, soft_wrap=True)
+    console.print(f"\nrun   {run.path}", soft_wrap=True)
 
 
 @app.command("validate")
@@ -142,6 +142,7 @@ def validate(
     from kernlab.errors import BadInput
     from kernlab.pipeline import symbols_for
     from kernlab.race.check import problems
+    from kernlab.sinks.console import safe_lines
 
     built = _built(kernel)
     symbols = symbols_for(built) if built is not None else None
@@ -149,7 +150,7 @@ def validate(
     wrong = [str(one) for one in found if one.sure]
     for one in found:
         if not one.sure:
-            typer.echo(str(one), err=True)
+            typer.echo(safe_lines(str(one)), err=True)
     if wrong:
         raise BadInput(
             f"{len(wrong)} problems" if len(wrong) > 1 else wrong[0],

@@ -31,7 +31,7 @@ def report(
     from kernlab.report.write import report as write
 
     path = write(find(name, latest_with=SHOWN), language_of(lang))
-    stdout().print(str(path), markup=False, soft_wrap=True, highlight=False)
+    stdout().print(str(path), soft_wrap=True, highlight=False)
     if show:
         import webbrowser
 

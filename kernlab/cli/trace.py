@@ -201,9 +201,9 @@ def trace(
     if groups is not None:
         _draw_groups(groups, json)
     if json:
-        from rich.console import Console
+        from kernlab.sinks.console import Console
 
-        TraceView(Console(stderr=True, highlight=False)).summary(facts)
+        TraceView(Console(stderr=True)).summary(facts)
     else:
         view.summary(facts)
     return 130 if outcome.reason == "interrupted" else 0

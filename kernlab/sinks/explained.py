@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from kernlab.record.segments import text as segment_text
-from kernlab.sinks.terminal import safe
+from kernlab.sinks.console import safe, words
 
 _SHAPES = {
     "active": "active: it acknowledges and has a window, so a socket sent it by its own decision",
@@ -69,7 +69,7 @@ class ExplainedView:
 
     def summary(self, count: int, path: str) -> None:
         """How many there were."""
-        self._console.print(f"\n{count} RSTs in {path}")
+        self._console.print(words(f"\n{count} RSTs in {path}"))
         if count:
-            self._console.print("[dim]for the true cause: kernlab rst -- CMD, with the socket "
-                                "calls of the program[/]", soft_wrap=True)  # fmt: skip
+            hint = "for the true cause: kernlab rst -- CMD, with the socket calls of the program"
+            self._console.print(Text(hint, "dim"), soft_wrap=True)

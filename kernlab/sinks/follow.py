@@ -10,7 +10,7 @@ from rich.text import Text
 
 from kernlab.record.identity import FREES
 from kernlab.record.segments import text as segment_text
-from kernlab.sinks.terminal import safe
+from kernlab.sinks.console import safe
 
 _OPEN = 4096  # packets that are waited for; the oldest is drawn when there are more
 _LANES = (("netfilter", "netfilter"), ("net/core/skbuff.c", "buffer"), ("net/core/sock", "socket"),

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from kernlab.decode import fields
 from kernlab.errors import BadInput
+from kernlab.sinks.console import safe
 from kernlab.sinks.fold import fold
-from kernlab.sinks.terminal import safe, stack_lines
+from kernlab.sinks.terminal import stack_lines
 
 _BAR = 24  # columns of the largest group's bar
 

@@ -6,17 +6,17 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from kernlab.config.text import Language, say
 from kernlab.record.segments import segments
 from kernlab.record.segments import text as segment_text
+from kernlab.sinks.console import safe, words
 from kernlab.sinks.fold import fold
-from kernlab.sinks.terminal import safe, stack_lines
+from kernlab.sinks.terminal import stack_lines
 
-_MARK = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]·[/]"}
+_MARK = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
 _MOST = 40  # segments shown of a leg
 
 
@@ -39,22 +39,25 @@ class LabView:
         elif not self._quiet:
             getattr(self, f"_{told.kind}")(told)
 
+    def _print(self, *parts: str | tuple[str, str], soft_wrap: bool = False) -> None:
+        self._console.print(words(*parts), soft_wrap=soft_wrap)
+
     def _leg(self, told: Any) -> None:
         lab = told.request.lab
         self._parts = None
         if told.leg == "main":
             title = say(lab.title, self._language)
-            self._console.print(f"\n[bold]{told.request.name}  {escape(title)}[/]")
-            self._console.print(f"  [dim]{escape(say(lab.watch, self._language))}[/]\n")
+            self._print("\n", (f"{told.request.name}  {title}", "bold"))
+            self._print((f"  {say(lab.watch, self._language)}\n", "dim"))
         else:
             then = next(one for one in lab.then if one.id == told.leg)
-            self._console.print(f"\n  [bold]then: {escape(say(then.title, self._language))}[/]")
-            self._console.print(f"  [dim]{escape(say(then.teaches, self._language))}[/]\n")
+            self._print((f"\n  then: {say(then.title, self._language)}", "bold"))
+            self._print((f"  {say(then.teaches, self._language)}\n", "dim"))
 
     def _step(self, told: Any) -> None:
-        words = told.request.lab.steps.get(told.text)
-        text = say(words, self._language) if words is not None else safe(told.text)
-        self._console.print(f"  [cyan]▸[/] {escape(text)}")
+        named = told.request.lab.steps.get(told.text)
+        text = say(named, self._language) if named is not None else safe(told.text)
+        self._print(("  ▸", "cyan"), f" {text}")
 
     def _got(self, told: Any) -> None:
         line = Text(f"      {safe(told.text)} = ", "dim")
@@ -93,24 +96,22 @@ class LabView:
         leg = told.result
         if self._quiet:
             failed = [line for line in leg.lines if line.holds is False]
-            self._console.print(
-                f"{_MARK[leg.holds]} {told.request.name:<10} {leg.name:<16} "
-                f"{len(leg.lines) - len(failed)} of {len(leg.lines)}"
-            )
+            self._print(_MARK[leg.holds], f" {told.request.name:<10} {leg.name:<16} "
+                        f"{len(leg.lines) - len(failed)} of {len(leg.lines)}")  # fmt: skip
             self._lines(failed)
         else:
             if leg.directory.capture.exists():
                 self._segments(leg.directory.capture)
             for event in leg.explained:
                 rst = event["rst"]
-                self._console.print(f"    [bold red]RST[/] [bold]{rst['cause']}[/] "
-                                    f"{escape(rst.get('name', ''))}")  # fmt: skip
+                self._print(("    RST", "bold red"), (f" {rst['cause']} ", "bold"),
+                            str(rst.get("name", "")))  # fmt: skip
                 if rst.get("condition"):
-                    self._console.print(f"        [dim]{escape(safe(rst['condition']))}[/]")
+                    self._print((f"        {safe(rst['condition'])}", "dim"))
             self._console.print()
             self._lines(leg.lines)
         if leg.error:
-            self._console.print(f"    [red]{escape(leg.error)}[/]")
+            self._print((f"    {leg.error}", "red"))
 
     def _segments(self, capture: Any) -> None:
         rows = segments(capture)
@@ -122,17 +123,17 @@ class LabView:
             line.append(safe(segment_text(row)), "bold red" if reset else "")
             self._console.print(line)
         if len(rows) > _MOST:
-            self._console.print(f"    [dim]and {len(rows) - _MOST} more segments[/]")
+            self._print((f"    and {len(rows) - _MOST} more segments", "dim"))
 
     def _lines(self, lines: Iterable[Any]) -> None:
         for line in lines:
-            row = Text.from_markup(f"    {_MARK[line.holds]} ")
+            row = words("    ", _MARK[line.holds], " ")
             row.append(safe(line.expected))
             row.append("   seen: ", "dim")
             row.append(safe(line.seen), "yellow" if line.holds is False else "dim")
             self._console.print(row, soft_wrap=True)
             if line.says:
-                self._console.print(f"        [dim]{escape(line.says)}[/]", soft_wrap=True)
+                self._print((f"        {line.says}", "dim"), soft_wrap=True)
 
     def summary(self, rows: list[dict[str, Any]], path: str) -> None:
         """The table at the end."""
@@ -141,21 +142,22 @@ class LabView:
             table.add_column(name)
         for row in rows:
             legs = f"{sum(leg['holds'] for leg in row['legs'])} of {len(row['legs'])}"
-            table.add_row(row["lab"], legs, _MARK[row["holds"]], f"{row['seconds']:.1f}")
+            table.add_row(words(row["lab"]), legs, Text(*_MARK[row["holds"]]),
+                          f"{row['seconds']:.1f}")  # fmt: skip
         self._console.print()
         self._console.print(table)
         held = sum(row["holds"] for row in rows)
-        self._console.print(f"{held} of {len(rows)} labs hold   run  {path}", soft_wrap=True)
+        self._print(f"{held} of {len(rows)} labs hold   run  {path}", soft_wrap=True)
 
     def grade(self, grade: Any) -> None:
         """A lab that was judged again (kernlab.lab.grade.Grade)."""
-        self._console.print(f"\n{_MARK[grade.holds]} [bold]{grade.name}  "
-                            f"{escape(say(grade.lab.title, self._language))}[/]")  # fmt: skip
+        title = f" {grade.name}  {say(grade.lab.title, self._language)}"
+        self._print("\n", _MARK[grade.holds], (title, "bold"))
         for name, lines in grade.legs.items():
-            self._console.print(f"  {name}")
+            self._print(f"  {name}")
             self._lines(lines)
         for name, error in grade.errors.items():
-            self._console.print(f"  {name}: [red]{escape(safe(error))}[/]")
+            self._print(f"  {name}: ", (safe(error), "red"))
         self.score(grade)
 
     def score(self, grade: Any) -> None:
@@ -165,33 +167,31 @@ class LabView:
             return
         self._console.print()
         for one in asked:
-            self._console.print(f"  {_MARK[one.right]} "
-                                f"{escape(say(one.question.ask, self._language))}")  # fmt: skip
+            self._print("  ", _MARK[one.right], f" {say(one.question.ask, self._language)}")
             given = say(one.question.choices[one.given].says, self._language)
-            self._console.print(f"      you said: {escape(given)}")
+            self._print(f"      you said: {given}")
             if one.truth is not None and not one.right:
                 true = say(one.question.choices[one.truth].says, self._language)
-                self._console.print(f"      it was:   [bold]{escape(true)}[/]")
-            self._console.print(f"      [dim]{escape(say(one.question.why, self._language))}[/]",
-                                soft_wrap=True)  # fmt: skip
+                self._print("      it was:   ", (true, "bold"))
+            self._print((f"      {say(one.question.why, self._language)}", "dim"), soft_wrap=True)
         right = sum(one.right for one in grade.quiz)
-        self._console.print(f"\n  score: [bold]{right} of {len(grade.quiz)}[/]")
+        self._print("\n  score: ", (f"{right} of {len(grade.quiz)}", "bold"))
 
     def compared(self, name: str, lab: Any, kernels: Sequence[str], rows: Iterable[Any]) -> None:
         """A lab on several kernels, line by line (kernlab.lab.grade.Parted)."""
-        self._console.print(f"\n[bold]{name}  {escape(say(lab.title, self._language))}[/]")
+        self._print("\n", (f"{name}  {say(lab.title, self._language)}", "bold"))
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for heading in ("", "leg", "expected", *kernels):
-            table.add_column(heading, overflow="fold")
+            table.add_column(words(heading), overflow="fold")
         parted = 0
         for row in rows:
             parted += row.parts
-            cells = [f"{_MARK[held]} {escape(safe(seen))}"
+            cells = [words(_MARK[held], f" {safe(seen)}")
                      for held, seen in zip(row.holds, row.seen, strict=True)]  # fmt: skip
             style = "bold" if row.parts else "dim"
-            table.add_row("[red]≠[/]" if row.parts else "", row.leg, escape(row.expected), *cells,
-                          style=style)  # fmt: skip
+            table.add_row(Text("≠" if row.parts else "", "red"), words(row.leg),
+                          words(row.expected), *cells, style=style)  # fmt: skip
         self._console.print(table)
         self._console.print(f"they part in {parted} lines" if parted else "they agree")
         if lab.differs is not None:
-            self._console.print(f"[dim]{escape(say(lab.differs, self._language))}[/]")
+            self._print((say(lab.differs, self._language), "dim"))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from kernlab.config.text import Language, say
+from kernlab.sinks.console import words
 
 TOPICS: dict[str, dict[Language, str]] = {
     "handshake": {"en": "The handshake", "zh": "三次握手"},
@@ -44,44 +44,52 @@ def catalogue(console: Console, labs: Mapping[str, Any], language: Language) -> 
         rows = [(lab.level, name, lab) for name, lab in labs.items() if lab.topic == topic]
         if not rows:
             continue
-        console.print(f"\n[bold]{escape(titles[language])}[/]")
+        console.print(words("\n", (titles[language], "bold")))
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(ratio=1)
         for level, name, lab in sorted(rows, key=lambda row: row[0]):
-            six = " [dim]· IPv6[/]" if "ipv6" in lab.families else ""
-            table.add_row(f"  {name}", "★" * level, escape(say(lab.title, language)) + six)
+            six = " · IPv6" if "ipv6" in lab.families else ""
+            title = words(say(lab.title, language), (six, "dim"))
+            table.add_row(words(f"  {name}"), "★" * level, title)
         console.print(table)
-    console.print(f"\n[dim]kernlab lab show ID · kernlab lab run ID · {len(labs)} labs[/]")
+    hint = f"\nkernlab lab show ID · kernlab lab run ID · {len(labs)} labs"
+    console.print(words((hint, "dim")))
 
 
 def lesson(console: Console, name: str, lab: Any, language: Language) -> None:
     """One lab to read before it is run."""
-    console.print(f"\n[bold]{name}  {escape(say(lab.title, language))}[/]  {'★' * lab.level}\n")
-    console.print(escape(say(lab.idea, language)))
-    console.print(f"\n[bold]{word('watch', language)}[/]\n  {escape(say(lab.watch, language))}")
+    title = (f"{name}  {say(lab.title, language)}", "bold")
+    console.print(words("\n", title, f"  {'★' * lab.level}\n"))
+    console.print(words(say(lab.idea, language)))
+    _heading(console, "watch", language)
+    console.print(words(f"  {say(lab.watch, language)}"))
     for heading, lines in (("kernel", lab.source), ("rfc", lab.rfc)):
         if lines:
-            console.print(f"\n[bold]{word(heading, language)}[/]")
+            _heading(console, heading, language)
             for line in lines:
-                console.print(f"  {escape(line)}")
+                console.print(words(f"  {line}"))
     if lab.predict:
-        console.print(f"\n[bold]{word('predict', language)}[/]")
+        _heading(console, "predict", language)
         for number, asked in enumerate(lab.predict, 1):
             question(console, number, asked, language)
     if lab.then:
-        console.print(f"\n[bold]{word('then', language)}[/]")
+        _heading(console, "then", language)
         for then in lab.then:
-            console.print(f"  {then.id:<16} {escape(say(then.title, language))}")
+            console.print(words(f"  {then.id:<16} {say(then.title, language)}"))
     if lab.differs is not None:
-        console.print(f"\n[bold]{word('differs', language)}[/]\n  "
-                      f"{escape(say(lab.differs, language))}")  # fmt: skip
-    console.print(f"\n[dim]kernlab lab run {name} · kernlab lab run {name} --quiz[/]")
+        _heading(console, "differs", language)
+        console.print(words(f"  {say(lab.differs, language)}"))
+    console.print(words((f"\nkernlab lab run {name} · kernlab lab run {name} --quiz", "dim")))
+
+
+def _heading(console: Console, name: str, language: Language) -> None:
+    console.print(words("\n", (word(name, language), "bold")))
 
 
 def question(console: Console, number: int, asked: Any, language: Language) -> None:
     """A question and its choices, numbered from 1."""
-    console.print(f"  {number}. {escape(say(asked.ask, language))}")
+    console.print(words(f"  {number}. {say(asked.ask, language)}"))
     for choice, one in enumerate(asked.choices, 1):
-        console.print(f"       {choice}) {escape(say(one.says, language))}")
+        console.print(words(f"       {choice}) {say(one.says, language)}"))

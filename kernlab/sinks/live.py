@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kernlab.record.flows import Flow, Flows
 from kernlab.record.segments import text as segment_text
-from kernlab.sinks.terminal import safe
+from kernlab.sinks.console import safe, words
 
 _WINDOW = 2.0  # seconds over which a rate is taken
 _CONNECTIONS, _PACKETS, _PROBES = 8, 10, 8
@@ -88,9 +88,10 @@ class LiveView:
             flows.add_column(name, no_wrap=True)
         for number, flow in list(self._flow.items())[-_CONNECTIONS:]:
             flows.add_row(
-                str(number), f"{flow.client[0]}:{flow.client[1]}",
-                safe(self._states.get((number, True), "")), f"{flow.server[0]}:{flow.server[1]}",
-                safe(self._states.get((number, False), "")), str(self._segments[number]),
+                str(number), words(f"{flow.client[0]}:{flow.client[1]}"),
+                words(self._states.get((number, True), "")),
+                words(f"{flow.server[0]}:{flow.server[1]}"),
+                words(self._states.get((number, False), "")), str(self._segments[number]),
                 style="red" if flow.reset else "",
             )  # fmt: skip
         packets = [Text(f"{number:>4}  {line}  ", "red" if reset else "").append(safe(probe), "dim")

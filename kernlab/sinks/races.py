@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from kernlab.config.text import Language, say
+from kernlab.sinks.console import safe, words
 from kernlab.sinks.lessons import word
-from kernlab.sinks.terminal import safe
 
 _WORDS: dict[str, dict[Language, str]] = {
     "actors": {"en": "Actors", "zh": "角色"},
@@ -42,33 +41,38 @@ def lesson(console: Console, name: str, race: Any, language: Language,
            places: Mapping[str, tuple[str, str]], release: str) -> None:  # fmt: skip
     """One race to read. ``places``: for each place's words those of a kernel and its
     ``file:line``, empty where no kernel is built."""
-    console.print(f"\n[bold]{name}  {escape(say(race.title, language))}[/]\n")
-    console.print(escape(say(race.idea, language)))
-    console.print(f"\n[bold]{word('kernel', language)}[/]")
+    console.print(words("\n", (f"{name}  {say(race.title, language)}\n", "bold")))
+    console.print(words(say(race.idea, language)))
+    _heading(console, word("kernel", language))
     for line in race.source:
-        console.print(f"  {escape(line)}")
-    console.print(f"\n[bold]{_word('actors', language)}[/]")
+        console.print(words(f"  {line}"))
+    _heading(console, _word("actors", language))
     for actor, one in race.actors.items():
         notes = [] if one.task else [_word("any", language)]
         notes += [] if one.mark or not one.task else [_word("free", language)]
-        note = f"  [dim]{', '.join(notes)}[/]" if notes else ""
-        console.print(f"  {escape(actor)}  vCPU {one.vcpu}{note}")
-    console.print(f"\n[bold]{_word('steps', language)}[/]")
+        note = f"  {', '.join(notes)}" if notes else ""
+        console.print(words(f"  {actor}  vCPU {one.vcpu}", (note, "dim")))
+    _heading(console, _word("steps", language))
     for number, step in enumerate(race.steps, 1):
         _step(console, number, step, language)
-    console.print(f"\n[bold]{_word('endings', language)}[/]")
+    _heading(console, _word("endings", language))
     for ending in race.endings:
-        mark = f"  [red]({_word('fires', language)})[/]" if ending.fired else ""
-        console.print(f"  {escape(ending.id):<12} {escape(say(ending.title, language))}{mark}")
+        mark = f"  ({_word('fires', language)})" if ending.fired else ""
+        title = f"  {ending.id:<12} {say(ending.title, language)}"
+        console.print(words(title, (mark, "red")))
     if race.differs is not None:
-        console.print(f"\n[bold]{word('differs', language)}[/]\n  "
-                      f"{escape(say(race.differs, language))}")  # fmt: skip
+        _heading(console, word("differs", language))
+        console.print(words(f"  {say(race.differs, language)}"))
     if release:
-        console.print(f"\n[bold]{_word('on', language, release=release)}[/]")
+        _heading(console, _word("on", language, release=release))
         _places(console, places, language)
     else:
-        console.print(f"\n[dim]{_word('unbuilt', language)}[/]")
-    console.print(f"\n[dim]kernlab race run {name}[/]")
+        console.print(words((f"\n{_word('unbuilt', language)}", "dim")))
+    console.print(words((f"\nkernlab race run {name}", "dim")))
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print(words("\n", (text, "bold")))
 
 
 def _word(name: str, language: Language, **values: object) -> str:
@@ -77,16 +81,16 @@ def _word(name: str, language: Language, **values: object) -> str:
 
 def _step(console: Console, number: int, step: Any, language: Language) -> None:
     if step.release is not None:
-        console.print(f"  {number}. {_word('release', language)}")
+        console.print(words(f"  {number}. {_word('release', language)}"))
         return
     verb = "hold" if step.hold is not None else "run"
     joint = _word("at" if step.hold is not None else "until", language)
     targets = [one if isinstance(one, str) else one.text() for one in step.targets]
-    when = f"  [dim]when {escape(step.when)}[/]" if step.when else ""
-    console.print(f"  {number}. [cyan]{verb} {escape(step.actor)}[/] {joint} "
-                  f"[bold]{escape(' | '.join(targets))}[/]{when}", soft_wrap=True)  # fmt: skip
+    when = f"  when {step.when}" if step.when else ""
+    console.print(words(f"  {number}. ", (f"{verb} {step.actor}", "cyan"), f" {joint} ",
+                        (" | ".join(targets), "bold"), (when, "dim")), soft_wrap=True)  # fmt: skip
     if step.says is not None:
-        console.print(f"     {escape(say(step.says, language))}")
+        console.print(words(f"     {say(step.says, language)}"))
 
 
 def _places(console: Console, places: Mapping[str, tuple[str, str]], language: Language) -> None:
@@ -94,8 +98,8 @@ def _places(console: Console, places: Mapping[str, tuple[str, str]], language: L
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
     for name, where in places.values():
-        said = escape(where) if where else f"[dim]{_word('later', language)}[/]"
-        table.add_row(f"  {escape(name)}", said)
+        said = words(where) if where else words((_word("later", language), "dim"))
+        table.add_row(words(f"  {name}"), said)
     console.print(table)
 
 
@@ -106,7 +110,7 @@ def rounds_table(console: Console, race: Any, notes: Sequence[Mapping[str, Any]]
     for note in notes:
         ending = note.get("ending")
         how = str(ending or note.get("trouble") or "?")
-        line = Text(f"round {note.get('round', '?'):>3}  ")
+        line = Text(f"round {safe(note.get('round', '?')):>3}  ")
         line.append(f"{safe(how):<12}", "bold red" if ending in fired else "bold")
         line.append(" " + safe(" → ".join(note.get("reached", ()))))
         if note.get("said") and not ending:
@@ -119,7 +123,7 @@ def rounds_table(console: Console, race: Any, notes: Sequence[Mapping[str, Any]]
 def compared(console: Console, name: str, race: Any, rows: Sequence[Any],
              language: Language) -> None:  # fmt: skip
     """A race on several kernels (kernlab.race.compare.Row)."""
-    console.print(f"\n[bold]{name}  {escape(say(race.title, language))}[/]\n")
+    console.print(words("\n", (f"{name}  {say(race.title, language)}\n", "bold")))
     titles = {one.id: say(one.title, language) for one in race.endings}
     fired = {one.id for one in race.endings if one.fired}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -128,14 +132,14 @@ def compared(console: Console, name: str, race: Any, rows: Sequence[Any],
     for row in rows:
         for at, (key, count) in enumerate(row.counts.items()):
             style = "bold red" if key in fired else "bold" if key in titles else "bold magenta"
-            cell = Text(f"{count} × {key}", style)
+            cell = Text(f"{count} × {safe(key)}", style)
             cell.append(f"  {safe(titles.get(key, ''))}", "")
             if at == 0 and row.again:
                 cell.append(f"  ({row.again} {_word('again', language)})", "dim")
-            table.add_row(row.release if at == 0 else "", cell)
+            table.add_row(words(row.release if at == 0 else ""), cell)
         if row.missing:
-            table.add_row(row.release, Text(f"{_word('missing', language)}: {safe(row.missing)}",
-                                            "magenta"))  # fmt: skip
+            said = f"{_word('missing', language)}: {row.missing}"
+            table.add_row(words(row.release), words((said, "magenta")))
     console.print(table)
     console.print()
     for text in dict.fromkeys(text for row in rows for text in row.places):
@@ -144,7 +148,7 @@ def compared(console: Console, name: str, race: Any, rows: Sequence[Any],
             if text in row.places:
                 found, where = row.places[text]
                 said = where or _word("later", language)
-                line = Text(f"    {row.release:<20} ")
+                line = Text(f"    {safe(row.release):<20} ")
                 line.append(safe(said), "" if where else "dim")
                 if found != text:
                     line.append(f"  {safe(found)}", "cyan")
@@ -152,9 +156,9 @@ def compared(console: Console, name: str, race: Any, rows: Sequence[Any],
     console.print()
     parts = _parts(rows)
     said = _word("part", language, parts=parts) if parts else _word("agree", language)
-    console.print(safe(said), markup=False, style="bold" if parts else "", soft_wrap=True)
+    console.print(words((said, "bold" if parts else "")), soft_wrap=True)
     if race.differs is not None:
-        console.print(f"[dim]{escape(say(race.differs, language))}[/]")
+        console.print(words((say(race.differs, language), "dim")))
 
 
 def _parts(rows: Sequence[Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from kernlab.sinks.terminal import safe
+from kernlab.sinks.console import safe
 
 _NAMES = 14  # columns of the facts' names
 _KINDS = {"active": "active: a socket's own decision",

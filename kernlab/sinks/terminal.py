@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -15,21 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from kernlab.record.flows import Flow, Flows
+from kernlab.sinks.console import safe, words
 from kernlab.sinks.fold import Part, fold
 
 StackStyle = Literal["fold", "full", "none"]
 
 _INDENT = " " * 15
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 _WORDS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "PSH", "A": "ACK", "U": "URG", "E": "ECE",
           "C": "CWR"}  # fmt: skip
 # Columns from which on a line also has the window, and what else is known.
 _WITH_WINDOW, _WIDE = 96, 130
-
-
-def safe(text: object) -> str:
-    """A guest's text with nothing in it that a terminal would act on."""
-    return _UNSAFE.sub("?", str(text))
 
 
 def _flag_style(flags: str) -> str:
@@ -114,9 +108,9 @@ class TraceView:
         line = Text()
         line.append(self._sign("┌─ ", "-- "), "dim")
         line.append(f"connection {flow.number}  ", "bold")
-        line.append(f"{flow.client[0]}:{flow.client[1]}")
+        line.append(safe(f"{flow.client[0]}:{flow.client[1]}"))
         line.append(self._sign("  ⇄  ", "  <->  "), "dim")
-        line.append(f"{flow.server[0]}:{flow.server[1]}")
+        line.append(safe(f"{flow.server[0]}:{flow.server[1]}"))
         line.append("   client", "dim")
         line.append(self._sign(" → ", " > "), "dim")
         line.append("server", "dim")
@@ -130,8 +124,8 @@ class TraceView:
             line.append(f"{safe(packet.get('proto', '?')).upper():<8}", "cyan")
             line.append(f"len {packet.get('len', 0)}")
             return
-        words = " ".join(_WORDS[letter] for letter in flags) or "none"
-        line.append(f"{words:<8}", _flag_style(flags))
+        named = " ".join(_WORDS.get(letter, "?") for letter in flags) or "none"
+        line.append(f"{named:<8}", _flag_style(flags))
         sender, receiver = (flow.client, flow.server) if from_client else (flow.server, flow.client)
         seq, ack = packet.get("seq"), packet.get("ack")
         relative = flow.relative(sender, seq) if isinstance(seq, int) else None
@@ -224,20 +218,19 @@ class TraceView:
             table.add_column("")
             for flow in self._flows.all[:20]:
                 table.add_row(
-                    str(flow.number), f"{flow.client[0]}:{flow.client[1]}",
-                    f"{flow.server[0]}:{flow.server[1]}",
+                    str(flow.number), words(f"{flow.client[0]}:{flow.client[1]}"),
+                    words(f"{flow.server[0]}:{flow.server[1]}"),
                     str(flow.segments.get(flow.client, 0)), str(flow.segments.get(flow.server, 0)),
                     Text("RST", "bold red") if flow.reset else "",
                 )  # fmt: skip
             self._console.print(table)
             if len(self._flows.all) > 20:
-                self._console.print(
-                    f"and {len(self._flows.all) - 20} more connections", style="dim"
-                )
+                more = f"and {len(self._flows.all) - 20} more connections"
+                self._console.print(Text(more, "dim"))
         for name, value in facts.items():
             line = Text()
             line.append(f"{name:<10}", "dim")
-            line.append(value)
+            line.append(safe(value))
             self._console.print(line, soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from html import escape
 
-from kernlab.sinks.terminal import safe
+from kernlab.sinks.console import safe
 from kernlab.sinks.timeline import Card, Fact, Timeline, standing, word
 from kernlab.sinks.timeline_style import LOCKS, style
 from kernlab.sinks.wrap import mono, sans, wrap

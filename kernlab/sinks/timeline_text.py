@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from kernlab.sinks.terminal import safe
+from kernlab.sinks.console import safe
 from kernlab.sinks.timeline import Card, Fact, Timeline, standing, word
 from kernlab.sinks.wrap import cells, wrap
 

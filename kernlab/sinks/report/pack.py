@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kernlab.record import drops
+from kernlab.sinks.console import safe_lines
 
 _KNOWN = 8192  # values of a kind that are remembered
 _OWN = frozenset(("v", "seq", "probe", "engine", "cpu", "guest_ns", "host_ns", "task", "site",
@@ -33,10 +34,8 @@ def dumps(value: Any) -> str:
     """JSON that may stand in a script element: nothing in it ends the element or a line
     (HTML, 4.12.1.3: neither ``</script`` nor ``<!--`` can appear without a ``<``)."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    for letter, safe in (("<", "\\u003c"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029")):
-        text = text.replace(letter, safe)
-    # A lone surrogate is no UTF-8.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    # What ends a line in a script, turns a text's direction or is no UTF-8 is shown as "?".
+    return safe_lines(text.replace("<", "\\u003c"))
 
 
 class _Once:

@@ -14,6 +14,7 @@ from kernlab.decode.names import TCP_STATES
 from kernlab.record.identity import Identity
 from kernlab.record.links import Links
 from kernlab.record.source import excerpt
+from kernlab.sinks.console import safe_lines
 from kernlab.sinks.report.pack import Packer, dumps, segment_rows
 
 _HERE = Path(__file__).parent
@@ -69,8 +70,9 @@ def write(path: Path, page: Page) -> None:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        finalize=_shown,
+    )  # fmt: skip
     made = environment.get_template("page.html.j2").generate(
         page=page, version=__version__,
         css=Markup((_HERE / "page.css").read_text("utf-8")),
@@ -84,6 +86,11 @@ def write(path: Path, page: Page) -> None:
     with arriving_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for piece in made:
             file.write(piece)
+
+
+def _shown(value: Any) -> Any:
+    """Text of others without what would turn its direction; our own markup as it is."""
+    return value if hasattr(value, "__html__") or not isinstance(value, str) else safe_lines(value)
 
 
 def _meta() -> dict[str, Any]:
