@@ -116,6 +116,7 @@ def models() -> dict[str, type[BaseModel]]:
     from kernlab.race.held import LockTable
     from kernlab.race.model import Race
     from kernlab.reasons.model import Reason
+    from kernlab.reasons.watch import RstTable
     from kernlab.sinks.fold import FrameTable
     from kernlab.symbols.sites import SiteTable
     from kernlab.trace.presets import Preset
@@ -128,6 +129,7 @@ def models() -> dict[str, type[BaseModel]]:
         "labs": Lab,
         "races": Race,
         "reasons": Reason,
+        "rst": RstTable,
         "sites": SiteTable,
         "frames": FrameTable,
         "image-busybox": BusyboxTable,

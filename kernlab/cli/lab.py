@@ -195,7 +195,7 @@ def detect(lab: str, where: Expr | None, json: bool, full: bool, kernel: str | N
                 if json:
                     print_json({"lab": result.request.name, "leg": leg.name, **event})
                 else:
-                    view.event(event)
+                    view.event(event, shown)
     if not json:
         view.summary({"RSTs": f"{shown} of {sent}", "run": str(directory.path)})
     return 0

@@ -11,7 +11,6 @@ from kernlab.cli import common, complete
 
 if TYPE_CHECKING:
     from kernlab.rst.live import Detective
-    from kernlab.trace.run import Outcome
 
 app = typer.Typer(add_completion=False)
 
@@ -52,6 +51,7 @@ def rst(
     the values that were true there, counters, errno on both sides, and the remedy.
     `kernlab rst explain FILE.pcapng` says what a capture alone can tell.
     """
+    from kernlab.cli import rst_facts
     from kernlab.cli.ends import until_unread
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.pipeline import MachineOptions
@@ -85,12 +85,27 @@ def rst(
             request, built, guest, options, run, report,
             until_unread(print_json if json else view.event), detective,
         )  # fmt: skip
-    run.result(reason=outcome.reason, rsts=detective.seen, events=outcome.events)
+    if detective.corrected:
+        _correct(run.events, detective)
+    run.result(
+        reason=outcome.reason, rsts=detective.seen, events=outcome.events,
+        foreign=len(detective.foreign), unseen=len(detective.unseen),
+        silent=[rst_facts.unsent(one.finding, one.why) for one in detective.silent],
+    )  # fmt: skip
     page = common.keep_report(run) if outcome.events else None
-    if not json:
-        facts = _facts(detective, outcome, str(run.path))
-        view.summary({**facts, "report": page} if page else facts)
+    told = rst_facts.facts(detective, outcome, str(run.path), timeout)
+    if json:
+        rst_facts.aside(told)
+    else:
+        view.summary({**told, "report": page} if page else told)
     return 130 if outcome.reason == "interrupted" else 0
+
+
+def _correct(events: Path, detective: Detective) -> None:
+    """Frames have other numbers in the complete capture than they had while it grew."""
+    from kernlab.record.store import rewrite
+
+    rewrite(events, {event["seq"]: event for event in detective.told if "seq" in event})
 
 
 def _one_of(words: list[str], workload: str | None, lab: str | None) -> None:
@@ -117,20 +132,6 @@ def _request(reasons: Any, words: list[str], workload: str | None, timeout: floa
     name = f"exec {shlex.join(words)}" if words else workload or "connect-closed"
     workloads.find(name)
     return TraceRequest(
-        functions=(), presets=plan.probes(reasons), shows=plan.shows(reasons), workload=name,
-        timeout=timeout,
+        functions=(), presets=(*plan.probes(reasons), *plan.watches(reasons)),
+        shows=plan.shows(reasons), workload=name, timeout=timeout,
     )  # fmt: skip
-
-
-def _facts(detective: Detective, outcome: Outcome, path: str) -> dict[str, str]:
-    facts = {"RSTs": f"{detective.seen} sent"}
-    if detective.filtered:
-        facts["RSTs"] += f", {detective.filtered} did not pass --where"
-    if not detective.seen:
-        facts["why none"] = "nothing sent one; the capture holds what happened"
-    if outcome.workload_status not in (None, 0):
-        said = outcome.workload_said.strip()[-300:]
-        facts["the command"] = f"ended with status {outcome.workload_status}: {said}"
-    facts["capture"] = f"{outcome.captured} frames in {path}/capture.pcapng"
-    facts["run"] = path
-    return facts

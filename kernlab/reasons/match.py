@@ -8,29 +8,30 @@ inwards they are equal up to a frame that is the same function at two places.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kernlab.config.text import Language, say
 from kernlab.config.yaml import listed
 from kernlab.decode import expr
-from kernlab.decode.fields import values
+from kernlab.reasons import watch
 from kernlab.reasons.model import Earlier, Reason, Reasons, senders
+from kernlab.reasons.watch import RstTable
 
 Event = Mapping[str, Any]
-_FIELD = re.compile(r"\{([\w.]+)\}")
 UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Finding:
-    """A RST and its cause: ``cause`` is an id of configs/reasons or ``unknown``.
+    """A call of a sender and its cause: ``cause`` is an id of configs/reasons or ``unknown``.
 
     ``event`` is the sender's; ``before``: the events of the same call by their probe;
     ``decides``: the index in the event's stack of the frame that decided; ``also``: other
-    causes whose rules match, which a table without contradiction never has.
+    causes whose rules match, which a table without contradiction never has. ``passed``:
+    whether the sender got past its checks, None where nothing tells; ``silence``: why it
+    sends nothing, where its entry tells that.
     """
 
     cause: str
@@ -39,6 +40,16 @@ class Finding:
     reason: Reason | None = None
     decides: int | None = None
     also: tuple[str, ...] = ()
+    passed: bool | None = None
+    silence: watch.Silence | None = None
+    sender: watch.Sender | None = field(default=None, repr=False)
+
+    @property
+    def netns(self) -> int | None:
+        """The number of the network namespace that the RST is sent in, where it was read."""
+        show = self.event.get("show") or {}
+        found = show.get("netns", show.get("netns_in"))
+        return found if isinstance(found, int) else None
 
     @property
     def socket_before(self) -> Mapping[str, Any] | None:
@@ -52,14 +63,7 @@ class Finding:
         """What was true, with the values read; a value that was not read shows as ?."""
         if self.reason is None:
             return ""
-        seen = {**self.event, "before": self.before}
-
-        def value(match: re.Match[str]) -> str:
-            name = match.group(1)
-            found = values(seen, f"show.{name}") or values(seen, name)
-            return str(found[0]) if found else "?"
-
-        return _FIELD.sub(value, self.reason.condition)
+        return watch.filled(self.reason.condition, {**self.event, "before": self.before})
 
     def as_data(self, language: Language = "en") -> dict[str, Any]:
         """For the record: the ``rst`` of the event, and a line of rst.json."""
@@ -81,6 +85,8 @@ class Finding:
         else:
             active = "active" in str(self.event["probe"])
             data["kind"] = "active" if active else "passive"
+            if self.sender is not None:
+                data["kind"] = self.sender.kind
         if self.decides is not None:
             data["decides"] = self.decides
         before = self.socket_before
@@ -92,15 +98,20 @@ class Finding:
 
 
 class Matcher:
-    """Takes events in their order; gives a finding for each RST."""
+    """Takes events in their order; gives a finding for each call of a sender."""
 
-    def __init__(self, reasons: Reasons) -> None:
+    def __init__(self, reasons: Reasons, rules: RstTable | None = None) -> None:
         self._reasons = reasons
+        self._rules = watch.table() if rules is None else rules
         self._senders = senders(reasons)
         self._earlier: dict[str, Earlier] = {
             item.probe: item for reason in reasons.values() for item in reason.earlier
         }
+        self._tasks = {name for name, one in self._rules.watches.items() if one.same == "task"}
+        self._passes = self._rules.passes()
         self._seen: list[Event] = []
+        self._ends: dict[Any, Event] = {}
+        self._calls: dict[Any, Finding] = {}
 
     @property
     def probes(self) -> list[str]:
@@ -108,12 +119,34 @@ class Matcher:
         return [*sorted(self._senders), *sorted(set(self._earlier) - self._senders)]
 
     def take(self, event: Event) -> Finding | None:
-        """An event; a finding when it is a RST's."""
+        """An event; a finding when it is a sender's that may send a RST."""
         probe = event["probe"]
         if probe in self._earlier:
             self._seen.append(event)
             del self._seen[:-256]
-        return self._find(event) if probe in self._senders and not _unanswered(event) else None
+        if probe in self._tasks:
+            self._ends[_pid(event)] = event
+        self._pass(event)
+        if probe not in self._senders or _unanswered(event):
+            return None
+        found = self._find(event)
+        found.sender = self._rules.senders.get(probe)
+        if found.sender is not None:
+            found.silence = found.sender.silence(event, certain=True)
+            self._calls[event.get("cpu")] = found
+        return found
+
+    def _pass(self, event: Event) -> None:
+        """Note that the sender which is at work on this CPU got past its checks: the function
+        that it calls then has the same skb."""
+        callers = self._passes.get(event["probe"])
+        call = self._calls.get(event.get("cpu")) if callers else None
+        if call is None or callers is None or call.event["probe"] not in callers:
+            return
+        skb = (event.get("args") or {}).get("skb")
+        if skb is not None and skb == (call.event.get("args") or {}).get("skb"):
+            call.passed = True
+            del self._calls[event.get("cpu")]
 
     def _find(self, event: Event) -> Finding:
         before: dict[str, Event] = {}
@@ -123,6 +156,11 @@ class Matcher:
                     _same(item.same, seen, event):  # fmt: skip
                 before[seen["probe"]] = seen
         self._used(before)
+        ended = self._ends.get(_pid(event))
+        names = [frame["func"] for frame in event.get("stack") or ()]
+        # A segment's answer in a softirq has borrowed the task that ends.
+        if ended is not None and ended["probe"] in names and "packet" not in event:
+            before[ended["probe"]] = ended
         whole = {**event, "before": before}
         hits = {key: reason for key, reason in self._reasons.items() if matches(reason, whole)}
         special = {over for reason in hits.values() for over in reason.instead_of}
@@ -150,11 +188,12 @@ def _unanswered(event: Event) -> bool:
 
 
 def findings(events: Iterable[Event], reasons: Reasons) -> Iterator[Finding]:
-    """A finding for each RST among events."""
+    """A finding for each RST among events: each call of a sender whose entry does not tell
+    that it sends nothing."""
     matcher = Matcher(reasons)
     for event in events:
         found = matcher.take(event)
-        if found is not None:
+        if found is not None and found.silence is None:
             yield found
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kernlab.config.text import Language
 from kernlab.decode.names import TCP_STATES
+from kernlab.reasons import watch
+from kernlab.reasons.history import History
 from kernlab.reasons.match import Finding
+from kernlab.reasons.pairs import Wire
+from kernlab.reasons.watch import RstTable
 
 _AROUND = 1  # source lines shown before and after the deciding one
 _PARTS = ("seq", "ack", "win", "flags", "rseq", "rack", "ttl", "ip_id", "options",
@@ -18,17 +21,21 @@ _PARTS = ("seq", "ack", "win", "flags", "rseq", "rack", "ttl", "ip_id", "options
 
 def complete(finding: Finding, wire: Mapping[str, Any] | None = None,
              after: Iterable[Mapping[str, Any]] = (), counters: Mapping[str, int] | None = None,
-             source: Path | None = None, language: Language = "en") -> dict[str, Any]:  # fmt: skip
+             source: Path | None = None, language: Language = "en",
+             history: Mapping[str, Any] | None = None, stopped: bool = False,
+             rules: RstTable | None = None) -> dict[str, Any]:  # fmt: skip
     """The sender's event with ``rst`` (the finding) and ``before`` (what led to it) added.
 
     ``wire``: the RST as captured; ``after``: later events, among which the socket's new
-    state is looked for; ``counters``: what moved; ``source``: the kernel's tree.
+    state is looked for; ``counters``: what moved; ``source``: the kernel's tree; ``history``:
+    what the connection had seen (``kernlab.reasons.history``); ``stopped``: whether the
+    program was being ended when it was sent.
     """
     said = finding.as_data(language)
+    if stopped:
+        said["stopped"] = 1
     if wire is not None:
-        packet = wire["packet"]
-        said["segment"] = {key: packet[key] for key in _PARTS if key in packet}
-        said["frame"] = wire["number"]
+        said |= on_wire(wire)
     state = state_after(finding, after)
     if state is not None:
         said["state_after"] = state
@@ -42,7 +49,24 @@ def complete(finding: Finding, wire: Mapping[str, Any] | None = None,
         probe: {k: v for k, v in event.items() if k not in ("stack", "v", "engine")}
         for probe, event in finding.before.items()
     }
-    return {**finding.event, **({"before": before} if before else {}), "rst": said}
+    event: dict[str, Any] = {**finding.event, **({"before": before} if before else {})}
+    if history:
+        event["history"] = dict(history)
+    event["rst"] = said
+    watch.apply(said, event, watch.table() if rules is None else rules, language)
+    return event
+
+
+def on_wire(segment: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a RST's own segment: its fields, the frame and the device."""
+    packet = segment["packet"]
+    said = {
+        "segment": {key: packet[key] for key in _PARTS if key in packet},
+        "frame": segment["number"],
+    }
+    if "interface" in segment:
+        said["device"] = segment["interface"]
+    return said
 
 
 def state_after(finding: Finding, later: Iterable[Mapping[str, Any]]) -> str | None:
@@ -57,44 +81,6 @@ def state_after(finding: Finding, later: Iterable[Mapping[str, Any]]) -> str | N
             number = (event.get("args") or {}).get("state")
             return TCP_STATES.get(number, state) if isinstance(number, int) else state
     return state
-
-
-def ends(event: Mapping[str, Any]) -> tuple[str, int, str, int] | None:
-    """From where to where the RST goes: the sock's way, or back where the segment came from."""
-    packet, sock = event.get("packet"), event.get("sock") or {}
-    try:
-        if packet is not None:  # the segment that is refused; a socket's own RST has none
-            return packet["dst"], packet["dport"], packet["src"], packet["sport"]
-        return _plain(sock["src"]), sock["sport"], _plain(sock["dst"]), sock["dport"]
-    except KeyError:
-        return None
-
-
-def _plain(address: str) -> str:
-    """An IPv6 socket may carry IPv4 (RFC 4291, 2.5.5.2): the wire has the IPv4 address."""
-    found = ipaddress.ip_address(address)
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
-
-
-class Wire:
-    """The RSTs of a capture, each claimed once by the event that sent it."""
-
-    def __init__(self) -> None:
-        self._resets: list[dict[str, Any]] = []
-
-    def add(self, segments: Iterable[dict[str, Any]]) -> None:
-        """Segments in the order of the capture."""
-        self._resets += [one for one in segments if "R" in one["packet"]["flags"]]
-
-    def claim(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The first unclaimed RST that goes this event's way."""
-        way = ends(event)
-        for number, one in enumerate(self._resets):
-            packet = one["packet"]
-            if way == (packet["src"], packet["sport"], packet["dst"], packet["dport"]):
-                return self._resets.pop(number)
-        return None
 
 
 def source_lines(tree: Path, frame: Mapping[str, Any]) -> list[list[Any]]:
@@ -118,11 +104,17 @@ def completed(
     source: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Every finding of a run that is over, with its RST from the capture."""
-    wire = Wire()
-    wire.add(segments)
+    wire, history = Wire(), History()
+    rules = watch.table()
+    told = list(segments)
+    wire.add(told)
+    for segment in told:
+        history.segment(segment)
     order = {id(event): number for number, event in enumerate(events)}
     rows = []
     for finding in found:
         later = events[order[id(finding.event)] + 1 :]
-        rows.append(complete(finding, wire.claim(finding.event), later, source=source))
+        sent, provoked = wire.claim(finding.event), wire.provoked(finding.event)
+        rows.append(complete(finding, sent, later, source=source, rules=rules,
+                             history=history.of(finding, sent, provoked)))  # fmt: skip
     return rows

@@ -39,6 +39,8 @@ class Segments:
             found["interface"] = frame.interface
         if inside.outgoing is not None:
             found["outgoing"] = inside.outgoing
+        if inside.ifindex is not None:
+            found["ifindex"] = inside.ifindex
         return found
 
 
@@ -48,11 +50,11 @@ def segments(path: Path) -> list[dict[str, Any]]:
 
     ``number`` is the frame's in the file, from 1; ``at`` in ns since 1970; ``flow`` counts
     connections from 1; ``client``: whether the connection's opener sent it; ``interface``
-    the device's name, ``outgoing`` whether it went out there (of a loopback's frames the
-    capture has the incoming alone), where the capture has them. The packet has,
-    beside the fields of an event's, ``rseq`` and ``rack``: sequence numbers counted from
-    each side's initial one, as far as it was seen. Raises ``BadInput`` for a file that is
-    no capture.
+    the device's name, ``ifindex`` its number, ``outgoing`` whether it went out there (of a
+    loopback's frames the capture has the incoming alone), where the capture has them. The
+    packet has, beside the fields of an event's, ``rseq`` and ``rack``: sequence numbers
+    counted from each side's initial one, as far as it was seen. Raises ``BadInput`` for
+    a file that is no capture.
     """
     taker = Segments()
     return [one for one in map(taker.take, read(path)) if one is not None]

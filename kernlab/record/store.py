@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from kernlab.config.paths import arriving_file
 from kernlab.errors import BadInput, HostLacks
 from kernlab.record.identity import Identity
 
@@ -69,3 +70,11 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path}:{number}: not an event", str(error), "kernlab trace writes such files"
                 ) from error
             yield event
+
+
+def rewrite(path: Path, events: Mapping[int, Mapping[str, Any]]) -> None:
+    """Replace events of a finished file by their ``seq``. Raises ``BadInput``."""
+    with arriving_file(path) as temporary, temporary.open("wb") as file:
+        for event in read_events(path):
+            new = events.get(event.get("seq", 0), event)
+            file.write(json.dumps(new, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")

@@ -13,7 +13,8 @@ from kernlab.sinks.console import safe
 _NAMES = 14  # columns of the facts' names
 _KINDS = {"active": "active: a socket's own decision",
           "passive": "passive: the answer to a segment",
-          "netfilter": "by a netfilter rule"}  # fmt: skip
+          "netfilter": "by a netfilter rule",
+          "foreign": "seen in the capture: no sender in this kernel was called for it"}  # fmt: skip
 
 
 class RstView:
@@ -23,11 +24,13 @@ class RstView:
         self._console = console
         self._full = full
 
-    def event(self, event: Mapping[str, Any]) -> None:
-        """One RST."""
+    def event(self, event: Mapping[str, Any], number: int | None = None) -> None:
+        """One RST. ``number``: its own among those shown, where events of other kinds are
+        counted with it."""
         rst = event["rst"]
         head = Text()
-        head.append(f"\nRST {event.get('seq', '')}  ", "bold red")
+        shown = event.get("seq", "") if number is None else number
+        head.append(f"\nRST {shown}  ", "bold red")
         head.append(safe(rst["cause"]), "bold")
         head.append(f"  {safe(rst.get('name', 'no rule matches: nothing is guessed'))}", "bold")
         self._console.print(head, soft_wrap=True)
@@ -35,7 +38,8 @@ class RstView:
         self._fact("why", rst.get("says", ""))
         self._fact("because", rst.get("condition", ""))
         self._segments(event, rst)
-        self._socket(event, rst)
+        if rst["cause"] != "foreign":
+            self._socket(event, rst)
         self._stack(event, rst)
         self._source(rst)
         moved = rst.get("moved")
@@ -65,13 +69,22 @@ class RstView:
 
     def _segments(self, event: Mapping[str, Any], rst: Mapping[str, Any]) -> None:
         packet = event.get("packet")
-        if packet is not None:
-            self._fact("provoked by", _segment(packet))
+        answers = rst.get("answers_frame")
+        frame = f"  frame {answers}" if answers is not None else ""
+        if rst["cause"] == "foreign":
+            if frame:
+                self._fact("may answer", frame.strip())
+        elif packet is not None:
+            self._fact("provoked by", _segment(packet) + frame)
         elif rst.get("kind") == "active":
             self._fact("provoked by", "no segment")
         sent = rst.get("segment")
         if sent is not None:
-            self._fact("the RST", f"{_segment(sent)}  frame {rst['frame']} of the capture")
+            device = f", {rst['device']}" if rst.get("device") else ""
+            self._fact("the RST", f"{_segment(sent)}  frame {rst['frame']} of the capture{device}")
+        elif rst.get("sent") is False:
+            self._fact("the RST", "built, and not seen to leave: a rule or a queue on its way out "
+                       "dropped it, or there was no route")  # fmt: skip
         else:
             self._fact("the RST", "not seen in the capture under these addresses")
 
@@ -127,7 +140,8 @@ class RstView:
         """What was counted."""
         self._console.print()
         for name, text in facts.items():
-            self._fact(name, text)
+            for number, line in enumerate(text.split("\n")):
+                self._fact("" if number else name, line)
 
 
 def _segment(packet: Mapping[str, Any]) -> str:

@@ -37,14 +37,33 @@ class Refine(Protocol):
 
     count: int | None
 
-    def begin(self, machine: Machine, capture: Path) -> None:
+    def begin(self, machine: Machine, capture: Path, plan: Plan) -> None:
         """Called before the probes are armed; ``capture`` is tcpdump's growing file."""
+
+    def armed(self) -> None:
+        """The probes are armed, the workload is about to start."""
 
     def take(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """An event of the engine; the events that are ready."""
 
     def idle(self, last: bool = False) -> Iterator[dict[str, Any]]:
         """Nothing came for a moment, or the trace is over; the events that are ready."""
+
+    def held(self) -> int:
+        """How many more count as given, although they are kept to the end."""
+
+    def stopping(self) -> None:
+        """The workload has not ended by itself and is about to be stopped."""
+
+    def finishing(self) -> None:
+        """The engine is about to stop recording."""
+
+    def ended(self) -> None:
+        """All events of the engine were given; the machine still answers."""
+
+    def end(self, capture: Path, whole: bool) -> Iterator[dict[str, Any]]:
+        """The capture is complete; the events that are left. ``whole``: whether events were
+        taken up to the end, and none was lost."""
 
 
 @dataclass
@@ -133,14 +152,18 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
         with capturing(machine, run.share, run.capture, report) as raw:
             before = _segments(machine)
             if refine is not None:
-                refine.begin(machine, raw)
+                refine.begin(machine, raw, plan)
             engine.arm(machine)
             started = time.monotonic()
             session = _Session(request, plan.reasons, machine, engine, writer, on_event, refine)
+            if refine is not None:
+                refine.armed()
             count = request.count if refine is None else refine.count
             with workloads.running(row, machine, count is not None) as work:
                 outcome.reason = session.go(work)
                 outcome.seconds = time.monotonic() - started
+                if outcome.reason in ("timeout", "interrupted"):
+                    session.stop(work)
                 counted = session.finish()
                 # The last of them may have come after the time was over, or the workload.
                 if session.full() and outcome.reason in ("timeout", "workload"):
@@ -148,9 +171,12 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
                 outcome.workload_status = work.status()
                 outcome.workload_said = work.said.text
             engine.remove()
+            if refine is not None:
+                refine.ended()
             after = _segments(machine)
             if before is not None and after is not None:
                 outcome.segments_in = after - before
+        session.end(run.capture, outcome.reason != "count" and not any(counted.lost.values()))
     outcome.events = writer.count
     outcome.hits, outcome.filtered = counted.hits, counted.filtered
     outcome.lost, outcome.cost = counted.lost, counted.cost
@@ -185,11 +211,11 @@ class _Session:
         try:
             while True:
                 self._take(_TURN)
-                if self.full():
+                if self._enough():
                     return "count"
                 if self._ended():
                     self._take(_TURN)
-                    if not self.full():
+                    if not self._enough():
                         self._check_machine()
                     return "count"
                 if self._machine.child.poll() is not None:
@@ -226,6 +252,12 @@ class _Session:
             self._machine.child.close()
             raise
 
+    def _enough(self) -> bool:
+        """Whether as many events came as are wanted, those included that are kept back."""
+        count = self._request.count if self._refine is None else self._refine.count
+        held = 0 if self._refine is None else self._refine.held()
+        return count is not None and self._writer.count + held >= count
+
     def full(self) -> bool:
         count = self._request.count if self._refine is None else self._refine.count
         return count is not None and self._writer.count >= count
@@ -252,7 +284,28 @@ class _Session:
             self._writer.write(event)
             self._on_event(event)
 
+    def stop(self, work: workloads.Running) -> None:
+        """Stop a workload that would run on, where what it does then is of interest."""
+        if self._refine is None:
+            return
+        self._take(_TURN)
+        with suppress(MachineFailed, TimeoutError):
+            self._machine.channel.ping(_ANSWER)  # every hit up to here is in our socket
+            self._take(_TURN)
+        self._refine.stopping()
+        work.stop()
+        with suppress(MachineFailed, TimeoutError):
+            self._machine.channel.ping(_ANSWER)
+        self._take(_TURN)
+
+    def end(self, capture: Path, whole: bool) -> None:
+        """Give what the complete capture shows, and it alone."""
+        if self._refine is not None and capture.exists():
+            self._keep(self._refine.end(capture, whole))
+
     def finish(self) -> Counted:
+        if self._refine is not None:
+            self._refine.finishing()
         counted = self._engine.finish()
         self._take(_ANSWER, last=True)
         return counted

@@ -12,7 +12,8 @@ from kernlab.decode.packet import tcp_header
 from kernlab.errors import BadInput
 from kernlab.reasons.match import UNKNOWN, Matcher, findings, one_call
 from kernlab.reasons.model import Reason, table
-from kernlab.reasons.report import Wire, complete, source_lines, state_after
+from kernlab.reasons.pairs import Wire
+from kernlab.reasons.report import complete, source_lines, state_after
 from kernlab.reasons.wire import explained, shape
 from kernlab.record import pcapng
 

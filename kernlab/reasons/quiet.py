@@ -1,0 +1,166 @@
+"""No RST is an answer too: what did happen to each connection of a capture, in words."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kernlab.decode.packet import address_text
+from kernlab.decode.packet import packet as decode
+from kernlab.reasons.pairs import Way, way
+from kernlab.record.pcapng import inner, read
+from kernlab.record.segments import Segments
+
+_MOST = 10  # connections that are told one by one
+_UNREACHABLE = {"ipv4": 3, "ipv6": 1}  # ICMP types
+_CODES = {
+    "ipv4": {0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable",
+             3: "port unreachable", 4: "fragmentation needed", 9: "network prohibited",
+             10: "host prohibited", 13: "prohibited by a filter"},
+    "ipv6": {0: "no route", 1: "prohibited by a filter", 3: "address unreachable",
+             4: "port unreachable", 5: "prohibited by policy", 6: "route rejected"},
+}  # fmt: skip
+
+
+@dataclass
+class _Connection:
+    """What one connection showed; sides by their address and port."""
+
+    opener: Way
+    syn: int = 0
+    answered: bool = False
+    established: bool = False
+    fin: set[tuple[str, int]] = field(default_factory=set)
+    acked: dict[tuple[str, int], int] = field(default_factory=dict)
+    ends: dict[tuple[str, int], int] = field(default_factory=dict)
+    again: dict[tuple[str, int], int] = field(default_factory=dict)
+    reset: bool = False
+    icmp: list[str] = field(default_factory=list)
+
+
+def story(capture: Path, errors: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """What happened to each connection of a capture without a RST, a line each. ``errors``:
+    events of sock_def_error_report(), sockets that were told of a failure. Raises
+    ``BadInput`` for no capture."""
+    found = _connections(capture)
+    told = [_said(one, errors) for one in found if not one.reset]
+    if not found:
+        return ["no TCP segment was seen"]
+    more = [f"and {len(told) - _MOST} more connections"] if len(told) > _MOST else []
+    return told[:_MOST] + more
+
+
+def _connections(capture: Path) -> list[_Connection]:
+    taker = Segments()
+    found: dict[int, _Connection] = {}
+    for frame in read(capture):
+        segment = taker.take(frame)
+        if segment is not None:
+            one = found.setdefault(segment["flow"], _Connection(way(segment["packet"])))
+            _learn(one, segment["packet"])
+            continue
+        told = _icmp(frame)
+        for one in reversed(found.values()):
+            if told is not None and told[0] in (one.opener, (*one.opener[2:], *one.opener[:2])):
+                if told[1] not in one.icmp:
+                    one.icmp.append(told[1])
+                break
+    return list(found.values())
+
+
+def _learn(one: _Connection, packet: Mapping[str, Any]) -> None:
+    flags, going = str(packet["flags"]), way(packet)
+    side, other = going[:2], going[2:]
+    one.reset = one.reset or "R" in flags
+    if "S" in flags:
+        if "A" in flags:
+            one.answered = True
+        else:
+            one.syn += 1
+    elif "A" in flags and one.answered:
+        one.established = True
+    if "F" in flags:
+        one.fin.add(side)
+    length = packet.get("len", 0) + ("F" in flags)
+    if length and "S" not in flags:
+        end = (packet["seq"] + length) & 0xFFFFFFFF
+        known = one.ends.get(side)
+        if known is not None and not 0 < (end - known) & 0xFFFFFFFF < 1 << 31:
+            one.again[side] = one.again.get(side, 0) + 1
+        else:
+            one.ends[side] = end
+    if "A" in flags and "S" not in flags:
+        one.acked[other] = packet["ack"]
+
+
+def _said(one: _Connection, errors: Sequence[Mapping[str, Any]]) -> str:
+    going = one.opener
+    head = f"{_end(going[:2])} → {_end(going[2:])}: "
+    words = list(_words(one))
+    for event in errors:
+        sock = event.get("sock") or {}
+        pair = {(sock.get("src"), sock.get("sport")), (sock.get("dst"), sock.get("dport"))}
+        if pair == {going[:2], going[2:]} and sock.get("err"):
+            name = errno.errorcode.get(sock["err"], str(sock["err"]))
+            words.append(f"the socket at {_end((sock['src'], sock['sport']))} got {name}")
+    return head + "; ".join(words)
+
+
+def _words(one: _Connection) -> Iterator[str]:
+    if one.syn and not one.answered:
+        times = f"SYN sent {one.syn} times" if one.syn > 1 else "a SYN"
+        yield f"{times}, no answer" if not one.icmp else f"{times}, refused by ICMP"
+    elif one.answered and not one.established:
+        yield "a SYN-ACK came, the handshake was not completed"
+    elif len(one.fin) == 2:
+        yield "ended in order, with a FIN from each side"
+    elif one.fin:
+        yield f"{_end(next(iter(one.fin)))} has ended its side with a FIN, the other has not"
+    else:
+        yield "still open at the end of the capture"
+    for side, count in one.again.items():
+        open_end = one.ends[side] != one.acked.get(side)
+        yield (f"{_end(side)} sent data or FIN again {count} times"
+               + (", and it was never acknowledged" if open_end else ""))  # fmt: skip
+    yield from one.icmp
+
+
+def _end(side: tuple[Any, Any]) -> str:
+    host, port = side
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def _icmp(frame: Any) -> tuple[Way, str] | None:
+    """The connection that an ICMP "unreachable" is about, and what it says."""
+    inside = inner(frame)
+    packet = decode(inside.data) if inside is not None else None
+    if inside is None or packet is None or "icmp_type" not in packet:
+        return None
+    family = packet["family"]
+    if packet["icmp_type"] != _UNREACHABLE.get(family):
+        return None
+    start = (inside.data[0] & 15) * 4 if family == "ipv4" else 40
+    quoted = _quoted(inside.data[start + 8 :])
+    if quoted is None:
+        return None
+    code = packet["icmp_code"]
+    said = _CODES[family].get(code, f"code {code}")
+    return quoted, f"ICMP from {packet['src']}: {said}"
+
+
+def _quoted(data: bytes) -> Way | None:
+    """The addresses and ports of a quoted TCP segment (RFC 792: at least 8 bytes of it)."""
+    if len(data) >= 28 and data[0] >> 4 == 4 and data[9] == 6:
+        at, src, dst = (data[0] & 15) * 4, data[12:16], data[16:20]
+    elif len(data) >= 48 and data[0] >> 4 == 6 and data[6] == 6:
+        at, src, dst = 40, data[8:24], data[24:40]
+    else:
+        return None
+    if len(data) < at + 4:
+        return None
+    sport, dport = struct.unpack_from(">HH", data, at)
+    return address_text(src), sport, address_text(dst), dport
