@@ -10,7 +10,6 @@ from pathlib import Path
 
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.guest.bpf import BpfProgram, BpfSource
-from kernlab.guest.link import in_guest
 from kernlab.lab.leg import LabRequest, setup_of
 from kernlab.leg.run import Run, bring, deaf, trouble
 from kernlab.progress import Reporter
@@ -19,6 +18,7 @@ from kernlab.record.rundir import RunDir
 from kernlab.trace import workloads
 from kernlab.vm.channel import GuestProcess, Sink
 from kernlab.vm.machine import Machine
+from kernlab.vm.share import put_program
 
 _READY = 30.0  # seconds to attach; a verifier under TCG takes its time
 _ANSWER = 20.0
@@ -64,7 +64,7 @@ def for_lab(request: LabRequest, run: RunDir, report: Reporter) -> Work:
 
 def place(program: BpfProgram, run: RunDir) -> str:
     """Bring the program to the guest; its path there."""
-    return in_guest(program.program, run.share)
+    return put_program(program.program, run.share)
 
 
 def run_tool(argv: Sequence[str], machine: Machine, run: RunDir, on_stdout: Sink,

@@ -19,7 +19,7 @@ from kernlab.guest import elf
 from kernlab.process import Completed, run
 
 LIBRARIES = ".libs"  # after the program's name: the directory of what goes with it
-_SHARE = "/mnt/share"
+SHARE = "/mnt/share"  # where a guest has its share
 _LOADER = "ld.so"
 _LIMIT = 120.0
 _LIBS = ("bpf", "elf", "z")
@@ -76,7 +76,7 @@ def link(argv: Sequence[str], program: Path) -> tuple[Completed, list[Fault]]:
     found = faults(_words(static))
     if not found:
         return static, []
-    place = f"{_SHARE}/{program.name}{LIBRARIES}"
+    place = f"{SHARE}/{program.name}{LIBRARIES}"
     # DT_RPATH, not DT_RUNPATH: it counts for the libraries' own libraries as well.
     loader = [f"-Wl,--dynamic-linker={place}/{_LOADER}", f"-Wl,-rpath,{place}",
               "-Wl,--disable-new-dtags"]  # fmt: skip
@@ -93,16 +93,6 @@ def link(argv: Sequence[str], program: Path) -> tuple[Completed, list[Fault]]:
             "kernlab doctor --install",
         )
     return shared, []  # the program is at fault after all
-
-
-def in_guest(program: Path, share: Path) -> str:
-    """Copy a program that was linked here, and what goes with it, into a machine's share; its
-    path in the guest."""
-    shutil.copy2(program, share / program.name)
-    libraries = Path(f"{program}{LIBRARIES}")
-    if libraries.is_dir():
-        shutil.copytree(libraries, share / libraries.name, dirs_exist_ok=True)
-    return f"{_SHARE}/{program.name}"
 
 
 def host_libraries() -> Iterator[tuple[str, int, int]]:
@@ -133,7 +123,7 @@ def _bring(program: Path) -> None:
     place.mkdir()
     for guest, host in elf.closure([program]).items():
         name = Path(guest).name
-        if not guest.startswith(_SHARE):
+        if not guest.startswith(SHARE):
             shutil.copy2(host.resolve(), place / (_LOADER if name.startswith("ld-") else name))
     if not (place / _LOADER).is_file():
         raise HostLacks(

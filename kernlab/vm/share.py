@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kernlab.config.files import copy_limited, open_regular, read_regular
+from kernlab.guest.link import LIBRARIES, SHARE
 from kernlab.vm.spec import ShareModel
 
 TEXT_LIMIT = 16 << 20  # bytes of a text that a guest program leaves
@@ -54,6 +55,19 @@ def put(source: Path, share: Path, name: str = "") -> None:
         os.rename(arriving, name, src_dir_fd=top, dst_dir_fd=top)
     finally:
         os.close(top)
+
+
+def put_program(program: Path, share: Path) -> str:
+    """Copy a program into the share, and the libraries that it was linked to take along
+    (``kernlab.guest.link``); its path in the guest."""
+    put(program, share)
+    libraries = Path(f"{program}{LIBRARIES}")
+    if libraries.is_dir():
+        place = fresh(share, libraries.name)
+        for path in libraries.iterdir():
+            put(path, place)
+        place.chmod(0o755)  # whatever user of the guest runs it
+    return f"{SHARE}/{program.name}"
 
 
 def put_tree(source: Path, share: Path) -> None:

@@ -9,7 +9,8 @@ import broken_libelf
 import pytest
 
 from kernlab.guest import elf
-from kernlab.guest.link import LIBRARIES, Fault, faults, host_libraries, in_guest, link
+from kernlab.guest.link import LIBRARIES, Fault, faults, host_libraries, link
+from kernlab.vm.share import put_program
 
 PROGRAM = """\
 #include <bpf/libbpf.h>
@@ -48,7 +49,7 @@ def test_shared_libraries_go_along_where_the_hosts_archive_is_at_fault(
     assert list(host_libraries()) != before  # so that nothing linked before is taken for it
     share = tmp_path / "share"
     share.mkdir()
-    assert in_guest(tmp_path / "one", share) == "/mnt/share/one"
+    assert put_program(tmp_path / "one", share) == "/mnt/share/one"
     wants = elf.needed(share / "one")
     assert wants.interpreter == "/mnt/share/one.libs/ld.so"
     assert wants.search == ("/mnt/share/one.libs",)

@@ -14,12 +14,12 @@ from typing import NamedTuple
 from kernlab.config.paths import shipped
 from kernlab.errors import KernlabError, MachineFailed, WeFailed
 from kernlab.guest.bpf import BpfSource, build
-from kernlab.guest.link import in_guest
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
 from kernlab.trace.backlog import Backlog
 from kernlab.trace.bpf.layout import COUNTS, SIZE
 from kernlab.vm.machine import Machine
+from kernlab.vm.share import put_program
 
 NAME = "probe"
 _PLAN, _PROBES = "/run/kernlab-plan", "/run/kernlab-probes"
@@ -49,7 +49,7 @@ class Refused(KernlabError):
 def place(kernel: Kernel, share: Path, report: Reporter) -> None:
     """Build the guest's program for a kernel and put it into the share."""
     source = BpfSource(NAME, shipped("rootfs", "guest", NAME))
-    in_guest(build(source, kernel, report).program, share)
+    put_program(build(source, kernel, report).program, share)
 
 
 class Loader:
