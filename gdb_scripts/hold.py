@@ -99,14 +99,15 @@ class Floor:
     def locks(self, cpu: int) -> List[Dict[str, Any]]:
         """Locks that this vCPU may hold: those that its frames have a pointer to, and that
         are taken. A queued spinlock does not say by whom (kernel/locking/qspinlock.c), so
-        each comes with the frames that know it: the host looks there for who took it."""
+        each comes with the frames that know it: the host looks there for who took it.
+        ``busy``: the slock of a sock that a process owns."""
         self.select(cpu)
         found: Dict[int, Dict[str, Any]] = {}
         frame: Optional[Any] = gdb.newest_frame()
         for _ in range(_FRAMES):
             if frame is None:
                 break
-            for name, address, what in self._locks_of(frame):
+            for name, address, what, busy in self._locks_of(frame):
                 if address not in found:
                     if not name.endswith("owned") and not self._taken(address):
                         continue
@@ -114,6 +115,8 @@ class Floor:
                     what = what or self._kind(address)
                     if what:
                         found[address]["what"] = what
+                    if busy:
+                        found[address]["busy"] = True
                 found[address]["frames"].append(_place(frame, name))
             try:
                 frame = frame.older()
@@ -121,25 +124,27 @@ class Floor:
                 break
         return list(found.values())
 
-    def _locks_of(self, frame: Any) -> Iterator[Tuple[str, int, str]]:
-        """Pointers to spinlocks among a frame's names, and the socket locks of its socks."""
+    def _locks_of(self, frame: Any) -> Iterator[Tuple[str, int, str, bool]]:
+        """Pointers to spinlocks among a frame's names, and both locks of its socks (struct
+        socket_lock_t, include/net/sock.h)."""
         for _, name, address in variables(frame, _LOCKS):
             if address >= 1 << 47:  # the kernel's half
-                yield name, address, ""
+                yield name, address, "", False
         for _, name, address in variables(frame, _FULL):
             if address < 1 << 47:
                 continue
             known = decode_sock(self.kernel.memory, self.kernel.layout, address)
             if known is None or known.get("state") in _SMALL:
                 continue
-            what = "lock of the socket :%s (%s)" % (known.get("sport", "?"),
-                                                    known.get("state", "?"))  # fmt: skip
+            whose = "of the socket :%s (%s)" % (known.get("sport", "?"), known.get("state", "?"))
             sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
             lock = sock.dereference()["sk_lock"]
-            yield "%s->sk_lock.slock" % name, int(lock["slock"].address) & _MASK, what
-            if int(lock["owned"]):
-                # Owned by a process, which need not be on a vCPU: known by the sock.
-                yield "%s->sk_lock.owned" % name, address, what
+            owned = bool(int(lock["owned"]))
+            yield ("%s->sk_lock.slock" % name, int(lock["slock"].address) & _MASK,
+                   "spinlock (slock) %s" % whose, owned)  # fmt: skip
+            if owned:
+                # By a process, which need not be on a vCPU: known by the sock.
+                yield "%s->sk_lock.owned" % name, address, "ownership (owned) %s" % whose, False
 
     def _kind(self, address: int) -> str:
         """Which of the kernel's tables of locks it is in."""
@@ -162,13 +167,16 @@ class Floor:
 
 
 def _place(frame: Any, name: str) -> Dict[str, Any]:
-    """Where a frame stands; ``first`` is the line where its function begins."""
+    """Where a frame stands. ``exact``: its ``pc`` is about to run; that of a caller is the
+    return address, past the call."""
     where = frame.find_sal()
-    function = frame.function()
+    newer = frame.newer()
+    while newer is not None and newer.type() == gdb.INLINE_FRAME:
+        newer = newer.newer()
     return {
         "func": frame.name() or "?", "name": name,
         "file": where.symtab.filename if where.symtab else "", "line": where.line,
-        "first": function.line if function else 0,
+        "pc": int(frame.pc()) & _MASK, "exact": newer is None or newer.type() == gdb.SIGTRAMP_FRAME,
     }  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernlab.debugger.vcpus import Vcpus
-from kernlab.race.locks import settled
+from kernlab.race import held
+from kernlab.race.locks import Locks
 from kernlab.race.model import Actor, Place, Race, Step
 from kernlab.race.stage import MUTEX, Spot, Stage, sleeps
 from kernlab.record.event import VERSION
@@ -43,7 +44,7 @@ class Director:
         self._stage = stage
         self._vcpus = vcpus
         self._symbolizer = symbols.symbolizer()
-        self._source = symbols.files.source
+        self._locks = Locks(symbols, self._symbolizer, held.entered(held.table()))
         self._map = symbols.map
         self._standing: set[str] = set()
         self._pids: dict[str, int] = {}  # of those that stand
@@ -256,10 +257,11 @@ class Director:
     def _event(self, name: str, reached: str, spot: Spot, cpu: int,
                waits: str = "") -> dict[str, Any]:  # fmt: skip
         data = self._vcpus.look(spot.what, cpu)
-        stack = self._symbolizer.stack(
-            [(pc, exact) for pc, exact in data.pop("pcs")], entry=bool(spot.addresses)
-        )
-        locks = settled(data.pop("locks"), self._source)
+        pcs = data.pop("pcs")
+        stack = self._symbolizer.stack([(pc, exact) for pc, exact in pcs],
+                                       entry=bool(spot.addresses))  # fmt: skip
+        known = self._locks.settled(data.pop("locks"), {pc for pc, exact in pcs if exact})
+        locks = [_told(one) for one in known if one["held"]]
         self._seq += 1
         race: dict[str, Any] = {"step": self._at, "actor": name, "reached": reached,
                                 "locks": locks, "source": self._stage.source(stack)}  # fmt: skip
@@ -288,9 +290,10 @@ class Director:
             found["what"] = named
         for other in others:
             look = self._vcpus.look(_anywhere(other), self._race.actors[other].vcpu)
-            for lock in settled(look["locks"], self._source):
+            exact = {pc for pc, exact in look["pcs"] if exact}
+            for lock in self._locks.settled(look["locks"], exact):
                 if lock["addr"] == address:
-                    return {**found, "held_by": other, **lock}
+                    return {**found, "held_by": other, **_told(lock)}
             if data["probe"] == MUTEX:  # who came here waits for one that stands: see _whens()
                 return {**found, "held_by": other}
         return found
@@ -306,6 +309,10 @@ class Director:
         self.round.said = said
         self._vcpus.interrupt()
         self._release()
+
+
+def _told(lock: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in lock.items() if key != "held"}
 
 
 def _softirqd(actor: Actor) -> str:

@@ -1,7 +1,7 @@
-"""Which locks an actor is to hold at a place, as far as the kernel's source says it.
+"""Which locks an actor is to hold at a place, as far as the kernel says it.
 
 Two ways to know: a function that its callers enter with a lock (configs/locks.yaml), and the
-source of the function itself, past the line that takes a lock and before the one that lets it
+code of the function itself, past the line that takes a lock and before the one that lets it
 go (``kernlab.race.locks``). Whether two actors mean the same lock is not known before they
 run: the same function may take another bucket's.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kernlab.config.paths import config_file
 from kernlab.config.yaml import Model, listed, load
-from kernlab.race.locks import taken
+from kernlab.race.locks import Frame, Lock, Locks
 from kernlab.race.model import Place
 from kernlab.race.stage import Stage
 
@@ -21,8 +21,11 @@ _TAKES = re.compile(r"\bspin_lock(?:_bh|_irq|_irqsave|_nested)?\(\s*&?([\w>.\[\]
 
 
 class LockRow(Model):
+    """``of``: the argument that has the lock, where it is not ``sk``."""
+
     lock: str
     held: dict[str, str]
+    of: dict[str, str] = {}
 
 
 class LockTable(Model):
@@ -34,6 +37,11 @@ class LockTable(Model):
 def table() -> LockTable:
     """The user's own table or the shipped one. Raises ``BadInput`` naming file and line."""
     return load(config_file("locks.yaml"), LockTable)
+
+
+def entered(table: LockTable) -> dict[str, str]:
+    """The argument whose socket's lock a function's callers have, by the function's name."""
+    return {name: row.of.get(name, "sk") for row in table.locks for name in row.held}
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,16 @@ def _inside(place: Place, stage: Stage) -> list[Held]:
         return []
     first, now = entries[0].line, int(line)
     names = dict.fromkeys(_TAKES.findall("\n".join(text[first - 1 : now - 1])))
+    frame = Frame(function, file, now, stage.spots[place.text()].addresses[0])
     found = []
-    for name in names:
-        since = taken(text, first, now, name)
-        if since is not None:
-            found.append(Held(f"{function}:{name}", f"'{name}'", f"{function}, line {since}"))
+    with stage.symbols.symbolizer() as symbolizer:
+        locks = Locks(stage.symbols, symbolizer, {})
+        for name in names:
+            ops = locks.ops(Lock("plain", name), frame)
+            lines = {op.line if op is not None and op.way == "takes" else None for op in ops}
+            if None not in lines:
+                since = f"line {lines.pop()}" if len(lines) == 1 else "one of several lines"
+                found.append(Held(f"{function}:{name}", f"'{name}'", f"{function}, {since}"))
     return found
 
 

@@ -32,8 +32,12 @@ _WORDS: dict[str, dict[Language, str]] = {
     "takes": {"en": "lock", "zh": "持锁"},
     "wants": {"en": "needs", "zh": "需要"},
     "taken": {"en": "taken at {where}", "zh": "取自 {where}"},
-    "seen": {"en": "seen at {where}", "zh": "见于 {where}"},
+    "held": {"en": "held in {where}()", "zh": "在 {where}() 中持有"},
     "which": {"en": "{who} has it, {since}", "zh": "由 {who} 持有，{since}"},
+    "has": {"en": "{who} has it", "zh": "由 {who} 持有"},
+    "slock": {"en": "spinlock (slock) of the socket {at}", "zh": "套接字 {at} 的自旋锁 (slock)"},
+    "owned": {"en": "ownership (owned) of the socket {at}", "zh": "套接字 {at} 的所有权 (owned)"},
+    "lock of": {"en": "lock of the socket {at}", "zh": "套接字 {at} 的锁"},
     "of": {"en": "an answer of {who}, which stands", "zh": "{who} 的应答，而它停着"},
     "release": {"en": "released: both run on", "zh": "释放：两者继续运行"},
     "wire": {"en": "on the wire, the whole round", "zh": "整个回合的线上报文"},
@@ -54,14 +58,16 @@ _WORDS: dict[str, dict[Language, str]] = {
 }
 
 
-_SOCKET = re.compile(r"^lock of the socket (\S+) \((\S+)\)$")
+# As gdb_scripts.hold says it; records of before have one name for both locks of a socket.
+_SOCKET = re.compile(r"^(?:lock|(?:spinlock|ownership) \((?P<which>slock|owned)\)) "
+                     r"of the socket (?P<at>\S+ \(\S+\))$")  # fmt: skip
 
 
 def whose(what: str, language: Language) -> str:
     """Whose lock it is, as kernlab.race says it, in the picture's language."""
     socket = _SOCKET.match(what)
-    if socket and language == "zh":
-        return f"套接字 {socket[1]} ({socket[2]}) 的锁"
+    if socket:
+        return word(socket["which"] or "lock of", language, at=socket["at"])
     return _WORDS[what][language] if what in _WORDS else what
 
 
@@ -115,7 +121,7 @@ class Bar:
     """A lock that an actor has: from card number ``first`` on to before number ``last``,
     the number of cards when it ends with the release. ``sign`` is its letter, ``name`` its
     name in the code, ``title`` whose lock it is (empty where that is not known), ``since``
-    where it was taken or seen."""
+    where it was taken, or else in which function it is held."""
 
     lane: int
     sign: str

@@ -106,10 +106,11 @@ class _Builder:
                 )  # fmt: skip
 
     def _since(self, lock: Mapping[str, Any]) -> str:
-        """Where a lock was taken, or else where its holder stands."""
+        """Where a lock was taken, or else in which function it is held; empty where neither
+        is known. A line that may not have been run is never named."""
         if lock.get("since"):
             return word("taken", self.language, where=f"{lock['func']}:{lock['since']}")
-        return word("seen", self.language, where=f"{lock.get('func')}:{lock.get('line')}")
+        return word("held", self.language, where=lock["func"]) if lock.get("func") else ""
 
     def _bar_of(self, addr: object, number: int) -> int | None:
         return next((at for at, bar in enumerate(self.bars)
@@ -203,7 +204,8 @@ class _Builder:
             name = name or str(waits.get("name") or waits.get("addr") or "?")
             since = self._since(waits)
         if waits.get("held_by"):
-            name += ": " + word("which", self.language, who=waits["held_by"], since=since)
+            which = "which" if since else "has"
+            name += ": " + word(which, self.language, who=waits["held_by"], since=since)
         return self._fact("wants", name, at)
 
     def _packet(self, number: int, names: Sequence[str]) -> Iterable[Fact]:
@@ -284,7 +286,7 @@ class _Builder:
 
 
 def _lock(bar: Bar) -> str:
-    return f"{bar.title or bar.name}, {bar.since}"
+    return ", ".join(filter(None, (bar.title or bar.name, bar.since)))
 
 
 def _ended(bar: Bar, number: int) -> Bar:

@@ -88,3 +88,13 @@ class SystemMap:
         addresses, names = self._by_address
         index = bisect_right(addresses, address) - 1
         return names[index] if index >= 0 else None
+
+    def extents(self, symbol: str) -> list[tuple[int, int]]:
+        """Where the code of each ``symbol`` begins, and where the next one's does."""
+        addresses, _ = self._by_address
+        found = []
+        for first in self.text.get(symbol, []):
+            index = bisect_right(addresses, first)
+            if index < len(addresses):
+                found.append((first, addresses[index]))
+        return found

@@ -46,7 +46,8 @@ DATA = {"src": "10.9.0.2", "sport": 40000, "dst": "10.9.0.1", "dport": 8080, "fl
         "seq": 1001, "ack": 700, "win": 65535, "len": 5, "ip_id": 3}  # fmt: skip
 RST = {"src": "10.9.0.1", "sport": 8080, "dst": "10.9.0.2", "dport": 40000, "flags": "R",
        "seq": 700, "ack": 0, "win": 0, "len": 0, "ip_id": 0}  # fmt: skip
-SLOCK = {"addr": "0x10", "name": "sk->sk_lock.slock", "what": "lock of the socket :8080 (SYN_RECV)",
+SLOCK = {"addr": "0x10", "name": "sk->sk_lock.slock",
+         "what": "spinlock (slock) of the socket :8080 (SYN_RECV)",
          "func": "recv_sock", "file": "net/a.c", "line": 30, "since": 21}  # fmt: skip
 BUCKET = {"addr": "0x20", "name": "lock", "what": "lock of an ehash bucket", "func": "insert",
           "file": "net/a.c", "line": 10}  # fmt: skip
@@ -103,8 +104,22 @@ def test_a_card_says_where_it_stands_and_what_the_schedule_says() -> None:
 def test_a_bar_begins_where_the_lock_was_first_seen_and_ends_with_the_release() -> None:
     slock, bucket = timeline().bars
     assert (slock.first, slock.last, slock.since) == (0, 3, "taken at recv_sock:21")
-    assert (bucket.first, bucket.last, bucket.since) == (1, 3, "seen at insert:10")
+    assert (bucket.first, bucket.last, bucket.since) == (1, 3, "held in insert()")
     assert bucket.title == "lock of an ehash bucket"
+
+
+def test_both_locks_of_a_socket_are_told_apart() -> None:
+    owned = {**SLOCK, "addr": "0x30", "name": "sk->sk_lock.owned",
+             "what": "ownership (owned) of the socket :8080 (SYN_RECV)"}  # fmt: skip
+    del owned["since"]
+    events = [event(1, "A", "insert", [frame("insert", 5)], [SLOCK, owned])]
+    english, chinese = (timeline(events=events, language=one).bars for one in ("en", "zh"))
+    assert [(bar.title, bar.since) for bar in english] == [
+        ("spinlock (slock) of the socket :8080 (SYN_RECV)", "taken at recv_sock:21"),
+        ("ownership (owned) of the socket :8080 (SYN_RECV)", "held in recv_sock()"),
+    ]  # fmt: skip
+    assert ["slock" in bar.title for bar in chinese] == [True, False]
+    assert ["owned" in bar.title for bar in chinese] == [False, True]
 
 
 def test_a_lock_that_is_no_longer_seen_has_been_let_go() -> None:
@@ -128,7 +143,7 @@ def test_a_lock_that_no_stop_showed_has_no_bar_but_its_words() -> None:
     card = timeline(events=bare, ending=1).cards[2]
     assert card.wants is None
     (wants,) = [fact.text for fact in card.facts if fact.kind == "wants"]
-    assert wants.startswith("lock of the socket :8080")
+    assert wants.startswith("spinlock (slock) of the socket :8080")
     assert "A has it" in wants
     rcu = dict(WAITS, race={**WAITS["race"], "waits": {"kind": "rcu", "of": ["A"]}})
     assert timeline(rcu, 1).cards[2].verb == "waits for an RCU grace period in"

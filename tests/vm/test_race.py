@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kernlab.kernel.model import Kernel
 from kernlab.race.model import ids
 
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -24,7 +26,8 @@ def test_every_race_has_its_ending_here() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ENDS))
-def test_every_round_comes_to_the_same_ending(kernlab: Kernlab, tmp_path: Path, name: str) -> None:
+def test_every_round_comes_to_the_same_ending(kernlab: Kernlab, kernel: Kernel, tmp_path: Path,
+                                              name: str) -> None:  # fmt: skip
     said = kernlab("race", "run", name, "--times", str(ROUNDS), "--json", "--out",
                    str(tmp_path / "run"))  # fmt: skip
     rounds = [json.loads(line) for line in said.stdout.splitlines()]
@@ -35,14 +38,34 @@ def test_every_round_comes_to_the_same_ending(kernlab: Kernlab, tmp_path: Path, 
     assert result["again"] <= 1
     events = [event for path in sorted((tmp_path / "run" / name).glob("round-*/events.jsonl"))
               for event in map(json.loads, path.read_text().splitlines())]  # fmt: skip
-    check(name, events)
+    check(name, events, kernel.source)
+    if name == "R-TW":
+        slock, owned = sorted(events[0]["race"]["locks"], key=lambda lock: lock["name"][-5:],
+                              reverse=True)  # fmt: skip
+        assert slock["what"].startswith("spinlock (slock) of the socket :9000")
+        assert owned["what"].startswith("ownership (owned) of the socket :9000")
+        told = [(one["func"], line_of(one, kernel.source)) for one in (slock, owned)]
+        assert told == [("__tcp_close", "bh_lock_sock(sk);"), ("tcp_close", "lock_sock(sk);")]
 
 
-def check(name: str, events: list[dict[str, Any]]) -> None:
+def line_of(lock: dict[str, Any], source: Path) -> str:
+    return (source / lock["file"]).read_text().splitlines()[lock["since"] - 1].strip()
+
+
+def taken(lock: dict[str, Any], event: dict[str, Any], source: Path) -> None:
+    """The line that is told takes a lock, in a function that runs (or made the socket)."""
+    running = {frame["func"] for frame in event["stack"]}
+    assert lock["func"] in running | {"sk_clone_lock"}
+    assert re.search(r"\b(spin_lock|(bh_)?lock_sock)\w*\(", line_of(lock, source))
+
+
+def check(name: str, events: list[dict[str, Any]], source: Path) -> None:
     """The stops are where the schedule says, on the vCPU of the actor; who waits knows for
     whom."""
     vcpus = {"A": 1, "B": 0}
     for event in events:
+        for lock in event["race"]["locks"]:
+            taken(lock, event, source)
         assert event["cpu"] == vcpus[event["race"]["actor"]]
         assert event["stack"]
         waits = event["race"].get("waits")

@@ -1,6 +1,7 @@
 /* What one vCPU may wait for of another: ARG 1 says which.
  *
  *   mutex ipi rcu sock   A stands with it, B comes to want it
+ *   recv                 A reads what has come, B comes to want the lock of its socket
  *   loop                 B stays in user space for three seconds
  */
 #include "race.h"
@@ -11,7 +12,7 @@
 #include <sys/syscall.h>
 
 static const char *what;
-static int fd;
+static int fd, peer;
 
 static int is(const char *name)
 {
@@ -32,9 +33,27 @@ static void mtu(int bytes)
 		fail("SIOCSIFMTU: %s", strerror(errno));
 }
 
+/* A connection of its own over loopback: ``fd`` has five bytes to read. */
+static void connected(void)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(8080)};
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, 1) ||
+	    connect(fd, (struct sockaddr *)&at, sizeof at))
+		fail("connect: %s", strerror(errno));
+	peer = accept(listener, NULL, NULL);
+	if (send(peer, "hello", 5, 0) != 5)
+		fail("send: %s", strerror(errno));
+	while (recv(fd, (char[5]){0}, 5, MSG_PEEK) != 5)
+		;
+}
+
 static void a_part(void)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(8080)};
+	char got[5];
 
 	if (is("ipi"))
 		barrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
@@ -44,6 +63,8 @@ static void a_part(void)
 		mtu(1500);
 	else if (is("sock"))
 		bind(fd, (struct sockaddr *)&at, sizeof at);
+	else if (is("recv"))
+		recv(fd, got, sizeof got, 0);
 	else
 		getppid();
 }
@@ -60,7 +81,7 @@ static void b_part(void)
 		barrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED);
 	else if (is("rcu"))
 		barrier(MEMBARRIER_CMD_GLOBAL);
-	else if (is("sock"))
+	else if (is("sock") || is("recv"))
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	else
 		for (double end = seconds() + 3; seconds() < end;)
@@ -72,6 +93,8 @@ int main(int argc, char **argv)
 	race_start(argc, argv);
 	what = argv[1];
 	fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (is("recv"))
+		connected();
 	pid_t b = actor("B", 0, b_part), a = actor("A", 1, a_part);
 
 	both_end(a, b);
