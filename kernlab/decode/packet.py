@@ -129,7 +129,8 @@ def _transport(protocol: int, raw: bytes, length: int) -> Dict[str, Any]:
 def tcp_header(raw: bytes, length: int) -> Dict[str, Any]:
     """A TCP header. ``length``: bytes of the whole segment, header included.
 
-    ``win`` is the 16-bit field as sent, unscaled; ``len`` is the payload's length.
+    ``win`` is the 16-bit field as sent, unscaled; ``len`` is the payload's length;
+    ``options_cut``: not all of its options are in ``raw``.
     """
     if len(raw) < 20:
         return {}
@@ -149,6 +150,8 @@ def tcp_header(raw: bytes, length: int) -> Dict[str, Any]:
         options = tcp_options(raw[20:header])
         if options:
             fields["options"] = options
+        if len(raw) < header:
+            fields["options_cut"] = True
     return fields
 
 

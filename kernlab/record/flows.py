@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,15 +28,28 @@ class Flow:
         return None if base is None else (value - base) & 0xFFFFFFFF
 
 
+_NETWORKS = 64  # that are kept apart at a time for one pair of addresses and ports
+
+
 class Flows:
-    """All connections seen so far."""
+    """All connections seen so far, or the last ``most``: of a capture that may have any
+    number of them. ``all`` is kept where there is no limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.all: list[Flow] = []
-        self._open: dict[frozenset[Endpoint], Flow] = {}
+        self._most = most
+        self._count = 0
+        self._open: OrderedDict[frozenset[Endpoint], dict[tuple[str, ...], Flow]] = OrderedDict()
 
-    def take(self, packet: Mapping[str, Any]) -> tuple[Flow, bool] | None:
-        """The packet's connection, and whether its sender is the client; None without ports."""
+    def take(
+        self, packet: Mapping[str, Any], within: tuple[str, ...] = ()
+    ) -> tuple[Flow, bool] | None:
+        """The packet's connection, and whether its sender is the client; None without ports.
+
+        ``within``: the networks around the packet ("vlan 5"). In two of them the same
+        addresses and ports are two connections; a packet that was captured outside of any
+        (behind the device that takes the tag off) belongs to either.
+        """
         try:
             sender = (str(packet["src"]), int(packet["sport"]))
             receiver = (str(packet["dst"]), int(packet["dport"]))
@@ -43,16 +57,28 @@ class Flows:
             return None
         key = frozenset((sender, receiver))
         flags = str(packet.get("flags", ""))
-        flow = self._open.get(key)
+        known = self._open.setdefault(key, {})
+        self._open.move_to_end(key)
+        here = _network(known, within)
+        flow = known.get(here)
         opening = "S" in flags and "A" not in flags
         if flow is None or (opening and self._is_new(flow, sender, packet)):
             back = _answers(flags, packet, sender[1], receiver[1])
             client, server = (receiver, sender) if back else (sender, receiver)
-            flow = Flow(len(self.all) + 1, client, server)
-            self.all.append(flow)
-            self._open[key] = flow
+            flow = known[here] = self._new(client, server)
+        if len(known) > _NETWORKS:
+            del known[next(one for one in known if one != here)]
         self._learn(flow, sender, receiver, flags, packet)
         return flow, sender == flow.client
+
+    def _new(self, client: Endpoint, server: Endpoint) -> Flow:
+        self._count += 1
+        flow = Flow(self._count, client, server)
+        if self._most is None:
+            self.all.append(flow)
+        elif len(self._open) > self._most:
+            self._open.popitem(last=False)
+        return flow
 
     @staticmethod
     def _is_new(flow: Flow, sender: Endpoint, packet: Mapping[str, Any]) -> bool:
@@ -72,6 +98,15 @@ class Flows:
                 flow.base.setdefault(sender, (seq - 1) & 0xFFFFFFFF)
         if isinstance(ack, int) and "A" in flags:
             flow.base.setdefault(receiver, (ack - 1) & 0xFFFFFFFF)
+
+
+def _network(known: Mapping[tuple[str, ...], Flow], within: tuple[str, ...]) -> tuple[str, ...]:
+    """Under which networks a packet's connection is known."""
+    if within in known or not known:
+        return within
+    if not within:
+        return next(reversed(list(known)))
+    return () if () in known else within
 
 
 def _answers(flags: str, packet: Mapping[str, Any], sport: int, dport: int) -> bool:

@@ -1,7 +1,6 @@
-"""Captures: reads classic pcap and pcapng, writes pcapng.
+"""Writes captures as pcapng, and reads what others lack: one that grows, what one lost.
 
-draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. A file cut in the middle (its
-writer was killed) gives the frames that are whole.
+draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. ``container`` reads them.
 """
 
 from __future__ import annotations
@@ -13,30 +12,27 @@ from typing import NamedTuple
 
 from kernlab.config.files import open_regular
 from kernlab.config.paths import arriving_file
-from kernlab.errors import BadInput
+from kernlab.record import container
+from kernlab.record.container import (
+    ETHERNET,
+    MAGIC,
+    RAW,
+    SLL,
+    SLL2,
+    Captured,
+    inner,
+    options,
+    read,
+)
 
-# Link types, tcpdump.org/linktypes.html
-ETHERNET, RAW, SLL, SLL2 = 1, 101, 113, 276
-_MAGIC = {
-    b"\xd4\xc3\xb2\xa1": ("<", 1000), b"\xa1\xb2\xc3\xd4": (">", 1000),
-    b"\x4d\x3c\xb2\xa1": ("<", 1), b"\xa1\xb2\x3c\x4d": (">", 1),
-}  # fmt: skip
-_SHB, _IDB, _ISB, _EPB = 0x0A0D0D0A, 1, 5, 6
+__all__ = ["ETHERNET", "RAW", "SLL", "SLL2", "Captured", "Growing", "Lost", "convert", "inner",
+           "losses", "read", "write"]  # fmt: skip
+
+_SHB, _IDB, _ISB, _EPB = container.SHB, container.IDB, container.ISB, container.EPB
 # Options: of any block, of an interface's description, of its statistics
 _END, _COMMENT = 0, 1
 _IF_NAME, _IF_DESCRIPTION, _IF_TSRESOL = 2, 3, 9
 _IFDROP, _FILTERACCEPT, _OSDROP = 5, 6, 7
-
-
-class Captured(NamedTuple):
-    """A frame: ``at`` in ns since 1970, ``length`` on the wire, ``data`` as captured,
-    ``interface`` the device's name, empty where it is not known."""
-
-    at: int
-    linktype: int
-    length: int
-    data: bytes
-    interface: str = ""
 
 
 class Lost(NamedTuple):
@@ -50,47 +46,6 @@ class Lost(NamedTuple):
     @property
     def any(self) -> bool:
         return bool(self.by_kernel or self.by_device)
-
-
-class Inner(NamedTuple):
-    """What is inside a frame. ``outgoing`` is known for cooked captures (-i any) only."""
-
-    ethertype: int
-    data: bytes
-    outgoing: bool | None
-    ifindex: int | None
-
-
-def inner(frame: Captured) -> Inner | None:
-    """Strip the link layer; None for one that is not known here."""
-    data = frame.data
-    if frame.linktype == SLL2 and len(data) >= 20:
-        protocol, _, ifindex, _, kind = struct.unpack_from(">HHIHB", data)
-        return Inner(protocol, data[20:], kind == 4, ifindex)
-    if frame.linktype == SLL and len(data) >= 16:
-        kind, protocol = struct.unpack_from(">H", data)[0], struct.unpack_from(">H", data, 14)[0]
-        return Inner(protocol, data[16:], kind == 4, None)
-    if frame.linktype == ETHERNET and len(data) >= 14:
-        return Inner(struct.unpack_from(">H", data, 12)[0], data[14:], None, None)
-    if frame.linktype == RAW and data:
-        return Inner(0x86DD if data[0] >> 4 == 6 else 0x0800, data, None, None)
-    return None
-
-
-def read(path: Path) -> Iterator[Captured]:
-    """The frames of a pcap or pcapng file. Raises ``BadInput`` when it is neither."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read {path}", str(error.strerror), "check the path") from error
-    if data[:4] in _MAGIC:
-        yield from _pcap(data)
-    elif data[:4] == struct.pack("<I", _SHB):
-        yield from _pcapng(data)
-    else:
-        raise BadInput(
-            f"{path} is no capture", "neither pcap nor pcapng by its first bytes", f"file {path}"
-        )
 
 
 _SIZE = 24  # of a classic pcap's header
@@ -108,7 +63,7 @@ def _header(data: bytes) -> _Header | None:
     """The header of a file that begins with a magic number; None while it is not whole."""
     if len(data) < _SIZE:
         return None
-    order, unit = _MAGIC[data[:4]]
+    order, unit = MAGIC[data[:4]]
     return _Header(order, unit, struct.unpack_from(order + "I", data, 20)[0] & 0x0FFFFFFF)
 
 
@@ -121,12 +76,6 @@ def _frames(header: _Header, data: bytes, at: int) -> Iterator[tuple[Captured, i
             return
         time = seconds * 10**9 + fraction * header.unit
         yield Captured(time, header.linktype, length, data[at - kept : at]), at
-
-
-def _pcap(data: bytes) -> Iterator[Captured]:
-    header = _header(data)
-    if header is not None:
-        yield from (frame for frame, _ in _frames(header, data, _SIZE))
 
 
 _GROWN = 32 << 20  # bytes that are read at a time
@@ -150,7 +99,7 @@ class Growing:
             return
         first, begin = self._at, 0
         if self._known is None:
-            self._known = _header(data) if data[:4] in _MAGIC else None
+            self._known = _header(data) if data[:4] in MAGIC else None
             if self._known is None:
                 return
             self._at = begin = _SIZE
@@ -177,53 +126,16 @@ def _blocks(data: bytes) -> Iterator[_Block]:
         at += size
 
 
-def _pcapng(data: bytes) -> Iterator[Captured]:
-    interfaces: list[tuple[int, int, str]] = []
-    for kind, order, body in _blocks(data):
-        if kind == _SHB:
-            interfaces = []
-        elif kind == _IDB:
-            told = _options(order, body[8:])
-            name = told.get(_IF_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
-            (linktype,) = struct.unpack_from(order + "H", body)
-            interfaces.append((linktype, _unit(told.get(_IF_TSRESOL, b"")), name))
-        elif kind == _EPB:
-            index, high, low, kept, length = struct.unpack_from(order + "IIIII", body)
-            linktype, unit, name = interfaces[index]
-            ticks = high << 32 | low
-            at = ticks * 10**9 // unit
-            yield Captured(at, linktype, length, body[20 : 20 + kept], name)
-
-
 def losses(path: Path) -> Lost:
     """What a pcapng says of the packets that it has not got, all interfaces together."""
     found = Lost()
     for kind, order, body in _blocks(path.read_bytes()):
         if kind == _ISB:
-            told = _options(order, body[12:])
+            told = options(order, body[12:])
             counts = (int.from_bytes(told.get(code, b""), "little" if order == "<" else "big")
                       for code in (_FILTERACCEPT, _OSDROP, _IFDROP))  # fmt: skip
             found = Lost(*(one + more for one, more in zip(found, counts, strict=True)))
     return found
-
-
-def _options(order: str, data: bytes) -> dict[int, bytes]:
-    """A block's options by their code, of each code the last."""
-    found: dict[int, bytes] = {}
-    at = 0
-    while at + 4 <= len(data):
-        code, size = struct.unpack_from(order + "HH", data, at)
-        found[code] = data[at + 4 : at + 4 + size]
-        at += 4 + size + -size % 4
-    return found
-
-
-def _unit(resolution: bytes) -> int:
-    """Ticks a second, by if_tsresol; microseconds without one."""
-    if len(resolution) != 1:
-        return 10**6
-    value = resolution[0]
-    return 1 << (value & 127) if value & 128 else int(10 ** (value & 127))
 
 
 def _block(kind: int, body: bytes) -> bytes:

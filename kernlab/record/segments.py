@@ -2,62 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kernlab.decode.packet import packet as decode
+from kernlab.record.container import Capture, Captured, read
+from kernlab.record.dissect import Dissected, Tally, best, dissected, own
 from kernlab.record.flows import Flows
-from kernlab.record.pcapng import Captured, inner, read
-
-_ETHERTYPES = (0x0800, 0x86DD)
 
 
 class Segments:
-    """Frames one after the other; knows the connections seen so far."""
+    """Frames one after the other; knows the connections seen so far, or the last ``most``."""
 
-    def __init__(self) -> None:
-        self._flows = Flows()
+    def __init__(self, most: int | None = None) -> None:
+        self._flows = Flows(most)
         self._number = 0
 
     def take(self, frame: Captured) -> dict[str, Any] | None:
         """The frame's segment, as ``segments`` gives it; None when it holds none."""
         self._number += 1
-        inside = inner(frame)
-        if inside is None or inside.ethertype not in _ETHERTYPES:
-            return None
-        fields = decode(inside.data)
-        if fields is None or fields.get("proto") != "tcp" or "flags" not in fields:
-            return None
-        taken = self._flows.take(fields)
-        if taken is None:
+        return self.place(own(self._number, frame))
+
+    def place(self, frame: Dissected) -> dict[str, Any] | None:
+        """The same of a frame that was dissected."""
+        fields = frame.fields
+        taken = None if fields is None else self._flows.take(fields, frame.within)
+        if fields is None or taken is None:
             return None
         flow, client = taken
         _relate(fields, flow.relative)
-        found = {"number": self._number, "at": frame.at, "flow": flow.number, "client": client,
+        found = {"number": frame.number, "at": frame.at, "flow": flow.number, "client": client,
                  "packet": fields}  # fmt: skip
         if frame.interface:
             found["interface"] = frame.interface
-        if inside.outgoing is not None:
-            found["outgoing"] = inside.outgoing
-        if inside.ifindex is not None:
-            found["ifindex"] = inside.ifindex
+        if frame.outgoing is not None:
+            found["outgoing"] = frame.outgoing
+        if frame.ifindex is not None:
+            found["ifindex"] = frame.ifindex
+        if frame.within:
+            found["within"] = list(frame.within)
         return found
 
 
 def segments(path: Path) -> list[dict[str, Any]]:
-    """The TCP segments of a capture in its order, each as ``{"number", "at", "flow",
+    """The TCP segments of a capture of ours in its order, each as ``{"number", "at", "flow",
     "client", "packet"}``.
 
     ``number`` is the frame's in the file, from 1; ``at`` in ns since 1970; ``flow`` counts
     connections from 1; ``client``: whether the connection's opener sent it; ``interface``
     the device's name, ``ifindex`` its number, ``outgoing`` whether it went out there (of a
-    loopback's frames the capture has the incoming alone), where the capture has them. The
-    packet has, beside the fields of an event's, ``rseq`` and ``rack``: sequence numbers
-    counted from each side's initial one, as far as it was seen. Raises ``BadInput`` for
-    a file that is no capture.
+    loopback's frames the capture has the incoming alone), ``within`` the networks around it
+    ("vlan 5"), where the capture has them. The packet has, beside the fields of an event's,
+    ``rseq`` and ``rack``: sequence numbers counted from each side's initial one, as far as
+    it was seen. Raises ``BadInput`` for a file that is no capture.
     """
     taker = Segments()
     return [one for one in map(taker.take, read(path)) if one is not None]
+
+
+class Stream:
+    """The segments of any capture, one at a time: iterating gives each with the frame it came
+    in. ``tally`` counts frames, ``cut`` is where the file was cut, ``reader`` who dissects.
+
+    No more than ``most`` connections are known at a time. Raises ``BadInput`` for no
+    capture and for one that is damaged, ``WeFailed`` where the dissector does not answer.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        self._path, self._most = path, most
+        self.tally = Tally()
+        self.cut: int | None = None
+        self.reader = best()
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], Dissected]]:
+        taker = Segments(self._most)
+        with Capture(self._path) as capture:
+            for frame in dissected(self.reader, capture):
+                self.tally.take(frame)
+                segment = taker.place(frame)
+                if segment is not None:
+                    yield segment, frame
+            self.cut = capture.cut
 
 
 def _relate(fields: dict[str, Any], relative: Any) -> None:
