@@ -34,10 +34,12 @@ Shape = Literal["active", "passive", "passive-syn"]
 class Wire(Model):
     """How the cause looks in a capture (``rst explain``): its shape, or the shapes it can
     have. ``when`` may also name the segment that provoked the RST
-    (``before.provoked.packet.flags``) and what the connection had seen (``connection``)."""
+    (``before.provoked.packet.flags``) and what the connection had seen (``connection``).
+    ``elsewhere``: a machine on the way may send it in the peer's name."""
 
     shape: Shape | list[Shape]
     when: Expression | None = None
+    elsewhere: bool = False
 
 
 class Errno(Model):

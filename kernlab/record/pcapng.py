@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -209,9 +210,15 @@ def _statistics(number: int, at: int, lost: Lost) -> bytes:
 def convert(source: Path, out: Path, without: bytes = b"", names: Mapping[int, str] | None = None,
             lost: Lost | None = None) -> int:  # fmt: skip
     """A capture as pcapng; frames that end with ``without`` are left out. ``names``: of the
-    guest's devices, by the index that a cooked frame has."""
-    frames = (f for f in read(source) if not (without and f.data.endswith(without)))
+    guest's devices, by the index that a cooked frame has. Of one that is damaged, what comes
+    before the damage: a guest wrote it."""
+    frames = (f for f in _sound(source) if not (without and f.data.endswith(without)))
     return write(out, (_named(frame, names or {}) for frame in frames), lost=lost)
+
+
+def _sound(source: Path) -> Iterator[Captured]:
+    with suppress(container.Damaged):
+        yield from read(source)
 
 
 def _named(frame: Captured, names: Mapping[int, str]) -> Captured:

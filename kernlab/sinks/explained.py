@@ -8,15 +8,19 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from kernlab.record.dissect import Tally
+from kernlab.record.segments import Stream
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe, words
 
 _SHAPES = {
-    "active": "active: it acknowledges and has a window, so a socket sent it by its own decision",
+    "active": "active: it acknowledges, so a socket sent it by its own decision",
     "passive": "passive: no ACK, no window, no options; it answers a segment that nobody wanted",
     "passive-syn": "passive: sequence number 0; it answers a segment without ACK, as a SYN is",
     "other": "no shape of Linux: a middlebox, another stack, or a program that builds packets",
 }
+_FORGED = "it has the shape of a socket's own decision, but the sender's socket did not send it"
+_ZERO = "; its window is 0: the socket's receive buffer was full"
 _LIMITS = {
     "active": "which of these it was: the capture does not show why a socket was closed; "
     "counters (nstat) and the call stack do",
@@ -26,6 +30,23 @@ _LIMITS = {
     "OutRsts tells",
     "other": "who sent it: compare TTL and IP id with the connection's other segments",
 }
+_DOUBTS = {
+    "ttl": "its TTL is {here}, the sender's other segments have {others}: "
+    "another machine sent it, on the way or elsewhere",
+    "early": "the sender has sent nothing before it, no SYN-ACK either: it has no socket yet "
+    "that could decide",
+    "ip_id": "its IP id {here} does not follow the sender's last, {last}",
+    "timestamps": "both sides agreed on timestamps, it has none",
+    "number": "no segment of its receiver has the number that it answers, and the capture has "
+    "them from the SYN on",
+}
+
+
+def doubt(told: Mapping[str, Any]) -> str:
+    """A doubt of kernlab.reasons.origin in words."""
+    values = {key: ", ".join(map(str, value)) if isinstance(value, list) else value
+              for key, value in told.items()}  # fmt: skip
+    return _DOUBTS[told["kind"]].format(**values)
 
 
 class ExplainedView:
@@ -37,16 +58,24 @@ class ExplainedView:
     def row(self, row: Mapping[str, Any]) -> None:
         """One RST."""
         rst = row["rst"]
-        head = Text(f"\nframe {row['number']}  ", "dim")
+        numbers = row.get("frames", [row["number"]])
+        shown = f"frames {', '.join(map(str, numbers))}" if numbers[1:] else f"frame {numbers[0]}"
+        head = Text(f"\n{shown}  ", "dim")
         head.append(safe(segment_text(dict(row))), "bold red")
         packet = row["packet"]
         head.append(f"   {safe(packet['src'])} → {safe(packet['dst'])}", "dim")
         self._console.print(head, soft_wrap=True)
-        self._line("shape", _SHAPES[rst["shape"]])
+        if row.get("within"):
+            self._line("within", ", ".join(row["within"]))
+        self._line("shape", _shape(row))
         provoked = (row.get("before") or {}).get("provoked")
         if provoked:
-            fits = "" if rst["answers"] else "  (its numbers do not answer this one)"
-            self._line("answers", segment_text(dict(provoked)) + fits)
+            text = segment_text(dict(provoked))
+            self._line("answers", f"frame {provoked['number']}  {text}")
+        elif rst["shape"].startswith("passive"):
+            self._line("answers", "no segment that the capture holds")
+        for told in rst.get("doubts", ()):
+            self._line("but", doubt(told))
         seen = row["connection"]
         facts = [
             ("handshake complete" if seen["established"] else "no complete handshake seen"),
@@ -69,7 +98,43 @@ class ExplainedView:
 
     def summary(self, count: int, path: str) -> None:
         """How many there were."""
-        self._console.print(words(f"\n{count} RSTs in {path}"))
+        self._console.print(words(f"\n{count} {'RST' if count == 1 else 'RSTs'} in {path}"))
         if count:
             hint = "for the true cause: kernlab rst -- CMD, with the socket calls of the program"
             self._console.print(Text(hint, "dim"), soft_wrap=True)
+
+    def limits(self, stream: Stream, forgotten: int, more: str) -> None:
+        """What the reading did not see, a line each; ``more``: how more is understood."""
+        lines = [*limits(stream.tally, stream.reader, forgotten, stream.cut), *filter(None, [more])]
+        for line in lines:
+            self._console.print(Text(line, "yellow"), soft_wrap=True)
+
+
+def _shape(row: Mapping[str, Any]) -> str:
+    kind, packet = row["rst"]["shape"], row["packet"]
+    if kind == "other" and row["rst"].get("doubts"):
+        return _FORGED
+    return _SHAPES[kind] + (_ZERO if kind == "active" and not packet["win"] else "")
+
+
+def limits(tally: Tally, reader: str, forgotten: int, cut: int | None) -> list[str]:
+    """What a capture's reading did not see."""
+    told = []
+    if tally.lost:
+        kinds = sorted(tally.unknown.items(), key=lambda one: -one[1])
+        shown = ", ".join(f"{count} {safe(kind)}" for kind, count in kinds[:8])
+        more = f", and {len(kinds) - 8} other kinds" if kinds[8:] else ""
+        told.append(f"{tally.lost} of {tally.frames} frames not understood by {_READERS[reader]}: "
+                    f"{shown}{more}")  # fmt: skip
+    if cut is not None:
+        told.append(f"the file is cut: it ends in the middle of what begins at offset {cut}; "
+                    f"{tally.frames} whole frames come before it")  # fmt: skip
+    if forgotten:
+        told.append(
+            f"{forgotten} connections were still open when kernlab forgot them, to bound its "
+            "memory; a later RST of theirs is told without what came before"
+        )
+    return told
+
+
+_READERS = {"tshark": "tshark", "scapy": "scapy", "kernlab": "kernlab's own decoder"}

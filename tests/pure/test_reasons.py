@@ -205,8 +205,13 @@ def capture(path: Path, *segments: bytes) -> Path:
         ({"flags": "R", "seq": 5, "win": 7}, "other"),
         ({"flags": "R", "seq": 5, "win": 0, "options": {"ts": [1, 2]}}, "other"),
         ({"flags": "RA", "seq": 0, "win": 0}, "passive-syn"),
-        ({"flags": "RA", "seq": 5, "win": 0}, "other"),
+        ({"flags": "RA", "seq": 5, "win": 0}, "active"),  # tcp_select_window(): no room
         ({"flags": "RA", "seq": 5, "win": 7}, "active"),
+        ({"flags": "RAE", "seq": 5, "win": 7}, "active"),  # tcp_ecn_send()
+        ({"flags": "RPA", "seq": 5, "win": 7}, "other"),
+        ({"flags": "RA", "seq": 5, "win": 7, "len": 3}, "other"),
+        ({"flags": "R", "seq": 5, "win": 0, "options": {"md5": "00"}}, "passive"),
+        ({"flags": "R", "seq": 5, "win": 0, "options": {"kind-30": "80"}}, "passive"),
     ],
 )
 def test_shapes(packet: dict[str, Any], wanted: str) -> None:
