@@ -38,6 +38,9 @@ def run(
     no_gdb: bool = typer.Option(
         False, "--no-gdb", help="Without a debugger: counters, capture and results alone."
     ),
+    times: int = typer.Option(
+        1, "--times", metavar="N", min=1, max=1000, help="Rounds of each lab, from one boot."
+    ),
     quiz: bool = typer.Option(False, "--quiz", help="Predict first, then see, with a score."),
     answer: list[int] = typer.Option(
         [], "--answer", metavar="N", help="With --quiz: a choice's number, instead of being asked."
@@ -54,10 +57,13 @@ def run(
     Ends with 0 only if every verdict holds.
     """
     from kernlab.cli.output import stdout
+    from kernlab.errors import BadInput
     from kernlab.reasons.model import senders, table
     from kernlab.sinks.labs import LabView
 
-    requests = chosen(labs or [], every)
+    if quiz and times > 1:
+        raise BadInput("--quiz asks once", "--times runs a lab again and again", "leave one out")
+    requests = chosen(labs or [], every, times)
     language = language_of(lang)
     answers = _ask(requests, answer, language) if quiz else {}
     quiet = json or len(requests) > 3
@@ -67,7 +73,7 @@ def run(
         language=language, tell=(lambda told: None) if json else view.told,
     )  # fmt: skip
     rows = [_row(result) for result in results]
-    directory.result(labs={row["lab"]: row["holds"] for row in rows})
+    directory.result(labs={result.request.name: result.holds for result in results})
     for row in rows if json else ():
         _print(row)
     if not json:
@@ -209,7 +215,8 @@ def _print(value: Any) -> None:
 
 def _row(result: LabResult) -> dict[str, Any]:
     return {
-        "lab": result.request.name,
+        "lab": result.request.title,
+        "round": result.request.round,
         "holds": result.holds,
         "seconds": round(result.seconds, 2),
         "legs": [
@@ -279,8 +286,8 @@ def _quiz_data(found: Grade) -> dict[str, Any]:
     }
 
 
-def chosen(names: list[str], every: bool) -> list[LabRequest]:
-    """The labs that are meant, each once for each family. Raises ``BadInput``."""
+def chosen(names: list[str], every: bool, times: int = 1) -> list[LabRequest]:
+    """The labs that are meant, each once for each family and round. Raises ``BadInput``."""
     from kernlab.errors import BadInput
     from kernlab.lab.leg import LabRequest
     from kernlab.lab.model import find, ids
@@ -292,7 +299,11 @@ def chosen(names: list[str], every: bool) -> list[LabRequest]:
     found = []
     for name in names:
         path, lab = find(name)
-        found += [LabRequest(path.stem, lab, path, family) for family in lab.families]
+        found += [
+            LabRequest(path.stem, lab, path, family, number)
+            for family in lab.families
+            for number in range(1, times + 1)
+        ]
     return found
 
 

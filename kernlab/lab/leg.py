@@ -20,17 +20,23 @@ from kernlab.vm.machine import Machine
 
 @dataclass(frozen=True)
 class LabRequest:
-    """One lab to run, from the file ``path``."""
+    """One lab to run, from the file ``path``; ``round`` counts from 1."""
 
     id: str
     lab: Lab
     path: Path
     family: Family = "ipv4"
+    round: int = 1
+
+    @property
+    def title(self) -> str:
+        """Which lab it is, whatever the round."""
+        return self.id if self.family == "ipv4" else f"{self.id}-{self.family}"
 
     @property
     def name(self) -> str:
-        """The name of the directory of what it leaves."""
-        return self.id if self.family == "ipv4" else f"{self.id}-{self.family}"
+        """The name of the directory of what it leaves. (No lab's id has a dot.)"""
+        return self.title if self.round == 1 else f"{self.title}.{self.round}"
 
 
 @dataclass

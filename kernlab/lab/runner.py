@@ -59,21 +59,19 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
         run.share,
         report,
     )
-    plans = {}
+    plans: dict[str, Plan] = {}
     explain = Explain(table() if gdb else {}, kernel.source)
     if symbols is not None:
-        plans = {
-            one.name: _plan(one.lab, symbols, explain.reasons)
-            for one in requests
-            if one.lab.debugger
-        }
+        for one in requests:
+            if one.lab.debugger and one.title not in plans:
+                plans[one.title] = _plan(one.lab, symbols, explain.reasons)
     broken = 0
     while left:
         try:
             with ExitStack() as stack:
                 machine = stack.enter_context(machine_for(run, kernel, image, options, report))
                 probing = None
-                first = next((plans[one.name] for one in left if one.name in plans), None)
+                first = next((plans[one.title] for one in left if one.title in plans), None)
                 if symbols is not None and first is not None:
                     engine = GdbEngine(first, symbols, run.gdb_log, machine.sockets)
                     probing = _Probing(stack.enter_context(engine), machine)
@@ -81,7 +79,7 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
                 wait_ready(machine, report)
                 while left:
                     request = left.pop(0)
-                    plan = plans.get(request.name)
+                    plan = plans.get(request.title)
                     lab = _Lab(request, machine, run, explain, probing, plan, tell)
                     results.append(lab.result)
                     lab.run()

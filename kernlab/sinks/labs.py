@@ -136,18 +136,27 @@ class LabView:
                 self._print((f"        {line.says}", "dim"), soft_wrap=True)
 
     def summary(self, rows: list[dict[str, Any]], path: str) -> None:
-        """The table at the end."""
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for name in ("lab", "legs", "holds", "seconds"):
-            table.add_column(name)
+        """The table at the end: a line for each lab, whatever the number of its rounds."""
+        labs: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
-            legs = f"{sum(leg['holds'] for leg in row['legs'])} of {len(row['legs'])}"
-            table.add_row(words(row["lab"]), legs, Text(*_MARK[row["holds"]]),
-                          f"{row['seconds']:.1f}")  # fmt: skip
+            labs.setdefault(row["lab"], []).append(row)
+        again = any(len(rounds) > 1 for rounds in labs.values())
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("lab", "legs", *(("rounds",) if again else ()), "holds", "seconds"):
+            table.add_column(name)
+        for lab, rounds in labs.items():
+            legs = [leg["holds"] for row in rounds for leg in row["legs"]]
+            held = sum(row["holds"] for row in rounds)
+            table.add_row(
+                words(lab), f"{sum(legs)} of {len(legs)}",
+                *((f"{held} of {len(rounds)}",) if again else ()),
+                Text(*_MARK[held == len(rounds)]),
+                f"{sum(row['seconds'] for row in rounds):.1f}",
+            )  # fmt: skip
         self._console.print()
         self._console.print(table)
-        held = sum(row["holds"] for row in rows)
-        self._print(f"{held} of {len(rows)} labs hold   run  {path}", soft_wrap=True)
+        held = sum(all(row["holds"] for row in rounds) for rounds in labs.values())
+        self._print(f"{held} of {len(labs)} labs hold   run  {path}", soft_wrap=True)
 
     def grade(self, grade: Any) -> None:
         """A lab that was judged again (kernlab.lab.grade.Grade)."""
