@@ -97,7 +97,7 @@ def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int,
             grade.keep_answers(directory.path / name, given)
         options = MachineOptions(cpus, memory)
         results = runner.run_labs(
-            requests, built, guest, options, directory, report, tell, gdb=gdb
+            requests, built, guest, options, directory, report, tell, gdb=gdb, language=language
         )  # fmt: skip
     common.keep_report(directory, language)
     return results, directory
@@ -121,8 +121,10 @@ def grade_run(
     from kernlab.sinks.labs import LabView
 
     other = load(lab, Lab) if lab is not None else None
-    grades = [grade(path, other) for path in labs_of(find(run, latest_with=("*/lab.yaml",)).path)]
-    view = LabView(stdout(), language_of(lang))
+    language = language_of(lang)
+    found = labs_of(find(run, latest_with=("*/lab.yaml",)).path)
+    grades = [grade(path, other, language) for path in found]
+    view = LabView(stdout(), language)
     for one in grades:
         if json:
             _print({"lab": one.name, "holds": one.holds, "errors": dict(one.errors),
@@ -186,9 +188,7 @@ def detect(lab: str, where: Expr | None, json: bool, full: bool, kernel: str | N
     from kernlab.sinks.rst import RstView
 
     requests = chosen([lab], False)
-    results, directory = _run(
-        requests, kernel, cpus, memory, out, gdb=True, tell=lambda told: None
-    )
+    results, directory = _run(requests, kernel, cpus, memory, out, gdb=True, tell=lambda told: None)
     view = RstView(stdout(), full)
     shown = sent = 0
     for result in results:

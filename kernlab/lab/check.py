@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kernlab.config.yaml import load, near
+from kernlab.config.yaml import listed, load, near
 from kernlab.errors import BadInput
 from kernlab.guest.build import names as programs
 from kernlab.guest.build import source_of
@@ -27,7 +27,7 @@ def problems(path: Path) -> list[str]:
             return several
         return [f"{error.what}: {error.why}" if error.why else error.what]
     text = path.read_text("utf-8")
-    found = [*_programs(path, lab), *_steps(path, lab), *_causes(lab)]
+    found = [*_programs(path, lab), *_steps(path, lab), *_causes(lab), *_kernels(lab)]
     return [f"{path}:{_line(text, word)}: {what}" for word, what in found]
 
 
@@ -73,12 +73,24 @@ def _causes(lab: Lab) -> Iterator[tuple[str, str]]:
                 yield cause, f"cause: there is no '{cause}' in configs/reasons{hint}"
 
 
+def _kernels(lab: Lab) -> Iterator[tuple[str, str]]:
+    """The kernels that lines name and those that the file knows."""
+    named = {name for _, part in lab.legs() for line in part.verdict for name in line.unless}
+    for name in sorted(named - set(lab.kernels)):
+        close = near(name, lab.kernels)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        yield name, f"unless: the file has no '{name}' among its kernels{hint}"
+    for name in sorted(set(lab.kernels) - named):
+        yield name, f"kernels: no line says what holds on '{name}' (unless: {{{name}: ...}})"
+
+
 def _checks(lab: Lab) -> Iterator[Check]:
     for _, part in lab.legs():
-        for check in part.verdict:
-            while check.negated is not None:
-                check = check.negated
-            yield check
+        for line in part.verdict:
+            for check in (line, *(one for rows in line.unless.values() for one in listed(rows))):
+                while check.negated is not None:
+                    check = check.negated
+                yield check
     for question in lab.predict:
         for choice in question.choices:
             yield choice.when

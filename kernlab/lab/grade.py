@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernlab.config.text import Language
 from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
 from kernlab.lab.model import Lab, Question
@@ -68,7 +69,7 @@ def labs_of(run: Path) -> list[Path]:
     return found
 
 
-def grade(directory: Path, lab: Lab | None = None) -> Grade:
+def grade(directory: Path, lab: Lab | None = None, language: Language = "en") -> Grade:
     """Judge a lab's directory again, by the lab file kept there or another one."""
     lab = lab or load_yaml(directory / LAB_FILE, Lab)
     legs: dict[str, list[Line]] = {}
@@ -82,7 +83,7 @@ def grade(directory: Path, lab: Lab | None = None) -> Grade:
         leg = load(place)
         if name == "main":
             main = leg
-        legs[name] = judge(part.verdict, leg)
+        legs[name] = judge(part.verdict, leg, language, lab.kernels)
         if leg.status:
             errors[name] = f"the program ended with status {leg.status}: {leg.said}"
     given = (read_json(directory / _QUIZ) or {}).get("answers", [])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kernlab.config.text import Language
 from kernlab.lab.model import Family, Lab, Part
 from kernlab.leg.run import Recorder, Run, Setup, trouble
 from kernlab.reasons.match import findings
@@ -76,20 +77,25 @@ Tell = Callable[[Told], None]
 
 
 class Explain(NamedTuple):
-    """What RSTs are explained by: the causes, and the kernel's tree for the lines that
-    decided."""
+    """What a leg is judged and explained by: the causes of RSTs, the kernel's tree for the lines
+    that decided, the symbols that the labs ask for and whether it has them, and in which language
+    a verdict is told."""
 
     reasons: Reasons
     source: Path
+    symbols: Mapping[str, bool] = {}
+    language: Language = "en"
 
 
-def setup_of(request: LabRequest, part: Part) -> Setup:
-    """How a part of a lab is run."""
+def setup_of(request: LabRequest, part: Part, symbols: Mapping[str, bool] | None = None) -> Setup:
+    """How a part of a lab is run. ``symbols``: which the kernel has, of those asked for."""
     lab = request.lab
+    known = {name: symbols[name] for name in lab.symbols if name in symbols} if symbols else {}
     return Setup(
         name=request.name, program=part.program or "", args=tuple(part.args),
         sysctl=dict(part.sysctl), setup=tuple(part.setup), topology=lab.topology,
         family=request.family, timeout=lab.timeout, capture=lab.capture,
+        symbols=known,
     )  # fmt: skip
 
 
@@ -111,7 +117,7 @@ def run_leg(
         tell(Told(kind, request, name, text, value, event))
 
     tell(Told("leg", request, name))
-    setup = setup_of(request, part)
+    setup = setup_of(request, part, explain.symbols)
     one = Run(setup, machine, run.share, result.directory, recorder, hear)
     one.run()
     leg = load(result.directory)
@@ -121,5 +127,5 @@ def run_leg(
         write_json(result.directory.rst, result.rst)
         leg = replace(leg, rst=result.rst)
     result.error = trouble(one.status, one.said)
-    result.lines = judge(part.verdict, leg)
+    result.lines = judge(part.verdict, leg, explain.language, request.lab.kernels)
     tell(Told("verdict", request, name, result=result))

@@ -16,7 +16,7 @@ from kernlab.config.paths import config_file, config_names, expanded
 from kernlab.config.text import Text
 from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
-from kernlab.verdict.model import Check
+from kernlab.verdict.model import Check, Expected, OtherKernel
 
 Topic = Literal["handshake", "close", "abort", "timers", "queues", "segments", "timewait",
                 "netfilter", "course"]  # fmt: skip
@@ -63,7 +63,7 @@ class Part(Model):
     args: list[str] = []
     sysctl: dict[str, int | str] = {}
     setup: list[str] = []
-    verdict: list[Check]
+    verdict: list[Expected]
 
 
 class Then(Part):
@@ -77,7 +77,8 @@ class Then(Part):
 
 class Lab(Part):
     """A lesson. ``steps``: the story's words by the names that the program prints;
-    ``differs``: where other kernels behave differently, in words; ``debugger``: no for a lab
+    ``kernels``: those that do something otherwise here, by the names that a verdict's lines give
+    them; ``differs``: what else other kernels do, in words; ``debugger``: no for a lab
     whose outcome every stop of the guest would change (chance, thousands of times);
     ``capture``: a filter (pcap-filter(7)) where tcpdump would take too much of the guest."""
 
@@ -96,8 +97,20 @@ class Lab(Part):
     steps: dict[str, Text]
     probes: list[ProbeRow] = []
     predict: list[Question] = []
+    kernels: dict[str, OtherKernel] = {}
     differs: Text | None = None
     then: list[Then] = []
+
+    @property
+    def elsewhere(self) -> list[Text]:
+        """What other kernels do, in words."""
+        words = [other.says for other in self.kernels.values()]
+        return [*words, self.differs] if self.differs is not None else words
+
+    @property
+    def symbols(self) -> list[str]:
+        """Which symbols of the kernel tell it from others."""
+        return [name for other in self.kernels.values() for name in listed(other.has)]
 
     @model_validator(mode="after")
     def _whole(self) -> Lab:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kernlab.config.text import Language, say
+from kernlab.config.yaml import listed
 from kernlab.sinks.lessons import TOPICS, word
 from kernlab.verdict.model import atoms
 
@@ -22,6 +23,7 @@ _WORDS: dict[str, dict[Language, str]] = {
     "story": {"en": "The story", "zh": "过程"},
     "verdict": {"en": "What the verdict checks", "zh": "判定内容"},
     "answer": {"en": "Why", "zh": "原因"},
+    "nothing": {"en": "Then this is not asked.", "zh": "此时不检查这一项。"},
     "set": {"en": "set before", "zh": "事先设置"},
     "other": {"en": "中文", "zh": "English"},
 }
@@ -77,7 +79,7 @@ def _page(name: str, lab: Any, language: Language) -> str:
         *_questions(lab, language),
         f"## {_WORDS['verdict'][language]}",
         "",
-        *_verdict(lab.verdict, language),
+        *_verdict(lab.verdict, lab.kernels, language),
         "",
     ]
     for then in lab.then:
@@ -86,11 +88,13 @@ def _page(name: str, lab: Any, language: Language) -> str:
             "",
             f"{say(then.teaches, language)}{_settings(then, language)}",
             "",
-            *_verdict(then.verdict, language),
+            *_verdict(then.verdict, lab.kernels, language),
             "",
         ]
-    if lab.differs is not None:
-        lines += [f"## {word('differs', language)}", "", say(lab.differs, language), ""]
+    if lab.elsewhere:
+        lines += [f"## {word('differs', language)}", ""]
+    for text in lab.elsewhere:
+        lines += [say(text, language), ""]
     lines += [_WORDS["made"][language], ""]
     return "\n".join(lines)
 
@@ -125,12 +129,16 @@ def _questions(lab: Any, language: Language) -> Iterator[str]:
         yield ""
 
 
-def _verdict(checks: Any, language: Language) -> Iterator[str]:
+def _verdict(checks: Any, others: Any, language: Language) -> Iterator[str]:
     for check in checks:
         for part in atoms(check):
             yield f"- {_check(part)}"
             if part.says is not None:
                 yield f"  {say(part.says, language)}"
+        for name, instead in check.unless.items():
+            yield f"  - {say(others[name].says, language)}"
+            asked = [f"    {_check(part)}  " for one in listed(instead) for part in atoms(one)]
+            yield from asked or [f"    {_WORDS['nothing'][language]}"]
 
 
 def _check(check: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from kernlab.config.text import Language
 from kernlab.errors import MachineFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
@@ -43,12 +44,13 @@ class LabResult:
 
 def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
              options: MachineOptions, run: RunDir, report: Reporter, tell: Tell,
-             gdb: bool = True) -> list[LabResult]:  # fmt: skip
+             gdb: bool = True, language: Language = "en") -> list[LabResult]:  # fmt: skip
     """Run labs one after the other. A machine that breaks is replaced, and the lab that
     broke it has failed; the rest runs on."""
     results: list[LabResult] = []
     left = list(requests)
-    symbols = symbols_for(kernel) if gdb else None
+    known = symbols_for(kernel)
+    symbols = known if gdb else None
     bring(
         {
             part.program: one.path.parent
@@ -60,7 +62,9 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
         report,
     )
     plans: dict[str, Plan] = {}
-    explain = Explain(table() if gdb else {}, kernel.source)
+    asked = {name for one in requests for name in one.lab.symbols}
+    explain = Explain(table() if gdb else {}, kernel.source,
+                      {name: known.map.has(name) for name in sorted(asked)}, language)  # fmt: skip
     if symbols is not None:
         for one in requests:
             if one.lab.debugger and one.title not in plans:

@@ -37,7 +37,8 @@ _UNFIT, _TOO_LONG = 120, 124  # labrun's own exit statuses
 class Setup:
     """What is run and in which surroundings. ``name`` stands in messages; ``program`` is a
     path or a name in rootfs/guest, of which the guest sees the stem; ``timeout`` in seconds
-    of the guest; ``capture``: a filter (pcap-filter(7)), empty for everything."""
+    of the guest; ``capture``: a filter (pcap-filter(7)), empty for everything; ``symbols``: what
+    is known of the kernel, for the record."""
 
     name: str
     program: str
@@ -48,6 +49,7 @@ class Setup:
     family: str = "ipv4"
     timeout: int = 60
     capture: str = ""
+    symbols: dict[str, bool] = field(default_factory=dict)
 
 
 class Recorder(Protocol):
@@ -218,10 +220,12 @@ class Run:
     def _keep(self) -> None:
         """Bring what the guest left into the record."""
         keep = self._directory
+        symbols = self._setup.symbols
         write_json(
             keep.results,
-            {"status": self.status, "said": self.said, "steps": self._steps, "got": self._got},
-        )
+            {"status": self.status, "said": self.said, "steps": self._steps, "got": self._got,
+             **({"symbols": symbols} if symbols else {})},
+        )  # fmt: skip
         before, after, links, words, kmsg = (
             text(self._share, f"{_LEG}/{name}")
             for name in ("before", "after", "links", "tcpdump", "kmsg")

@@ -2,7 +2,8 @@
 
 A leg is a lab's main part or one of its variants. Its directory holds
 
-    results.json     status, stderr, steps in order, and what the program got
+    results.json     status, stderr, steps in order, and what the program got; symbols: which
+                     of those that the lab asks for the kernel has
     counters.json    by how much each of the kernel's counters moved
     capture.pcapng   tcpdump's
     events.jsonl     what the probes recorded; absent without a debugger
@@ -13,6 +14,7 @@ A leg is a lab's main part or one of its variants. Its directory holds
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,7 @@ class Leg:
     events: list[dict[str, Any]] | None = None
     rst: list[dict[str, Any]] | None = None
     kmsg: str = ""
+    symbols: dict[str, bool] = field(default_factory=dict)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -87,8 +90,13 @@ def load(directory: LegDir) -> Leg:
         segments=segments(directory.capture) if directory.capture.exists() else [],
         events=list(read_events(directory.events)) if directory.events.exists() else None,
         rst=read_json(directory.rst),
+        symbols={str(name): has is True for name, has in _mapping(results.get("symbols"))},
         kmsg=directory.kmsg.read_text("utf-8", "replace") if directory.kmsg.exists() else "",
     )
+
+
+def _mapping(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, dict) else ()
 
 
 def read_json(path: Path) -> Any:

@@ -97,7 +97,8 @@ def _trace(found: Page, run: RunDir, told: Mapping[str, Any]) -> None:
 
 
 def _labs(found: Page, run: RunDir, language: Language) -> None:
-    grades = [grade(path.parent) for path in sorted(run.path.glob(f"*/{LAB_FILE}"))]
+    paths = sorted(run.path.glob(f"*/{LAB_FILE}"))
+    grades = [grade(path.parent, language=language) for path in paths]
     grades = [one for one in grades if one.legs]
     several = len(grades) > 1
     found.chapters = [
@@ -117,7 +118,7 @@ def _leg(one: Grade, name: str, run: RunDir, tree: Path | None, several: bool,
     if name == "main":
         title = say(lab.title, language)
         about = [say(lab.idea, language), say(lab.watch, language)]
-        about += [say(lab.differs, language)] if lab.differs is not None else []
+        about += [say(text, language) for text in lab.elsewhere]
     else:
         then = next(part for part in lab.then if part.id == name)
         title, about = say(then.title, language), [say(then.teaches, language)]
@@ -171,9 +172,7 @@ def _race(found: Page, run: RunDir, language: Language) -> None:
     best = shown(race, told)
     order = sorted(told, key=lambda row: best is None or row[0].path != best.path)[:_ROUNDS]
     found.title = f"{path.parent.name}  {say(race.title, language)}"
-    found.chapters = [
-        _round(race, run, *row, len(told), found.source, language) for row in order
-    ]
+    found.chapters = [_round(race, run, *row, len(told), found.source, language) for row in order]
 
 
 def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], count: int,

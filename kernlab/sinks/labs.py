@@ -132,8 +132,9 @@ class LabView:
             row.append("   seen: ", "dim")
             row.append(safe(line.seen), "yellow" if line.holds is False else "dim")
             self._console.print(row, soft_wrap=True)
-            if line.says:
-                self._print((f"        {line.says}", "dim"), soft_wrap=True)
+            for note in (line.says, line.kernel):
+                if note:
+                    self._print((f"        {note}", "dim"), soft_wrap=True)
 
     def summary(self, rows: list[dict[str, Any]], path: str) -> None:
         """The table at the end: a line for each lab, whatever the number of its rounds."""
@@ -202,5 +203,5 @@ class LabView:
                           words(row.expected), *cells, style=style)  # fmt: skip
         self._console.print(table)
         self._console.print(f"they part in {parted} lines" if parted else "they agree")
-        if lab.differs is not None:
-            self._print((say(lab.differs, self._language), "dim"))
+        for text in lab.elsewhere:
+            self._print((say(text, self._language), "dim"))

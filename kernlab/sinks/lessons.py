@@ -78,9 +78,10 @@ def lesson(console: Console, name: str, lab: Any, language: Language) -> None:
         _heading(console, "then", language)
         for then in lab.then:
             console.print(words(f"  {then.id:<16} {say(then.title, language)}"))
-    if lab.differs is not None:
+    if lab.elsewhere:
         _heading(console, "differs", language)
-        console.print(words(f"  {say(lab.differs, language)}"))
+    for text in lab.elsewhere:
+        console.print(words(f"  {say(text, language)}"))
     console.print(words((f"\nkernlab lab run {name} · kernlab lab run {name} --quiz", "dim")))
 
 

@@ -61,6 +61,10 @@ class SystemMap:
         entries = self.entries(function)
         return bool(entries) and all(self.is_init(address) for _, address in entries)
 
+    def has(self, name: str) -> bool:
+        """Whether the kernel has a function (or a clone of it) or a variable of this name."""
+        return name in self.all or name in self.clones
+
     def at(self, address: int) -> str | None:
         """The symbol that stands at an address, of several the last; None without one."""
         return next((name for name, at in reversed(self.all.items()) if at == address), None)

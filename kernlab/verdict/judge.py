@@ -4,40 +4,88 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kernlab.config.text import Language, say
+from kernlab.config.yaml import listed
 from kernlab.decode import expr
 from kernlab.record.counters import named
 from kernlab.record.leg import Leg
 from kernlab.record.segments import text as segment_text
-from kernlab.verdict.model import Check, amount_holds, atoms
+from kernlab.verdict.model import Check, Expected, OtherKernel, amount_holds, atoms
+
+Others = Mapping[str, OtherKernel]
+_NONE: Others = {}
+_HERE: dict[Language, str] = {"en": "This kernel: ", "zh": "这个内核："}
+_ELSEWHERE: dict[Language, str] = {"en": "Other kernels: ", "zh": "其他内核："}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a verdict. ``holds`` is None for what cannot be told without a debugger."""
+    """One line of a verdict. ``holds`` is None for what cannot be told without a debugger, and
+    for what is not asked of this kernel. ``kernel``: where kernels differ in it, how; of a line
+    that holds, only what makes this kernel another one."""
 
     kind: str
     expected: str
     seen: str
     holds: bool | None
     says: str = ""
+    kernel: str = ""
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def judge(checks: Iterable[Check], leg: Leg, language: Language = "en") -> list[Line]:
-    """A line for each predicate and each of its parts."""
+def judge(checks: Iterable[Check], leg: Leg, language: Language = "en",
+          others: Others = _NONE) -> list[Line]:  # fmt: skip
+    """A line for each predicate and each of its parts. ``others``: the kernels that an
+    ``unless`` names."""
     found = []
     for check in checks:
-        for part in atoms(check):
+        asked, name = ruling(check, leg, others)
+        if name is not None and not asked:
+            found += [
+                replace(_judge(part, leg), seen="not asked of this kernel", holds=None,
+                        kernel=_HERE[language] + say(others[name].says, language))
+                for part in atoms(check)
+            ]  # fmt: skip
+        for part in (part for one in asked for part in atoms(one)):
             line = _judge(part, leg)
-            words = say(check.says, language) if check.says is not None else ""
-            found.append(Line(line.kind, line.expected, line.seen, line.holds, words))
+            words = say(part.says, language) if part.says is not None else ""
+            found.append(replace(line, says=words,
+                                 kernel=_kernel(check, name, line, language, others)))  # fmt: skip
     return found
+
+
+def ruling(check: Check, leg: Leg, others: Others) -> tuple[list[Check], str | None]:
+    """What is asked of the kernel that a leg ran on, and which of the ``others`` it is (None
+    for none of those that the line names)."""
+    if not isinstance(check, Expected):
+        return [check], None
+    for name, instead in check.unless.items():
+        if name in others and is_kernel(others[name], leg):
+            return listed(instead), name
+    return [check.here], None
+
+
+def is_kernel(other: OtherKernel, leg: Leg) -> bool:
+    """Whether a leg ran on such a kernel."""
+    if other.has is not None:
+        return any(leg.symbols.get(name, False) for name in listed(other.has))
+    return all(_judge(part, leg).holds for check in listed(other.when) for part in atoms(check))
+
+
+def _kernel(check: Check, name: str | None, line: Line, language: Language,
+            others: Others) -> str:  # fmt: skip
+    """How kernels differ in a line, in words."""
+    if name is not None:
+        return _HERE[language] + say(others[name].says, language)
+    if line.holds is not False or not isinstance(check, Expected):
+        return ""
+    told = [say(others[other].says, language) for other in check.unless if other in others]
+    return _ELSEWHERE[language] + " ".join(told) if told else ""
 
 
 def holds(lines: Iterable[Line]) -> bool:

@@ -12,6 +12,14 @@
 
 Segments and events are tested by the one expression language (kernlab.decode.expr); events,
 causes and nothing else need a debugger.
+
+Where kernels differ, a file names the others (``OtherKernel``), and a line says what holds there:
+
+    kernels:
+      at-backlog: {says: "...", when: {got: {queue.took: 1}}}
+    verdict:
+      - counters: {SyncookiesSent: 1}
+        unless: {at-backlog: {counters: {SyncookiesSent: 2}}}
 """
 
 from __future__ import annotations
@@ -22,7 +30,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from kernlab.config.text import Text
-from kernlab.config.yaml import Model
+from kernlab.config.yaml import Model, listed
 from kernlab.record.expression import Expression
 
 _AMOUNT = re.compile(r"^\s*(?:(==|>=|<=|>|<)\s*(-?\d+)|(-?\d+)\s*\.\.\s*(-?\d+)|(-?\d+))\s*$")
@@ -106,6 +114,36 @@ class Check(Model):
         return self.kind in ("event", "events", "no_event", "cause")
 
 
+class Expected(Check):
+    """A line of a verdict: a predicate, and in ``unless`` what holds in its place on other
+    kernels, by their names; an empty list where there is nothing to hold."""
+
+    unless: dict[str, Check | list[Check]] = {}
+
+    @property
+    def here(self) -> Check:
+        """The predicate by itself."""
+        return Check.model_construct(**{name: getattr(self, name) for name in Check.model_fields})
+
+
+class OtherKernel(Model):
+    """A kernel that does something otherwise, and by what it is known, never by its version:
+    ``has``, a function or variable that it has (of a list, any), or ``when``, predicates on what
+    the run left, all of which hold there. ``says`` stands beside each line it changes."""
+
+    says: Text
+    has: str | list[str] | None = None
+    when: Check | list[Check] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> OtherKernel:
+        if (self.has is None) == (self.when is None):
+            raise ValueError("one of has (a symbol) and when (predicates) tells the kernel")
+        if any(check.needs_events for check in listed(self.when)):
+            raise ValueError("when: events and causes cannot tell the kernel without a debugger")
+        return self
+
+
 def atoms(check: Check) -> list[Check]:
     """A predicate's parts, of which each can hold or fail alone."""
     if check.counters is not None:
@@ -123,10 +161,7 @@ def _turned(check: Check, says: Text | None = None) -> Check:
 
 def inverted(check: Check) -> list[Check]:
     """Each part of a predicate turned into its opposite."""
-    return [
-        part.negated if part.negated is not None else _turned(part)
-        for part in atoms(check)
-    ]
+    return [part.negated if part.negated is not None else _turned(part) for part in atoms(check)]
 
 
 def as_data(check: Check) -> dict[str, Any]:

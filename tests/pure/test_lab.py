@@ -99,6 +99,21 @@ def test_a_shipped_lab_speaks_both_languages_and_asks(path: Path) -> None:
         (("- got: {a: 1}", "- segment: 'flagz == S'"), 25, "column 1"),
         (("id: other", "id: main"), 2, "'main' is no id"),
         (("topic: abort", "topic: [abort"), 4, "not valid YAML"),
+        (
+            (
+                "  - counters: {OutRsts: 1}\n",
+                "  - counters: {OutRsts: 1}\n    unless: {old: []}\n"
+                "kernels: {olds: {says: x, has: a}}\n",
+            ),
+            12,
+            "no 'old' among its kernels, did you mean 'olds'",
+        ),
+        (
+            ("then:\n", "kernels: {old: {says: x, has: a}}\nthen:\n"),
+            18,
+            "no line says what holds on 'old'",
+        ),
+        (("then:\n", "kernels: {old: {says: x}}\nthen:\n"), 18, "one of has"),
     ],
 )
 def test_validate_names_line_key_and_near_misses(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,15 @@ from kernlab.config.yaml import Model, parse
 from kernlab.errors import BadInput
 from kernlab.record.leg import Leg
 from kernlab.verdict.judge import holds, judge
-from kernlab.verdict.model import Check, amount_holds, as_data, atoms, inverted
+from kernlab.verdict.model import (
+    Check,
+    Expected,
+    OtherKernel,
+    amount_holds,
+    as_data,
+    atoms,
+    inverted,
+)
 
 
 def segment(flags: str, **more: Any) -> dict[str, Any]:
@@ -139,3 +148,58 @@ def test_amounts(seen: int, low: int, high: int) -> None:
     assert amount_holds(f"> {low}", seen) == (seen > low)
     assert amount_holds(f"< {low}", seen) == (seen < low)
     assert amount_holds(f"{low}..{high}", seen) == (low <= seen <= high)
+
+
+# -- where kernels differ -----------------------------------------------------------------
+
+OLD = OtherKernel.model_validate(
+    {"says": {"en": "an old kernel", "zh": "旧内核"}, "when": {"got": {"bytes": 5}}}
+)
+NEW = OtherKernel.model_validate({"says": "a new kernel", "has": ["no_such", "tcp_tw_isn"]})
+LINE = Expected.model_validate(
+    {"counters": {"OutRsts": 2}, "unless": {"new": [], "old": {"counters": {"OutRsts": 1}}}}
+)
+
+
+def test_a_line_reads_otherwise_on_a_kernel_that_the_run_shows() -> None:
+    (line,) = judge([LINE], LEG, "zh", {"old": OLD, "new": NEW})
+    assert (line.expected, line.holds) == ("OutRsts +1", True)
+    assert line.kernel == "这个内核：旧内核"
+
+
+def test_a_line_is_not_asked_of_a_kernel_that_has_a_symbol() -> None:
+    leg = replace(LEG, symbols={"no_such": False, "tcp_tw_isn": True})
+    (line,) = judge([LINE], leg, "en", {"old": OLD, "new": NEW})
+    assert (line.expected, line.holds) == ("OutRsts +2", None)
+    assert line.kernel == "This kernel: a new kernel"
+
+
+def test_a_line_that_fails_tells_where_kernels_differ() -> None:
+    (line,) = judge([LINE], replace(LEG, got={"bytes": "6"}), "en", {"old": OLD, "new": NEW})
+    assert (line.expected, line.holds) == ("OutRsts +2", False)
+    assert line.kernel == "Other kernels: a new kernel an old kernel"
+    (held,) = judge([Expected.model_validate({"counters": {"OutRsts": 1}, "unless": {"old": []}})],
+                    replace(LEG, got={}), "en", {"old": OLD})  # fmt: skip
+    assert (held.holds, held.kernel) == (True, "")
+
+
+def test_a_kernel_that_does_the_half_of_it_fails() -> None:
+    half = Expected.model_validate(
+        {"counters": {"OutRsts": 1}, "unless": {"old": {"counters": {"OutRsts": 3}}}}
+    )
+    assert not holds(judge([half], LEG, "en", {"old": OLD}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"says": "x"},
+        {"says": "x", "has": "a", "when": {"got": {"a": 1}}},
+        {"says": "x", "when": {"cause": []}},
+        {"says": "x", "when": [{"got": {"a": 1}}, {"not": {"event": "state == CLOSE"}}]},
+    ],
+    ids=str,
+)
+def test_a_kernel_is_told_in_one_way_and_without_a_debugger(data: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"one of has|without a debugger"):
+        OtherKernel.model_validate(data)
