@@ -14,7 +14,7 @@ from kernlab.lab.grade import grade, truth
 from kernlab.lab.leg import LabRequest
 from kernlab.lab.model import Lab, find, ids
 from kernlab.record.leg import LegDir, load
-from kernlab.verdict.judge import judge
+from kernlab.verdict.judge import judge, ruling
 from kernlab.verdict.model import as_data, inverted
 from kernlab.vm.machine import Machine
 
@@ -65,8 +65,9 @@ def test_the_verdict_holds_without_a_debugger(fast: Path, request_: LabRequest) 
 def test_an_inverted_verdict_fails(every: Path, request_: LabRequest) -> None:
     for name, part in request_.lab.legs():
         leg = load(LegDir(every / request_.name / name))
-        for check in part.verdict:
-            for one in inverted(check):
+        for line_ in part.verdict:
+            asked, _ = ruling(line_, leg, request_.lab.kernels)
+            for one in (turned for check in asked for turned in inverted(check)):
                 assert all(line.holds is False for line in judge([one], leg)), as_data(one)
 
 
@@ -137,11 +138,23 @@ int main(int argc, char **argv)
 			pause();
 	if (asked("dies"))
 		abort();
+	if (asked("leaves")) {
+		int server = listener(9000, 8), client = dial(9000);
+		(void)client;
+		take(server);
+	}
 	if (asked("panics"))
 		system("echo c > /proc/sysrq-trigger");
 	got("done", "1");
 	return 0;
 }
+"""
+
+
+# What exit() closes at once is closed one end after the other.
+IN_ORDER = """  - counters: {OutRsts: 0, EstabResets: 0}
+  - segments: [flags == FA and dport == 9000, flags == A and sport == 9000,
+               flags == FA and sport == 9000, flags == A and dport == 9000]
 """
 
 
@@ -159,7 +172,10 @@ def test_what_goes_wrong_is_told_and_the_rest_runs_on(kernlab: Kernlab, tmp_path
         broken(tmp_path, "nosysctl", "fine", "{net.ipv4.no_such_thing: 1}"),
         broken(tmp_path, "panics", "panics"),
         broken(tmp_path, "fine", "fine"),
+        broken(tmp_path, "leaves", "leaves"),
     ]
+    with open(labs[-1], "a") as file:
+        file.write(IN_ORDER)
     said = kernlab("lab", "run", *labs, "--no-gdb", "--json")
     rows = {row["lab"]: row for row in map(json.loads, said.stdout.splitlines())}
     assert said.returncode == 1
@@ -171,6 +187,7 @@ def test_what_goes_wrong_is_told_and_the_rest_runs_on(kernlab: Kernlab, tmp_path
     assert "no sysctl net.ipv4.no_such_thing" in errors["nosysctl"]
     assert "panic" in errors["panics"]
     assert rows["fine"]["holds"]
+    assert rows["leaves"]["holds"], rows["leaves"]
     assert b"Traceback" not in said.stderr
 
 

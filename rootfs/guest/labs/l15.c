@@ -29,19 +29,12 @@ static void empty(int listening, int connections)
 static void wait_drops(int n)
 {
 	double limit = seconds() + LIMIT_MS / 1000.0;
-	char names[8192], values[8192];
+	long drops;
 
-	for (int drops = 0; drops < n; pass_ms(1)) {
-		FILE *file = fopen("/proc/net/netstat", "re");
-		if (seconds() > limit || !file || !fgets(names, sizeof names, file) ||
-		    !fgets(values, sizeof values, file))
-			fail("%d SYNs were dropped, not %d", drops, n);
-		fclose(file);
-		char *name_at, *value_at, *value = strtok_r(values, " ", &value_at);
-		for (char *name = strtok_r(names, " ", &name_at); name && value;
-		     name = strtok_r(NULL, " ", &name_at), value = strtok_r(NULL, " ", &value_at))
-			if (!strcmp(name, "ListenDrops"))
-				drops = atoi(value);
+	while ((drops = counted("ListenDrops")) < n) {
+		if (seconds() > limit)
+			fail("%ld SYNs were dropped, not %d", drops, n);
+		pass_ms(1);
 	}
 }
 

@@ -33,6 +33,9 @@ int main(int argc, char **argv)
 		step("ack");
 		in(&c, ". 1:1(0) ack 1");
 		got("ack.answer", any(&c, 100) ? tun_flags_text(c.last.flags) : "nothing");
+		fcntl(server, F_SETFL, O_NONBLOCK);
+		int child = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+		got("accepted", child < 0 ? errno_word(errno) : state_of(child));
 		return 0;
 	}
 	if (asked("--closed")) {

@@ -5,6 +5,26 @@
  */
 #include "tunpeer.h"
 
+/* What has become of the SYN's timer, as /proc/net/tcp has it (get_tcp4_sock(): kind and rest
+ * in 1/100 s, then how often it has run out). Set to TCP_TIMEOUT_MIN, two ticks, it may have run
+ * out already. */
+static const char *syn_timer(int port)
+{
+	FILE *file = fopen(family == AF_INET6 ? "/proc/net/tcp6" : "/proc/net/tcp", "re");
+	unsigned local, kind, again;
+	unsigned long rest;
+	const char *found = "none";
+	char line[512];
+
+	while (file && fgets(line, sizeof line, file))
+		if (sscanf(line, " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %*x %*x:%*x %x:%lx %x", &local,
+			   &kind, &rest, &again) == 4 && (int)local == port && kind == 1)
+			found = again || rest < 50 ? "short" : "unchanged";
+	if (file)
+		fclose(file);
+	return found;
+}
+
 int main(int argc, char **argv)
 {
 	lab_start(argc, argv);
@@ -31,6 +51,7 @@ int main(int argc, char **argv)
 		in(&c, "S. 0:0(0) ack 100 <mss 1460>");
 	}
 	out(&c, "R 100:100(0)");
+	got("syn.timer", syn_timer(c.kernel_port));
 	got("client.state", state_of(client));
 	step("syn-again");
 	out(&c, "S 0:0(0)");

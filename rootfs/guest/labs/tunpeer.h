@@ -17,7 +17,11 @@
  * quotes: in(&c, "P. 1:6(5) ack 1 'hello'").
  *
  * out() waits for the connection's next segment and ends the program when it is another
- * one; an option in it must be there. See silence() and any() for the rest.
+ * one; an option in it must be there. See silence(), any() and any_of() for the rest.
+ *
+ * Towards the peer the kernel sends data and FINs again after 3 s at the earliest, not after
+ * 200 ms: on a busy host the program may come to answer too late. A lab that is about these
+ * timers sets tun_timers before peer_up().
  *
  * write() on a TUN device runs the kernel's whole receive path before it returns, in the
  * calling process on its CPU (drivers/net/tun.c, tun_get_user): order, content and CPU
@@ -52,6 +56,7 @@ struct conn {
 };
 
 static int tun_fd = -1;
+static int tun_timers;	/* retransmission timers as they always are */
 
 static inline void tun_command(const char *command)
 {
@@ -73,6 +78,11 @@ static inline void peer_up(void)
 		fail("tun0: %s", strerror(errno));
 	tun_command("/sbin/ip addr add 10.9.0.1/24 dev tun0 && "
 		    "/sbin/ip addr add fd09::1/64 dev tun0 nodad && /sbin/ip link set tun0 up");
+	if (!tun_timers)
+		tun_command("/sbin/ip route replace 10.9.0.0/24 dev tun0 proto kernel scope link "
+			    "src 10.9.0.1 rto_min 3s && "
+			    "/sbin/ip -6 route replace fd09::/64 dev tun0 proto kernel metric 256 "
+			    "rto_min 3s");
 }
 
 static inline struct conn conn(int peer_port, int kernel_port)
@@ -291,15 +301,15 @@ static inline int tun_read(const struct conn *c, const uint8_t *packet, size_t n
 	size_t at = n && packet[0] >> 4 == 6 ? 40 : (size_t)(packet[0] & 15) * 4;
 	size_t protocol = at == 40 && packet[0] >> 4 == 6 ? 6 : 9;
 
-	memset(s, 0, sizeof *s);
-	s->mss = s->wscale = -1;
 	if (n < at + 20 || packet[protocol] != IPPROTO_TCP)
 		return 0;
 	const uint8_t *tcp = packet + at, *end = tcp + (tcp[12] >> 4) * 4;
+	if (get16(tcp + 2) != c->peer_port || get16(tcp) != c->kernel_port)
+		return 0;
+	memset(s, 0, sizeof *s);
+	s->mss = s->wscale = -1;
 	s->sport = (uint16_t)get16(tcp);
 	s->dport = (uint16_t)get16(tcp + 2);
-	if (s->dport != c->peer_port || s->sport != c->kernel_port)
-		return 0;
 	s->seq = get32(tcp + 4);
 	s->ack = get32(tcp + 8);
 	s->flags = tcp[13];
@@ -340,20 +350,25 @@ static inline const char *tun_flags_text(int flags)
 	return text;
 }
 
-/* The connection's next segment within ms, in c->last; 0 when none came. A segment of
- * another connection is thrown away. */
-static inline int any(struct conn *c, int ms)
+/* The next segment of one of two connections within ms, in its ->last; NULL when none came. A
+ * segment of another connection is thrown away. */
+static inline struct conn *any_of(struct conn *one, struct conn *other, int ms)
 {
 	double limit = seconds() + ms / 1000.0;
 	uint8_t packet[65536];
 
 	for (;;) {
-		struct pollfd one = { .fd = tun_fd, .events = POLLIN };
+		struct pollfd wait = { .fd = tun_fd, .events = POLLIN };
 		double left = limit - seconds();
-		if (poll(&one, 1, left > 0 ? (int)(left * 1000) + 1 : 0) <= 0)
-			return 0;
+		if (poll(&wait, 1, left > 0 ? (int)(left * 1000) + 1 : 0) <= 0)
+			return NULL;
 		ssize_t n = read(tun_fd, packet, sizeof packet);
-		if (n <= 0 || !tun_read(c, packet, (size_t)n, &c->last))
+		struct conn *c = NULL;
+		if (n > 0 && tun_read(one, packet, (size_t)n, &one->last))
+			c = one;
+		else if (n > 0 && other && tun_read(other, packet, (size_t)n, &other->last))
+			c = other;
+		if (!c)
 			continue;
 		struct segment *s = &c->last;
 		if (s->flags & SYN || !c->kernel_known) {
@@ -369,8 +384,13 @@ static inline int any(struct conn *c, int ms)
 		if (c->kernel_known && !((s->flags & (RST | ACK)) == (RST | ACK) && !s->seq))
 			s->seq -= c->kernel_isn;
 		s->ack -= c->peer_isn;
-		return 1;
+		return c;
 	}
+}
+
+static inline int any(struct conn *c, int ms)
+{
+	return any_of(c, NULL, ms) != NULL;
 }
 
 /* Expect a segment out of the kernel. */
