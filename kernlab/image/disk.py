@@ -20,12 +20,12 @@ from filelock import FileLock
 
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
-from kernlab.errors import BadInput, HostLacks, WeFailed
+from kernlab.errors import BadInput, HostLacks, KernlabError, WeFailed
 from kernlab.image import ext4
 from kernlab.image.model import DebianTable, LaterRow
 from kernlab.image.needs import DISK
 from kernlab.image.scratch import scratch
-from kernlab.kernel.sources.apt import PrivateApt, sources_text
+from kernlab.kernel.sources.apt import Gone, Package, PrivateApt, sources_text
 from kernlab.kernel.sources.host_apt import archives, os_release
 from kernlab.process import PIPE, Child, CommandFailed, run, which
 from kernlab.progress import Advanced, Finished, Reporter, Said, Started
@@ -195,6 +195,16 @@ def _told(text: str, place: Path) -> BadInput | HostLacks | None:
     return None
 
 
+def _first(apt: PrivateApt, versions: list[Package], into: Path, report: Reporter) -> Path:
+    """The newest version that the mirror has: its index may list one that is gone."""
+    for version in versions[:-1]:
+        try:
+            return apt.download(version, into, report)
+        except Gone as error:
+            report(Said(error.what))
+    return apt.download(versions[-1], into, report)
+
+
 def _unpack_later(row: LaterRow, place: Path, codename: str, report: Reporter) -> None:
     """A newer suite's program into ``place``/later. One that is not to be had is said."""
     state = place / "apt"
@@ -207,11 +217,12 @@ def _unpack_later(row: LaterRow, place: Path, codename: str, report: Reporter) -
         if not versions:
             report(Said(f"{row.name} is left out: {row.suite} is not in this host's archives"))
             return
-        deb = apt.download(versions[0], state, report)
+        deb = _first(apt, versions, state, report)
         run(_LIMIT, ["dpkg-deb", "-x", str(deb), str(place / "apt" / row.name)], tree=True)
         for program in row.programs:
             into = place / "later" / program.lstrip("/")
             into.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(place / "apt" / row.name / program.lstrip("/"), into)
-    except (WeFailed, OSError) as error:
-        report(Said(f"{row.name} is left out: {error}"))
+    except (WeFailed, HostLacks, OSError) as error:
+        what = error.what if isinstance(error, KernlabError) else error
+        report(Said(f"{row.name} is left out: {what}"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from mirror import Manners, Mirror
 
 from kernlab.errors import BadInput, HostLacks, WeFailed
 from kernlab.kernel import catalogue
@@ -92,6 +94,45 @@ def test_a_package_damaged_in_our_cache_is_fetched_anew(repository: Path, own_ho
     subprocess.run(["rm", "-r", tree.path], check=True)
     assert apt.get("5.10", [ROW], quiet) == tree
     assert kept.read_bytes() == whole
+
+
+def listed_only(place: Path, version: str) -> None:
+    """A version that the index has and the pool has not."""
+    index = place / "Packages"
+    stanza = index.read_text().split("\n\n")[0].replace("5.10.7-1", version)
+    stanza = re.sub("SHA256: .*", "SHA256: " + version.encode().hex().ljust(64, "0"), stanza)
+    index.write_text(f"{index.read_text()}\n{stanza}")
+
+
+def test_a_version_that_the_pool_lacks_gives_way_to_the_next(
+    repository: Path, own_home: Path
+) -> None:
+    for version in ("5.10.8-1", "5.10.9-1"):
+        listed_only(repository, version)
+    seen: list[Report] = []
+    assert apt.get("5.10", [ROW], seen.append).version == "5.10.7"
+    assert [one.text for one in seen if isinstance(one, Said)] == [
+        "linux-source-5.10 5.10.9-1 is listed by the mirror and not there; trying 5.10.8-1",
+        "linux-source-5.10 5.10.8-1 is listed by the mirror and not there; trying 5.10.7-1",
+    ]
+    with pytest.raises(apt.Gone, match=r"5\.10\.9-1 is listed by"):
+        apt.get("5.10.9", [ROW], quiet)
+
+
+def test_the_same_over_http(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = Mirror()
+    try:
+        listed_only(repository, "5.10.9-1")
+        mirror.files = {f"/./{path.name}": Manners(path.read_bytes())
+                        for path in repository.iterdir() if path.is_file()}  # fmt: skip
+        text = f"Types: deb\nURIs: {mirror.url}\nSuites: ./\nTrusted: yes\n"
+        monkeypatch.setattr(apt, "sources_text", lambda *_: text)
+        assert apt.get("5.10", [ROW], quiet).version == "5.10.7"
+        del mirror.files["/./linux-source-5.10_5.10.7-1_all.deb"]
+        with pytest.raises(apt.Gone):
+            apt.get("5.10.9", [ROW], quiet)
+    finally:
+        mirror.close()
 
 
 def test_a_release_that_is_not_offered_names_those_that_are(repository: Path) -> None:

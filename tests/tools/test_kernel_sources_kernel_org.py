@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from mirror import Manners, Mirror
 
-from kernlab.config.paths import shipped
+from kernlab.config.paths import home, shipped
 from kernlab.errors import HostLacks, WeFailed
 from kernlab.kernel import catalogue
 from kernlab.kernel import fetch as fetching
@@ -266,6 +266,23 @@ def test_a_release_that_is_not_there_names_the_newest(org: Org) -> None:
     assert caught.value.next_step == "kernlab fetch 5.10.10"
     with pytest.raises(HostLacks, match=r"kernel\.org has no 5\.99"):
         org.get("5.99")
+
+
+def test_a_release_that_the_list_has_and_no_mirror_gives_way_to_the_one_before(org: Org) -> None:
+    del org.mirror.files["/v5.x/linux-5.10.10.tar.xz"]
+    seen: list[Report] = []
+    assert kernel_org.get("5.10", org.table, seen.append).version == "5.10.7"
+    assert [one.text for one in seen if isinstance(one, Said)] == [
+        "5.10.10 is in the list and not on the mirror; trying the one before"
+    ]
+    with pytest.raises(download.Absent) as caught:
+        org.get("5.10.10")  # who asks for a release gets that one
+    assert "404" in caught.value.why
+    org.tarball("linux-5.10.7.tar.xz").status = 503
+    shutil.rmtree(home() / "sources")
+    shutil.rmtree(home() / "downloads")
+    with pytest.raises(download.Unreached, match=r"linux-5\.10\.7"):
+        org.get("5.10")  # a mirror that is ill is no mirror without the file
 
 
 def test_the_second_mirror_serves_where_the_first_is_dead(org: Org) -> None:

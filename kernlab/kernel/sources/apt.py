@@ -30,10 +30,19 @@ from kernlab.kernel.sources.host_apt import Archive, archives, choose, os_releas
 from kernlab.kernel.sources.local import tree_version
 from kernlab.kernel.sources.unpack import arriving_tree, unpack
 from kernlab.process import PIPE, Child, CommandFailed, run
-from kernlab.progress import Advanced, Finished, Reporter, Started
+from kernlab.progress import Advanced, Finished, Reporter, Said, Started, Stopped
 
 _LIMIT = 900.0
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+# What apt says of a file that its index names and its archive has not, by http and by file:.
+_GONE = re.compile(r"\b(?:404|410)\b|File not found")
+_UNREACHED = re.compile(r"Could not (?:resolve|connect)|Temporary failure|timed out|Unable to conn")
+
+
+class Gone(HostLacks):
+    """The mirror's index lists a version that its pool no longer has, or not yet."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,12 @@ class PrivateApt:
             assert child.stderr is not None
             said = child.stderr.read().decode("utf-8", "replace").strip()
         if code != 0:
+            name = f"{package.name} {package.package_version}"
+            if _GONE.search(said):
+                step = "apt-get update, or another mirror in the host's apt sources"
+                raise Gone(f"{name} is listed by the mirror and not there", said[-500:], step)
+            if _UNREACHED.search(said):
+                raise HostLacks(f"{name} cannot be fetched", said[-500:], "check the network")
             raise CommandFailed(argv, said[-1500:])
 
 
@@ -218,12 +233,21 @@ def get(version: str, rows: Sequence[AptRow], report: Reporter) -> SourceTree:
         report(Started("look for source packages"))
         apt, packages = available(version, rows, downloads / "apt")
         report(Finished("look for source packages", packages[0].package_version))
-        package = packages[0]
-        final = home_dir("sources") / f"linux-{package.release}"
-        if not final.is_dir():
-            deb = apt.download(package, downloads, report)
+        for package, *rest in (packages[at:] for at in range(len(packages))):
+            final = home_dir("sources") / f"linux-{package.release}"
+            if final.is_dir():
+                return kept.read(final)
+            try:
+                deb = apt.download(package, downloads, report)
+            except Gone as error:
+                report(Stopped(f"download {package.name} {package.package_version}", "not there"))
+                if not rest:
+                    raise
+                report(Said(f"{error.what}; trying {rest[0].package_version}"))
+                continue
             _unpack(deb, package, final, report)
-    return kept.read(final)
+            return kept.read(final)
+    raise AssertionError(packages)  # available() gives one at least
 
 
 def _unpack(deb: Path, package: Package, final: Path, report: Reporter) -> None:

@@ -29,6 +29,7 @@ from kernlab.progress import Advanced, Finished, Reporter, Started, Stopped
 _CHUNK = 1 << 16
 _MOST = 1 << 30  # bytes: no 5.x tarball is larger than 140 MB
 _IDLE = 2  # attempts at one mirror that may bring nothing before the next one's turn
+_ABSENT = re.compile(r": (?:404|410) ")
 _BROKEN = (requests.RequestException, OSError)
 
 
@@ -43,6 +44,10 @@ class Limits:
 
 class Unreached(HostLacks):
     """No mirror gave the file: none answers, or each stopped on the way."""
+
+
+class Absent(Unreached):
+    """Each mirror says that it has no such file."""
 
 
 def reachable(url: str, limits: Limits) -> str:
@@ -181,6 +186,8 @@ def _whole(urls: Sequence[str], part: _Part, stage: str, limits: Limits, until: 
         if not problem:
             return
         problems.append(f"{urlsplit(url).netloc}: {problem}")
+    if not part.size and all(_ABSENT.search(problem) for problem in problems):
+        raise Absent(f"{stage} stopped", "\n".join(problems), "another release, or another mirror")
     if part.size:
         problems.append(f"{part.size / 1e6:.1f} MB have arrived and are kept")
     raise Unreached(

@@ -21,8 +21,9 @@ from kernlab.kernel.needs import KERNEL_ORG, UNPACK
 from kernlab.kernel.sources import download, kept, signed
 from kernlab.kernel.sources.local import tree_version
 from kernlab.kernel.sources.unpack import arriving_tree, unpack
-from kernlab.progress import Finished, Reporter, Started, Stopped
+from kernlab.progress import Finished, Reporter, Said, Started, Stopped
 
+_TRIES = 5  # releases of a series that are asked for where the newest are not there
 _LIST = "sha256sums.asc"
 _LINE = re.compile(r"^([0-9a-f]{64})  linux-(\d+\.\d+(?:\.\d+)?)\.tar\.xz$", re.MULTILINE)
 
@@ -49,16 +50,26 @@ def get(version: str, table: KernelOrg, report: Reporter) -> SourceTree:
     """
     require(KERNEL_ORG + UNPACK)
     limits = download.Limits(table.connect, table.stall)
-    release, sha256, checked_by = _resolve(version, table, limits, report)
-    final = home_dir("sources") / f"kernel_org-{release}"
-    if not final.is_dir():
+    found = _resolve(version, table, limits, report)[:_TRIES]
+    for number, (release, sha256, checked_by) in enumerate(found, 1):
+        _agree(release, sha256, table)
+        final = home_dir("sources") / f"kernel_org-{release}"
+        if final.is_dir():
+            return kept.read(final)
         name = tarball_of(release)
         urls = [f"{_directory(mirror, release)}/{name}" for mirror in table.mirrors]
-        tarball = download.large(
-            urls, home_dir("downloads") / name, sha256, checked_by, limits, report
-        )
+        try:
+            tarball = download.large(
+                urls, home_dir("downloads") / name, sha256, checked_by, limits, report
+            )
+        except download.Absent:
+            if number == len(found):
+                raise
+            report(Said(f"{release} is in the list and not on the mirror; trying the one before"))
+            continue
         _unpack(tarball, release, sha256, final, report)
-    return kept.read(final)
+        return kept.read(final)
+    raise AssertionError(found)  # _resolve() gives one at least
 
 
 def _directory(mirror: str, release: str) -> str:
@@ -66,15 +77,15 @@ def _directory(mirror: str, release: str) -> str:
 
 
 def _resolve(version: str, table: KernelOrg, limits: download.Limits,
-             report: Reporter) -> tuple[str, str, str]:  # fmt: skip
-    """Release, SHA-256, and who says so."""
+             report: Reporter) -> list[tuple[str, str, str]]:  # fmt: skip
+    """Release, SHA-256, and who says so; of a series all its releases, the newest first."""
     if version != series(version) and version in table.pins:
-        return version, table.pins[version], "the pin in kernels.yaml"
+        return [(version, table.pins[version], "the pin in kernels.yaml")]
     copy = home_dir("downloads") / f"kernel_org-v{version.split('.')[0]}.x-{_LIST}"
     if version != series(version) and copy.is_file():
         known = releases(signed.text(copy.read_bytes(), table.signer, str(copy)))
         if version in known:
-            return version, known[version], f"the signed {_LIST}"
+            return [(version, known[version], f"the signed {_LIST}")]
     known = releases(_listing(version, table, limits, copy, report))
     same = sorted((r for r in known if series(r) == series(version)), key=order_key)
     if not same or (version != series(version) and version not in known):
@@ -83,14 +94,18 @@ def _resolve(version: str, table: KernelOrg, limits: download.Limits,
             f"the newest of its series is {same[-1]}" if same else "nor any of its series",
             f"kernlab fetch {same[-1] if same else ''}".rstrip(),
         )
-    release = version if version in known else same[-1]
-    if table.pins.get(release, known[release]) != known[release]:
+    wanted = [version] if version in known else same[::-1]
+    return [(release, known[release], f"the signed {_LIST}") for release in wanted]
+
+
+def _agree(release: str, sha256: str, table: KernelOrg) -> None:
+    pin = table.pins.get(release, sha256)
+    if pin != sha256:
         raise WeFailed(
             f"the signed {_LIST} and the pin for {release} disagree",
-            f"signed {known[release]}\npinned {table.pins[release]}",
+            f"signed {sha256}\npinned {pin}",
             "find out which is right, and edit the pin in configs/kernels.yaml",
         )
-    return release, known[release], f"the signed {_LIST}"
 
 
 def _listing(version: str, table: KernelOrg, limits: download.Limits, copy: Path,
