@@ -99,7 +99,7 @@ def schemas(incomplete: str) -> list[str]:
 
 def kinds(incomplete: str) -> list[str]:
     """What ``kernlab clean`` can free."""
-    from kernlab.cli.clean import KINDS
+    from kernlab.record.clean import KINDS
 
     return [name for name in [*KINDS, "all"] if name.startswith(incomplete)]
 

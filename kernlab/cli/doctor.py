@@ -34,11 +34,14 @@ def doctor(
     known: bool = typer.Option(
         False, "--known", help="Print every known combination, present here or not."
     ),
+    verify: bool = typer.Option(
+        False, "--verify", help="Read every artifact of the home and compare it with its sums."
+    ),
     json: bool = JSON,
 ) -> None:
     """Check the host: programs, versions, room, rights, and known bad combinations.
 
-    Ends with 0 when all is there, with 3 when something needed is missing.
+    Ends with 0 when all is there, with 3 when something needed is missing or damaged.
     Try: kernlab doctor --install
     """
     import sys
@@ -55,6 +58,9 @@ def doctor(
         else:
             typer.echo(combinations.page(rows), nl=False)
         return
+    if verify:
+        _verify(json)
+        return
     report = examine(kernel)
     if install and report.missing_packages:
         run_install(
@@ -66,6 +72,34 @@ def doctor(
     else:
         _draw(stdout(), report)
     if not report.complete:
+        raise typer.Exit(3)
+
+
+def _verify(json: bool) -> None:
+    from rich.text import Text
+
+    from kernlab.cli.output import print_json, reporter, stdout
+    from kernlab.doctor.verify import verify
+
+    with reporter() as report:
+        found = verify(report)
+    bad = [one for one in found if one.state == "damaged"]
+    if json:
+        print_json([
+            {"path": str(one.path), "state": one.state, "what": one.what, "remedy": one.remedy}
+            for one in found
+        ])  # fmt: skip
+    else:
+        for one in found:
+            if one.state == "ok":
+                continue
+            style = "bold red" if one.state == "damaged" else "yellow"
+            line = Text(one.state, style).append(f"  {one.path}: {one.what}", "default")
+            if one.remedy:
+                line.append(f"\n→ {one.remedy}", "cyan")
+            stdout().print(line, soft_wrap=True)
+        stdout().print(f"{len(found)} artifacts read, {len(bad)} damaged")
+    if bad:
         raise typer.Exit(3)
 
 

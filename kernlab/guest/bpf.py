@@ -14,8 +14,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from kernlab.config import sums
 from kernlab.config.needs import require
-from kernlab.config.paths import arriving, arriving_file, expanded, home_dir, shipped
+from kernlab.config.paths import (
+    arriving,
+    arriving_file,
+    expanded,
+    home_dir,
+    shipped,
+    unsealed_file,
+)
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput, WeFailed
 from kernlab.guest.link import Fault, host_libraries, link
@@ -133,7 +141,7 @@ def vmlinux_h(kernel: Kernel) -> Path:
     """The types of one kernel as C, from its BTF; made once. Raises ``BadInput`` for a kernel
     without BTF."""
     path = kernel.path / "include" / "vmlinux.h"
-    if path.exists():
+    if unsealed_file(path) is not None:
         return path
     if "CONFIG_DEBUG_INFO_BTF=y" not in kernel.config.read_text("utf-8").splitlines():
         raise BadInput(
@@ -145,7 +153,7 @@ def vmlinux_h(kernel: Kernel) -> Path:
     require(BPF)
     path.parent.mkdir(exist_ok=True)
     argv = ["bpftool", "btf", "dump", "file", str(kernel.vmlinux), "format", "c"]
-    with arriving_file(path) as temporary:
+    with arriving_file(path, seal=True) as temporary:
         types = run(_LIMIT, argv).stdout.decode()
         temporary.write_text(_with_constants(types, kernel), "utf-8")
     return path
@@ -170,7 +178,7 @@ def build(source: BpfSource, kernel: Kernel, report: Reporter) -> BpfProgram:
     types = vmlinux_h(kernel)
     final = home_dir("images") / f"bpf-{_key(source, kernel)}"
     built = BpfProgram(source, final / source.name, final / f"{source.name}.bpf.o")
-    if not built.program.is_file():
+    if not sums.whole(final, f"BPF program {source.name}", report):
         stage = f"build {source.name}"
         report(Started(stage))
         with arriving(final) as temporary:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from kernlab.config import sums
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, expanded, home_dir, shipped
 from kernlab.config.yaml import unknown
@@ -54,7 +55,7 @@ def compiled(source: Path, report: Reporter) -> Path:
         require(PROGRAMS)
     final = home_dir("images") / f"guest-{_key(source)}"
     built = final / source.stem
-    if not built.is_file():
+    if not sums.whole(final, f"guest program {source.stem}", report):
         require(PROGRAMS)
         report(Started(f"compile {source.stem}"))
         with arriving(final) as temporary:

@@ -27,7 +27,7 @@ def build(request: ImageRequest, report: Reporter) -> Image:
     rows = table()
     sources = _sources(request, rows, agent)
     mark = store.stamp(f"{RECIPE} {request.add}", sources)
-    kept = store.kept(mark)
+    kept = store.kept(mark, report)
     if kept is not None:
         return kept
     require(BUSYBOX_IMAGE)

@@ -37,7 +37,7 @@ def build(request: ImageRequest, report: Reporter) -> Image:
     sources += [agent, busybox, shipped("rootfs", "debian", "init"), base / "disk.json"]
     sources += [config_file("image-debian.yaml"), *added.sources(request.add)]
     mark = store.stamp(f"debian {RECIPE} {request.add}", sources)
-    kept = store.kept(mark)
+    kept = store.kept(mark, report)
     if kept is not None:
         return kept
     report(Started("assemble the image"))

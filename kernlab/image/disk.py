@@ -14,10 +14,12 @@ import re
 import shutil
 import tarfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
 
+from kernlab.config import sums
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
 from kernlab.errors import BadInput, HostLacks, KernlabError, WeFailed
@@ -28,9 +30,10 @@ from kernlab.image.scratch import scratch
 from kernlab.kernel.sources.apt import Gone, Package, PrivateApt, sources_text
 from kernlab.kernel.sources.host_apt import archives, os_release
 from kernlab.process import PIPE, Child, CommandFailed, run, which
-from kernlab.progress import Advanced, Finished, Reporter, Said, Started
+from kernlab.progress import Advanced, Finished, Reporter, Said, Started, quiet
 
 RECIPE = "1"  # part of the key: change it when the code below changes what comes out
+_DISK, _ABOUT = "disk.img", "disk.json"
 _LIMIT = 1800.0
 _ACCESS = re.compile(r'^(Acquire::https?::(?:\S+::)?(?:Proxy\S*|CaInfo|CaPath) "[^"]+";)$', re.M)
 _NO_SUCH = re.compile(r"Unable to locate package (\S+)|Package '?(\S+?)'? has no installation")
@@ -64,11 +67,11 @@ def disk(table: DebianTable, more: Iterable[str], report: Reporter) -> Path:
     later = [one for one in table.later if one.distribution == distribution]
     key = _key(distribution, codename, packages, later, table)
     final = home_dir("images") / key
-    if (final / "disk.json").is_file():
+    if _whole(final, report):
         return final
     require(DISK)
     with FileLock(f"{final}.lock", timeout=_LIMIT):
-        if not (final / "disk.json").is_file():
+        if not _whole(final, quiet):
             text = sources_text(row.suites, archives(), codename, distribution, row.components)
             if not text.strip():
                 raise HostLacks(
@@ -81,6 +84,16 @@ def disk(table: DebianTable, more: Iterable[str], report: Reporter) -> Path:
             with scratch(table.scratch) as place, arriving(final) as temporary:
                 _make(place, temporary, text, codename, packages, later, table, report)
     return final
+
+
+def _whole(final: Path, report: Reporter) -> bool:
+    """Whether the disk is there as it was made. One from before there were records is believed
+    where its file system's size is its own."""
+    if sums.problem(final) == sums.UNKNOWN and ext4.complete(final / _DISK):
+        with suppress(OSError, ValueError, KeyError):
+            if json.loads((final / _ABOUT).read_text("utf-8"))["libraries"]:
+                sums.record(final)
+    return sums.whole(final, f"disk {final.name}", report)
 
 
 def _key(distribution: str, codename: str, packages: list[str], later: list[LaterRow],
@@ -101,7 +114,7 @@ def _make(place: Path, out: Path, sources: str, codename: str, packages: list[st
         names = [member.name.removeprefix("./") for member in tar]
     report(Started("make the disk"))
     size = (place / "rootfs.tar").stat().st_size // 1_000_000
-    made = out / "disk.img"
+    made = out / _DISK
     made.touch()
     made.chmod(0o644)
     mke2fs = ext4.command(Path("root"), made, "kernlab", size * 5 // 4 + 64, 8192)
@@ -110,7 +123,7 @@ def _make(place: Path, out: Path, sources: str, codename: str, packages: list[st
     except CommandFailed as error:
         raise _told(error.why, place) or error from error
     about = {"packages": packages, "suite": codename, "libraries": _libraries(names)}
-    (out / "disk.json").write_text(json.dumps(about) + "\n", "utf-8")
+    (out / _ABOUT).write_text(json.dumps(about) + "\n", "utf-8")
     report(Finished("make the disk", f"{size} MB"))
 
 

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from kernlab.process import need
+
+_SUPERBLOCK, _MAGIC = 1024, 0xEF53  # fs/ext4/ext4.h, struct ext4_super_block
+
+
+def complete(image: Path) -> bool:
+    """Whether a file is an ext4 image with all its blocks."""
+    try:
+        with image.open("rb") as file:
+            file.seek(_SUPERBLOCK)
+            head = file.read(58)
+        blocks, log, magic = struct.unpack("<4xI16xI28xH", head)
+        return bool(magic == _MAGIC and image.stat().st_size >= blocks << (10 + log))
+    except (OSError, struct.error):
+        return False
 
 
 def command(tree: Path, out: Path, label: str, megabytes: int, bytes_per_inode: int) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from kernlab.config import sums
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
 from kernlab.image import ext4
@@ -28,14 +29,14 @@ def headers(kernel: Kernel, report: Reporter) -> Path | None:
     """The disk of a kernel's headers, made once; None when its source is not there any more."""
     final = home_dir("images") / f"headers-{kernel.key}"
     made = final / "headers.img"
-    if made.is_file():
+    if sums.whole(final, f"disk {final.name}", report):
         return made
     if not (kernel.source / "include").is_dir():
         report(Said(f"bcc's tools have no headers: {kernel.source} is gone (kernlab fetch)"))
         return None
     require(DISK)
     with FileLock(f"{final}.lock", timeout=_LIMIT):
-        if not made.is_file():
+        if sums.problem(final):
             report(Started("pack the kernel's headers"))
             with arriving(final) as temporary:
                 size = _pack(kernel, temporary)

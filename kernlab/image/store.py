@@ -9,7 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from kernlab.config.paths import arriving, arriving_file, home_dir
+from kernlab.config import sums
+from kernlab.config.paths import arriving, arriving_file, home_dir, unsealed_file
 from kernlab.image import cpio
 from kernlab.image.model import Image
 from kernlab.progress import Finished, Reporter
@@ -29,10 +30,10 @@ def stamp(salt: str, paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:24]
 
 
-def kept(mark: str) -> Image | None:
-    """The image that was made when the stamp was ``mark``, if it is still there."""
+def kept(mark: str, report: Reporter) -> Image | None:
+    """The image that was made when the stamp was ``mark``, if it is still there and whole."""
     key = _read_memo().get(mark)
-    if key is None:
+    if key is None or not sums.whole(home_dir("images") / key, f"image {key}", report):
         return None
     image = load(home_dir("images") / key)
     return image if image is not None and image.complete() else None
@@ -56,7 +57,7 @@ def store(kind: str, entries: list[cpio.Entry], recipe: str, sources: list[str],
     key = f"{kind}-{_digest(entries, recipe + (disk or ''))}"
     final = home_dir("images") / key
     with FileLock(f"{final}.lock", timeout=120):
-        if not (final / "image.json").is_file():
+        if sums.problem(final):
             with arriving(final) as temporary:
                 _write(entries, temporary / "initramfs.cpio")
                 listing = [[f"/{e.path}", f"{e.mode:o}", len(e.data)] for e in entries]
@@ -75,15 +76,12 @@ def _memo() -> Path:
 
 
 def _read_memo() -> dict[str, str]:
-    try:
-        data = json.loads(_memo().read_text("utf-8"))
-        return data if isinstance(data, dict) else {}
-    except (OSError, ValueError):
-        return {}
+    kept = unsealed_file(_memo())
+    return dict(json.loads(kept)) if kept is not None else {}
 
 
 def _remember(mark: str, key: str) -> None:
-    with FileLock(f"{_memo()}.lock", timeout=30), arriving_file(_memo()) as temporary:
+    with FileLock(f"{_memo()}.lock", timeout=30), arriving_file(_memo(), seal=True) as temporary:
         known = dict(list(_read_memo().items())[-50:])
         temporary.write_text(json.dumps({**known, mark: key}), "utf-8")
 

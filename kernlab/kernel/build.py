@@ -22,11 +22,12 @@ from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
 from kernlab.errors import BadInput, HostLacks, WeFailed
 from kernlab.kernel import catalogue, fragments, kconfig, known
-from kernlab.kernel.built import by_key, every
+from kernlab.kernel.built import build_id, by_key, every, look
 from kernlab.kernel.fetch import fetch
 from kernlab.kernel.model import BuildRequest, Kernel, SourceTree
 from kernlab.kernel.needs import build_needs
 from kernlab.kernel.patched import patched
+from kernlab.kernel.sources import kept
 from kernlab.process import PIPE, STDOUT, Child, CommandFailed, run, which
 from kernlab.progress import Advanced, Finished, Reporter, Said, Started
 
@@ -94,9 +95,11 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
     kcflags = catalogue.kcflags(source.version)
     key = key_of(source, wishes, request.patches, compiler_line(), kcflags)
     final = home_dir("kernels") / key
-    kept = Kernel.load(final)
+    kept, damage = look(final)
     if kept is not None:
         return kept
+    if damage:
+        report(Said(f"kernel {key} is damaged ({damage}): it is built anew"))
     require(needs)
     lock = FileLock(home_dir("kernels") / f".{key}.lock")
     try:
@@ -105,7 +108,7 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
         report(Said(f"another kernlab builds {key}; waiting for it"))
         lock.acquire(timeout=_LIMIT)
     with lock:
-        kept = Kernel.load(final)
+        kept, _ = look(final)
         return kept or _build(key, final, source, wishes, request, report)
 
 
@@ -122,6 +125,17 @@ def _check_wishes(wishes: dict[str, fragments.Wish]) -> None:
             "kernlab reads every member, argument and line of a kernel from its debug info",
             "kernlab build without that option",
         )
+
+
+def _check_place(*paths: Path) -> None:
+    """The kernel's Makefile refuses both kinds of path, and says it in other words."""
+    for path in paths:
+        if re.search(r"[\s:]", str(path)):
+            raise HostLacks(
+                f"no kernel can be built in or from {path}",
+                "its build refuses directories with a blank or a colon in their names",
+                "set KERNLAB_HOME to a directory without, and name such a tree",
+            )
 
 
 def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragments.Wish],
@@ -145,6 +159,8 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
     for option, what in _WITHOUT.items():
         if not _wished(wishes, option):
             report(Said(f"a kernel with {option}=n: not with it: {what}; the rest works"))
+    _check_place(final.parent, source.path)
+    kept.check(source.path)
     work = final.parent / f".build-{key}"
     shutil.rmtree(work, ignore_errors=True)
     log = final.parent / f"{key}.build.log"
@@ -311,17 +327,13 @@ def _check(vmlinux: Path, config: Path) -> str:
     with vmlinux.open("rb") as file:
         elf: Any = ELFFile(file)
         lacks = [name for name in wanted if not elf.get_section_by_name(name)]
-        notes = elf.get_section_by_name(".notes")
-        found = [
-            note["n_desc"] for note in (notes.iter_notes() if notes is not None else ())
-            if note["n_type"] == "NT_GNU_BUILD_ID"
-        ]  # fmt: skip
-    if lacks or not found:
+    found = build_id(vmlinux)
+    if lacks or found is None:
         missing = ", ".join([*lacks, *([] if found else ["build-id"])])
         raise WeFailed(
             "the built vmlinux is incomplete", f"it has no {missing}", "kernlab build --verbose"
         )
-    return str(found[0])
+    return found
 
 
 __all__ = ["CommandFailed", "build", "compiler_line", "key_of"]

@@ -4,27 +4,102 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from kernlab.config import sums
 from kernlab.config.paths import home
+from kernlab.errors import HostLacks
 from kernlab.kernel import catalogue
 from kernlab.kernel.model import Kernel
 
 _KEY = re.compile(r"\d[\w.]*-[0-9a-f]{12}")
+# What a build keeps. Beside it lie caches, which carry their own sums.
+FILES = ("kernel.json", "bzImage", "vmlinux", "System.map", "config", "build.log",
+         "vmlinux-gdb.py", "scripts", "build")  # fmt: skip
+_BOOT = 0x202  # where a bzImage has "HdrS": Documentation/x86/boot.rst
+_SYMBOL = re.compile(rb"[0-9a-f]{16} \S \S+")
+
+
+def look(path: Path) -> tuple[Kernel | None, str]:
+    """The kernel in a directory, or what is wrong with it; "" where there is nothing.
+
+    One from before there were records is looked through once, and gets its record.
+    """
+    if not path.exists():
+        return None, ""
+    kernel = Kernel.load(path)
+    if kernel is None:
+        return None, "kernel.json cannot be read"
+    said = sums.problem(path)
+    if said == sums.UNKNOWN:
+        said = _unlike(kernel)
+        if not said:
+            with suppress(OSError):  # a home that is not ours to write
+                sums.record(path, FILES)
+    return (None, said) if said else (kernel, "")
+
+
+def _unlike(kernel: Kernel) -> str:
+    """What of a kernel's files is not what its name says, as far as a look tells; "" if all is."""
+    with suppress(OSError):
+        with kernel.bzimage.open("rb") as file:
+            file.seek(_BOOT)
+            if file.read(4) != b"HdrS":
+                return "bzImage is no kernel"
+        lines = kernel.system_map.read_bytes().splitlines()
+        if not lines or not (_SYMBOL.fullmatch(lines[0]) and _SYMBOL.fullmatch(lines[-1])):
+            return "System.map is no list of symbols"
+        if "CONFIG_" not in kernel.config.read_text("utf-8", "replace"):
+            return "config is no configuration"
+        if build_id(kernel.vmlinux) != kernel.build_id:
+            return "vmlinux is another kernel's, or cut short"
+        return ""
+    return "a file is gone"
+
+
+def build_id(vmlinux: Path) -> str | None:
+    """The build-id in an ELF file's notes; None where it has none or is not whole."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        with vmlinux.open("rb") as file:
+            elf: Any = ELFFile(file)
+            notes = elf.get_section_by_name(".notes")
+            for note in notes.iter_notes() if notes is not None else ():
+                if note["n_type"] == "NT_GNU_BUILD_ID":
+                    return str(note["n_desc"])
+    except (ELFError, ValueError, KeyError, AttributeError, TypeError):
+        pass
+    return None
 
 
 def every(kernels: Path) -> Iterator[Kernel]:
-    """The kernels whose build in the directory ``kernels`` is complete."""
+    """The kernels whose build in the directory ``kernels`` is complete and whole."""
     for path in kernels.glob("*/kernel.json"):
-        kernel = Kernel.load(path.parent)
+        kernel, _ = look(path.parent)
         if kernel is not None:
             yield kernel
 
 
 def by_key(text: str) -> Kernel | None:
     """The built kernel that has the key ``text`` ("5.10.262-86c158ad7c71"), as `kernlab build`
-    shows it: the way to one with other options than the shipped ones."""
-    return Kernel.load(home() / "kernels" / text) if _KEY.fullmatch(text) else None
+    shows it: the way to one with other options than the shipped ones.
+
+    Raises ``HostLacks`` for one that is damaged: what it was built with, its key does not tell.
+    """
+    if not _KEY.fullmatch(text):
+        return None
+    path = home() / "kernels" / text
+    kernel, damage = look(path)
+    if damage:
+        raise HostLacks(
+            f"kernel {text} is damaged", damage,
+            f"kernlab build {text.rpartition('-')[0]}, with the options it had",
+        )  # fmt: skip
+    return kernel
 
 
 def newest(version: str | None = None) -> Kernel | None:

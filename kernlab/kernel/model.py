@@ -35,6 +35,11 @@ class SourceTree:
     digest: str
 
 
+# What kernel.json holds.
+_SHAPE = {"key": str, "version": str, "release": str, "source": str, "build_id": str,
+          "objects": int, "cpu_seconds": float}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Kernel:
     """One built kernel, in ``$KERNLAB_HOME/kernels/<key>/``."""
@@ -76,6 +81,8 @@ class Kernel:
         """The kernel in the directory ``path``, or None when there is none."""
         try:
             data = json.loads((path / "kernel.json").read_text("utf-8"))
+            if {name: type(value) for name, value in data.items()} != _SHAPE:
+                return None
             return cls(**{**data, "path": path, "source": Path(data["source"])})
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, AttributeError):
             return None

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from kernlab.config.paths import arriving_file, expanded, home, home_dir
+from kernlab.config.paths import arriving_file, discard, expanded, home, home_dir
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput, HostLacks
 
@@ -79,7 +79,7 @@ class RunDir:
         return run
 
     def _write(self, data: dict[str, Any]) -> None:
-        with arriving_file(self.json) as temporary:
+        with arriving_file(self.json, lasting=False) as temporary:
             temporary.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
 
     def read(self) -> dict[str, Any]:
@@ -137,9 +137,10 @@ class RunDir:
         else:
             shutil.rmtree(place, ignore_errors=True)
 
-    def remove(self) -> None:
+    def remove(self) -> list[str]:
+        """Remove it; what could not be removed, with its reason."""
         self.remove_sockets()
-        shutil.rmtree(self.path, ignore_errors=True)
+        return discard(self.path)
 
 
 def runs() -> Iterator[RunDir]:

@@ -12,14 +12,13 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from kernlab.config.paths import arriving_file, python_path
+from kernlab.config.paths import arriving_file, python_path, unsealed_file
 from kernlab.process import need, run
 
 _LIMIT = 120.0
@@ -120,8 +119,9 @@ class Dwarf:
         self._known: dict[str, Any] = self._load()
 
     def _load(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            known = json.loads(self._cache.read_text("utf-8"))
+        kept = unsealed_file(self._cache)
+        if kept is not None:
+            known = json.loads(kept)
             if isinstance(known, dict) and known.get("version") == _ANSWERS:
                 return {**{kind: {} for kind in _KINDS}, **known}
         return {"version": _ANSWERS, **{kind: {} for kind in _KINDS}}
@@ -229,7 +229,7 @@ class Dwarf:
         with FileLock(f"{self._cache}.lock", timeout=60):
             self._known = self._load()
             self._known[kind].update(answers)
-            with arriving_file(self._cache) as temporary:
+            with arriving_file(self._cache, seal=True) as temporary:
                 temporary.write_text(json.dumps(self._known), "utf-8")
 
     def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from kernlab.config.paths import arriving_file
+from kernlab.config.paths import arriving_file, unsealed_file
 from kernlab.decode.layout import WANTED
 from kernlab.symbols import holes, orc
 from kernlab.symbols.dwarf import Dwarf, Function
@@ -67,23 +67,26 @@ class KernelSymbols:
         """The unwind table's file, made once per kernel."""
         path = self.files.directory / "orc.bin"
         with FileLock(f"{path}.lock", timeout=60):
-            if not path.exists():
+            if unsealed_file(path) is None:
                 structs = self.layout()["structs"]
                 assert isinstance(structs, dict)
                 has_end = "end" in structs.get("orc_entry", {}).get("members", {})
-                with arriving_file(path) as temporary:
+                with arriving_file(path, seal=True) as temporary:
                     orc.write(self.files.vmlinux, temporary, has_end, self.map.all)
         return path
 
     def holes(self) -> dict[str, int] | None:
         """Unused places of this kernel by name (``kernlab.symbols.holes``), None without any."""
         path = self.files.directory / "holes.json"
-        if not path.exists():
-            found = holes.find(self.files.vmlinux)
-            with arriving_file(path) as temporary:
-                temporary.write_text(json.dumps(asdict(found) if found else None), "utf-8")
-        places: dict[str, int] | None = json.loads(path.read_text("utf-8"))
-        return places
+        kept = unsealed_file(path)
+        if kept is not None:
+            places: dict[str, int] | None = json.loads(kept)
+            return places
+        found = holes.find(self.files.vmlinux)
+        made = asdict(found) if found else None
+        with arriving_file(path, seal=True) as temporary:
+            temporary.write_text(json.dumps(made), "utf-8")
+        return made
 
     def functions(self, names: list[str]) -> list[Function]:
         """Each entry of each named function, clones included; unknown names give nothing."""

@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from kernlab.config.paths import arriving, arriving_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,3 +167,33 @@ def test_install_closes_a_gap(tmp_path: Path) -> None:
     finally:
         if wanted == ["hello"] and os.geteuid() == 0:
             subprocess.run(["apt-get", "remove", "-qy", "hello"], capture_output=True)
+
+
+def test_verify_reads_every_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERNLAB_HOME", str(tmp_path))
+    for name in ("images/guest-1", "images/guest-2", "sources/linux-5.10.7"):
+        with arriving(tmp_path / name) as made:
+            (made / "big").write_bytes(b"x" * 200_000)
+    with arriving_file(tmp_path / "images/stamps.json", seal=True) as file:
+        file.write_text("{}")
+    said = doctor(tmp_path, "--verify", "--json")
+    assert said.returncode == 0
+    assert {one["state"] for one in json.loads(said.stdout)} == {"ok"}
+    assert len(json.loads(said.stdout)) == 4
+    big = tmp_path / "images/guest-1/big"
+    status = big.stat()
+    with big.open("r+b") as content:
+        content.write(b"y")
+    os.utime(big, ns=(status.st_atime_ns, status.st_mtime_ns))
+    (tmp_path / "images/stamps.json").write_text("{}")
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads/linux_5_0123456789ab.deb").write_bytes(b"x")
+    (tmp_path / "images/guest-2/.sums.json").unlink()
+    said = doctor(tmp_path, "--verify")
+    assert said.returncode == 3
+    assert f"damaged  {tmp_path}/images/guest-1: big has other content" in said.stdout
+    assert f"→ rm -rf {tmp_path}/images/guest-1\n" in said.stdout
+    assert f"unknown  {tmp_path}/images/guest-2: it has no record" in said.stdout
+    assert "stamps.json: has another sum" in said.stdout
+    assert "0123456789ab.deb: has another SHA-256" in said.stdout
+    assert said.stdout.endswith("5 artifacts read, 3 damaged\n")

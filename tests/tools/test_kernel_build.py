@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kernlab.config import packages
+from kernlab.config import packages, sums
 from kernlab.errors import BadInput, WeFailed
 from kernlab.kernel import build, known
 from kernlab.kernel.built import by_key
@@ -95,6 +95,7 @@ def test_a_kernel_with_options_of_its_own_is_found_by_its_key(own_home: Path) ->
     kernel = Kernel(key, "5.10.7", "5.10.7", own_home / "kernels" / key, own_home, "b", 1, 1.0)
     kernel.path.mkdir(parents=True)
     kernel.save(kernel.path)
+    sums.record(kernel.path)
     assert by_key(key) == kernel
     assert build.build(BuildRequest(key), quiet) == kernel
     assert by_key("../kernels/" + key) is None

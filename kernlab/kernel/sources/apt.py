@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,10 +66,13 @@ class PrivateApt:
 
     def __init__(self, directory: Path, sources: str) -> None:
         self.directory = directory
-        for part in ("lists/partial", "cache/archives/partial", "etc"):
-            (directory / part).mkdir(parents=True, exist_ok=True)
-        (directory / "status").touch()
+        self._prepare()
         (directory / "etc" / "kernlab.sources").write_text(sources, "utf-8")
+
+    def _prepare(self) -> None:
+        for part in ("lists/partial", "cache/archives/partial", "etc"):
+            (self.directory / part).mkdir(parents=True, exist_ok=True)
+        (self.directory / "status").write_bytes(b"")
 
     def options(self) -> list[str]:
         here = self.directory
@@ -90,6 +94,12 @@ class PrivateApt:
             # apt would drop to the user _apt, who cannot read a private directory.
             options["APT::Sandbox::User"] = "root"
         return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+
+    def forget(self) -> None:
+        """Remove what was fetched of the indices."""
+        for part in ("lists", "cache"):
+            shutil.rmtree(self.directory / part, ignore_errors=True)
+        self._prepare()
 
     def update(self) -> str:
         """Fetch the indices; what apt said. A suite that fails does not stop the others."""
@@ -210,8 +220,13 @@ def available(
     require(FETCH)
     text = sources_text(mine, archives(), codename, distribution)
     apt = PrivateApt(state / series(version), text)
+    names = {row.package for row in mine}
     said = apt.update()
-    found = {p.package_version: p for name in {r.package for r in mine} for p in apt.packages(name)}
+    found = {p.package_version: p for name in names for p in apt.packages(name)}
+    if not found:  # a list that is damaged stays so: apt asks for what is newer than its time
+        apt.forget()
+        said = apt.update()
+        found = {p.package_version: p for name in names for p in apt.packages(name)}
     match = [
         p for p in found.values()
         if version == series(version) or p.release == version
@@ -235,7 +250,7 @@ def get(version: str, rows: Sequence[AptRow], report: Reporter) -> SourceTree:
         report(Finished("look for source packages", packages[0].package_version))
         for package, *rest in (packages[at:] for at in range(len(packages))):
             final = home_dir("sources") / f"linux-{package.release}"
-            if final.is_dir():
+            if kept.here(final, report):
                 return kept.read(final)
             try:
                 deb = apt.download(package, downloads, report)

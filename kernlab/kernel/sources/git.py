@@ -146,7 +146,7 @@ def _archive(git_dir: Path, commit: str, repository: str, ref: str,
         _resolved(git_dir, f"{commit}^{{{kind}}}", repository, ref) for kind in ("commit", "tree")
     )
     final = home_dir("sources") / f"git-{tree_name[:16]}"
-    if not final.is_dir():
+    if not kept.here(final, report):
         stage = f"check out {ref}"
         report(Started(stage))
         with arriving_tree(final) as tree:

@@ -11,7 +11,7 @@ from kernlab.config.paths import expanded, home_dir
 from kernlab.errors import BadInput
 from kernlab.kernel.model import SourceTree
 from kernlab.kernel.sources.unpack import arriving_tree, unpack
-from kernlab.progress import Finished, Reporter, Started
+from kernlab.progress import Finished, Reporter, Said, Started
 
 _VERSION_LINES = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
 
@@ -85,10 +85,21 @@ def _tarball(path: Path, report: Reporter) -> SourceTree:
             digest.update(chunk)
     content = digest.hexdigest()
     final = home_dir("sources") / f"local-{content[:16]}"
-    if not final.is_dir():
+    if not _here(final, report):
         report(Started(f"unpack {path.name}"))
         with arriving_tree(final) as temporary:
             unpack(path, temporary, report)
             tree_version(temporary)
         report(Finished(f"unpack {path.name}"))
     return SourceTree(tree_version(final), final, f"tarball {path}", content)
+
+
+def _here(tree: Path, report: Reporter) -> bool:
+    if not tree.is_dir():
+        return False
+    try:
+        tree_version(tree)
+        return True
+    except BadInput as error:
+        report(Said(f"{error.what} any more ({error.why}): it is unpacked anew"))
+        return False
