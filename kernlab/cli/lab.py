@@ -89,6 +89,7 @@ def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int,
     from kernlab.cli.output import reporter
     from kernlab.lab import grade, runner
     from kernlab.pipeline import MachineOptions
+    from kernlab.record import left
 
     with reporter() as report:
         built, guest = common.artifacts(kernel, "busybox", [], report)
@@ -100,6 +101,7 @@ def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int,
             requests, built, guest, options, directory, report, tell, gdb=gdb, language=language
         )  # fmt: skip
     common.keep_report(directory, language)
+    left.keep(directory)
     return results, directory
 
 
@@ -107,12 +109,14 @@ def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int,
 def grade_run(
     run: str = typer.Argument("latest", metavar="RUN", help="A lab's run directory, or latest."),
     lab: Path | None = typer.Option(
-        None, "--lab", metavar="FILE", help="Judge by this lab file instead of the one kept."
+        None, "--lab", metavar="FILE", help="Judge by this lab file instead."
     ),
     lang: str = LANG,
     json: bool = common.JSON,
 ) -> int:
-    """Judge a run again from its directory alone: verdict and score."""
+    """Judge a run again from its directory alone: verdict and score.
+
+    What is missing or was changed since fails; a shipped lab is judged by the shipped file."""
     from kernlab.cli.output import stdout
     from kernlab.config.yaml import load
     from kernlab.lab.grade import grade, labs_of
@@ -128,6 +132,7 @@ def grade_run(
     for one in grades:
         if json:
             _print({"lab": one.name, "holds": one.holds, "errors": dict(one.errors),
+                    **({"said": list(one.said)} if one.said else {}),
                     "legs": {name: [line.as_data() for line in lines]
                              for name, lines in one.legs.items()},
                     **_quiz_data(one)})  # fmt: skip

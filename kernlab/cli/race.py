@@ -50,6 +50,7 @@ def run(
     from kernlab.cli.output import print_json, reporter
     from kernlab.race import runner
     from kernlab.race.model import find
+    from kernlab.record import left
 
     path, found = find(race)
     language = language_of(lang)
@@ -68,6 +69,7 @@ def run(
         print_json(_row(one))
     shown = _show(result, directory, language, json)
     common.keep_report(directory, language)
+    left.keep(directory)
     if not json:
         _summary(result, str(directory.path), language, shown)
     return 0 if result.definite else 1
@@ -138,6 +140,7 @@ def _on(version: str, path: Path, race: Race, times: int, memory: int,
     from kernlab.race import compare, runner
     from kernlab.race.floor import Scene
     from kernlab.race.stage import stage
+    from kernlab.record import left
 
     with reporter() as report:
         built, guest = common.artifacts(version, "busybox", [], report)
@@ -150,6 +153,7 @@ def _on(version: str, path: Path, race: Race, times: int, memory: int,
         result = runner.run_race(scene, report, lambda one, again: None, times)
     _keep(result, directory)
     _show(result, directory, language, quiet=True)
+    left.keep(directory)
     return compare.row(built.release, result, places, str(directory.path))
 
 

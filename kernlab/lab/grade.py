@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from kernlab.config.text import Language
 from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
-from kernlab.lab.model import Lab, Question
+from kernlab.lab.model import Lab, Question, is_id, shipped_as
 from kernlab.lab.runner import LAB_FILE
+from kernlab.record.left import Left
 from kernlab.record.leg import Leg, LegDir, load, read_json, write_json
+from kernlab.record.rundir import RunDir
 from kernlab.verdict.judge import Line, holds, judge
 
 _QUIZ = "quiz.json"
@@ -32,17 +35,19 @@ class Answered:
 
 @dataclass(frozen=True)
 class Grade:
-    """A lab of a run, judged again. ``errors`` of a leg: why its program did not end well."""
+    """A lab of a run, judged again. ``errors`` of a leg: why its program did not end well, or
+    what is not as the run left it; ``said``: what a reader should know of how it was judged."""
 
     name: str
     lab: Lab
     legs: Mapping[str, list[Line]]
     errors: Mapping[str, str]
     quiz: Sequence[Answered]
+    said: Sequence[str] = ()
 
     @property
     def holds(self) -> bool:
-        return not self.errors and all(holds(lines) for lines in self.legs.values())
+        return bool(self.legs) and not self.errors and all(map(holds, self.legs.values()))
 
 
 def truth(question: Question, leg: Leg) -> int | None:
@@ -62,36 +67,74 @@ def keep_answers(directory: Path, answers: Sequence[int | None]) -> None:
 
 
 def labs_of(run: Path) -> list[Path]:
-    """The directories of the labs in a run. Raises ``BadInput`` when there is none."""
-    found = sorted(path.parent for path in run.glob(f"*/{LAB_FILE}"))
+    """The directories of the labs in a run, those that are gone too. Raises ``BadInput`` when
+    there is none."""
+    found = {path.parent for path in run.glob(f"*/{LAB_FILE}")}
+    told = RunDir(run).read().get("result")
+    labs = told.get("labs") if isinstance(told, Mapping) else None
+    for name in labs if isinstance(labs, Mapping) else ():
+        if is_id(str(name)):
+            found.add(run / str(name))
     if not found:
         raise BadInput(f"{run} holds no lab", f"no */{LAB_FILE} in it", "kernlab lab run L03")
-    return found
+    return sorted(found)
 
 
 def grade(directory: Path, lab: Lab | None = None, language: Language = "en") -> Grade:
-    """Judge a lab's directory again, by the lab file kept there or another one."""
-    lab = lab or load_yaml(directory / LAB_FILE, Lab)
+    """Judge a lab's directory again: by ``lab``, or else by the shipped lab of this name, or
+    else, for a lab of one's own, by the file kept there. A file that is missing, or that is not
+    the one that the run left, fails what needs it. Raises ``BadInput`` without a lab's file."""
+    left = Left(directory.parent)
+    said: list[str] = []
+    if lab is None:
+        lab, said = _lab_of(directory, left)
     legs: dict[str, list[Line]] = {}
     errors: dict[str, str] = {}
     main = Leg()
     for name, part in lab.legs():
         place = LegDir(directory / name)
-        if not place.results.exists():
-            errors[name] = "it was not run"
-            continue
-        leg = load(place)
+        leg = load(place, left, left.debugger and lab.debugger)
         if name == "main":
             main = leg
         legs[name] = judge(part.verdict, leg, language, lab.kernels)
-        if leg.status:
+        if not place.results.exists():
+            errors[name] = "it was not run" if not left.wrong(place.results) else (
+                f"its record is gone: {leg.missing['results']}")  # fmt: skip
+        elif "results" in leg.missing:
+            errors[name] = leg.missing["results"]
+        elif leg.status:
             errors[name] = f"the program ended with status {leg.status}: {leg.said}"
-    given = (read_json(directory / _QUIZ) or {}).get("answers", [])
-    quiz = [
+    quiz = directory / _QUIZ
+    given = (read_json(quiz) or {}).get("answers", [])
+    if left.wrong(quiz):
+        said.append(f"{left.wrong(quiz)}: no prediction counts")
+        given = [None] * len(lab.predict)
+    answers = [
         Answered(question, given[number] if number < len(given) else None, truth(question, main))
         for number, question in enumerate(lab.predict)
     ]
-    return Grade(directory.name, lab, legs, errors, quiz)
+    return Grade(directory.name, lab, legs, errors, answers, said)
+
+
+def _lab_of(directory: Path, left: Left) -> tuple[Lab, list[str]]:
+    """By which lab a directory is judged, and what is to be said of that."""
+    kept = directory / LAB_FILE
+    wrong = left.wrong(kept) or ("" if kept.is_file() else f"{LAB_FILE} is missing")
+    told = shipped_as(directory.name)
+    if told is None:
+        if not kept.is_file():
+            raise BadInput(f"{directory}: the lab's file is missing", wrong,
+                           f"kernlab lab grade {directory.parent} --lab FILE")  # fmt: skip
+        return load_yaml(kept, Lab), [wrong] if wrong else []
+    path, lab = told
+    try:
+        same = load_yaml(kept, Lab) == lab
+    except BadInput:
+        same = False
+    if same:
+        return lab, [wrong] if wrong else []
+    wrong = wrong or f"{LAB_FILE} is not the shipped {path.name}"
+    return lab, [f"{wrong}: judged by the shipped {path.name}; --lab FILE takes another"]
 
 
 @dataclass(frozen=True)
@@ -124,13 +167,14 @@ def compare(grades: Sequence[Grade]) -> list[Parted]:
                     tuple(not error for error in errors),
                 )
             )
-        for same in zip(*lines, strict=False):
+        for same in zip_longest(*lines):
+            told = next(line for line in same if line is not None)
             rows.append(
                 Parted(
                     leg,
-                    same[0].expected,
-                    tuple(line.seen for line in same),
-                    tuple(line.holds for line in same),
+                    told.expected,
+                    tuple(line.seen if line else "not judged there" for line in same),
+                    tuple(line.holds if line else False for line in same),
                 )
             )
     return rows

@@ -125,7 +125,8 @@ def run_leg(
         found = list(findings(leg.events, explain.reasons))
         result.explained = completed(found, leg.events, leg.segments, explain.source)
         write_json(result.directory.rst, result.rst)
-        leg = replace(leg, rst=result.rst)
+        missing = {name: why for name, why in leg.missing.items() if name != "rst"}
+        leg = replace(leg, rst=result.rst, missing=missing)
     result.error = trouble(one.status, one.said)
     result.lines = judge(part.verdict, leg, explain.language, request.lab.kernels)
     tell(Told("verdict", request, name, result=result))

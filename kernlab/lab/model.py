@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from kernlab.config.paths import config_file, config_names, expanded
+from kernlab.config.paths import config_file, config_names, expanded, shipped
 from kernlab.config.text import Text
 from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
@@ -63,7 +63,7 @@ class Part(Model):
     args: list[str] = []
     sysctl: dict[str, int | str] = {}
     setup: list[str] = []
-    verdict: list[Expected]
+    verdict: list[Expected] = Field(min_length=1)
 
 
 class Then(Part):
@@ -176,3 +176,18 @@ def find(name: str) -> tuple[Path, Lab]:
             f"{path}: its name is the lab's id", "letters, digits, - and _", "rename the file"
         )
     return path, load(path, Lab)
+
+
+def is_id(name: str) -> bool:
+    """Whether a text may be the name of a lab's directory in a run."""
+    return _ID.match(name) is not None
+
+
+def shipped_as(name: str) -> tuple[Path, Lab] | None:
+    """The shipped lab of which a run's directory ``name`` (``L03``, ``L03-ipv6``) is, and its
+    file; None for a lab of one's own."""
+    for stem in (name, name.removesuffix("-ipv6")):
+        path = shipped("configs", "labs", f"{stem}.yaml")
+        if is_id(stem) and path.is_file():
+            return path, load(path, Lab)
+    return None

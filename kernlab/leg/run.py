@@ -224,6 +224,7 @@ class Run:
         write_json(
             keep.results,
             {"status": self.status, "said": self.said, "steps": self._steps, "got": self._got,
+             "debugger": self._recorder is not None,
              **({"symbols": symbols} if symbols else {})},
         )  # fmt: skip
         before, after, links, words, kmsg = (

@@ -218,6 +218,7 @@ def floor(scene: Scene, report: Reporter) -> Iterator[Floor]:
 def ending(race: Race, leg: Leg) -> Ending | None:
     """The first ending whose predicates all hold."""
     for one in race.endings:
-        if all(line.holds for line in judge(one.when, leg)):
+        lines = judge(one.when, leg)
+        if lines and all(line.holds for line in lines):
             return one
     return None

@@ -153,7 +153,7 @@ class Ending(Model):
     id: str
     title: Text
     fired: bool = False
-    when: list[Check]
+    when: list[Check] = Field(min_length=1)
 
 
 class Natural(Model):

@@ -10,6 +10,7 @@ from kernlab.config.text import Language
 from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
 from kernlab.race.model import RACE_FILE, ROUND_FILE, Race
+from kernlab.record.left import Left
 from kernlab.record.leg import LegDir, load, read_json
 from kernlab.record.rundir import RunDir, find
 from kernlab.sinks.timeline import Timeline
@@ -22,8 +23,8 @@ SVG_FILE = "timeline.svg"
 
 def picture(race: Race, run: RunDir, directory: LegDir, language: Language = "en") -> Timeline:
     """One round as it is in the record."""
-    told = read_json(directory.path / ROUND_FILE) or {}
-    leg = load(directory)
+    told = dict(rounds(directory.path.parent)).get(directory, {})
+    leg = load(directory, Left(run.path))
     ending = next((one for one in race.endings if one.id == told.get("ending")), None)
     resolved = run.read().get("resolved", {})
     about = [str(resolved.get("release", "")), f"round {told.get('round', '?')}"]
@@ -68,11 +69,33 @@ def recorded(name: str) -> tuple[RunDir, Path, Race]:
 
 
 def rounds(directory: Path) -> list[tuple[LegDir, dict[str, Any]]]:
-    """The rounds of a recorded race in order, each with what was noted of it."""
+    """The rounds of a recorded race in order, each with what was noted of it. One whose record
+    is not as the run left it came to no ending that could be told, and says why."""
+    left = Left(directory.parent)
     found = []
-    for path in sorted(directory.glob(f"round-*/{ROUND_FILE}")):
-        found.append((LegDir(path.parent), dict(read_json(path) or {})))
+    for path in sorted({*directory.glob("round-*"), *left.below(directory, "round-")}):
+        place, note = LegDir(path), read_json(path / ROUND_FILE)
+        told = dict(note) if isinstance(note, dict) else {"round": _number(path)}
+        wrong = _wrong(place, left)
+        if wrong:
+            told |= {"ending": None, "trouble": "changed", "said": wrong}
+        found.append((place, told))
     return found
+
+
+def _number(path: Path) -> int | str:
+    number = path.name.removeprefix("round-")
+    return int(number) if number.isdigit() else number
+
+
+def _wrong(place: LegDir, left: Left) -> str:
+    note = place.path / ROUND_FILE
+    files = (place.path.parent / RACE_FILE, note, place.results, place.counters, place.capture,
+             place.events, place.kmsg)  # fmt: skip
+    said = [left.wrong(file) for file in files]
+    if not left.known:  # a round that was done again need not have more than its note
+        said += [f"{file.name} is missing" for file in (note,) if not file.is_file()]
+    return "; ".join(filter(None, said))
 
 
 def shown(race: Race, told: list[tuple[LegDir, dict[str, Any]]]) -> LegDir | None:

@@ -11,13 +11,14 @@ from typing import Any
 from kernlab.config.text import Language, say
 from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
-from kernlab.lab.grade import Grade, grade
+from kernlab.lab.grade import Grade, grade, labs_of
 from kernlab.lab.runner import LAB_FILE
 from kernlab.race.model import RACE_FILE, Race
 from kernlab.race.picture import picture, rounds, shown
 from kernlab.reasons.match import findings
 from kernlab.reasons.model import table
 from kernlab.reasons.report import completed
+from kernlab.record.left import Left
 from kernlab.record.leg import Leg, LegDir, load
 from kernlab.record.pcapng import Lost, losses
 from kernlab.record.rundir import RunDir
@@ -44,7 +45,7 @@ def page(run: RunDir, language: Language = "en") -> Page:
         kicker=" · ".join(filter(None, (f"Linux {resolved['release']}" if "release" in resolved
                                        else "", f"run {run.id}"))),
     )  # fmt: skip
-    if any(run.path.glob(f"*/{LAB_FILE}")):
+    if any(run.path.glob(f"*/{LAB_FILE}")) or "labs" in (told.get("result") or {}):
         _labs(found, run, language)
     elif any(run.path.glob(f"*/{RACE_FILE}")):
         _race(found, run, language)
@@ -97,9 +98,7 @@ def _trace(found: Page, run: RunDir, told: Mapping[str, Any]) -> None:
 
 
 def _labs(found: Page, run: RunDir, language: Language) -> None:
-    paths = sorted(run.path.glob(f"*/{LAB_FILE}"))
-    grades = [grade(path.parent, language=language) for path in paths]
-    grades = [one for one in grades if one.legs]
+    grades = [grade(path, language=language) for path in labs_of(run.path)]
     several = len(grades) > 1
     found.chapters = [
         _leg(one, name, run, found.source, several, language) for one in grades for name in one.legs
@@ -112,9 +111,10 @@ def _labs(found: Page, run: RunDir, language: Language) -> None:
 def _leg(one: Grade, name: str, run: RunDir, tree: Path | None, several: bool,
          language: Language) -> Chapter:  # fmt: skip
     directory = LegDir(run.path / one.name / name)
-    leg = load(directory)
-    told = _caused(leg, tree)
     lab = one.lab
+    left = Left(run.path)
+    leg = load(directory, left, left.debugger and lab.debugger)
+    told = _caused(leg, tree)
     if name == "main":
         title = say(lab.title, language)
         about = [say(lab.idea, language), say(lab.watch, language)]
@@ -127,13 +127,14 @@ def _leg(one: Grade, name: str, run: RunDir, tree: Path | None, several: bool,
     return Chapter(
         id=f"{one.name}-{name}", name=f"{one.name} {name}" if several else name,
         title=f"{one.name}  {title}" if several else title,
-        about=[*about, *([error] if error else [])],
-        events=lambda: _with_causes(_events(directory.events)(), told),
+        about=[*about, *one.said, *([error] if error else [])],
+        events=lambda: _with_causes(leg.events or (), told),
         segments=leg.segments, lines=lines, holds=holds(lines) and not error,
         steps=[say(lab.steps[step], language) if step in lab.steps else step
                for step in leg.steps],
         got=list(leg.got.items()), rsts=[event["rst"] for event in told.values()],
-        facts=_counted(leg, directory), capture=directory.capture,
+        facts=_counted(leg, directory),
+        capture=None if "capture" in leg.missing else directory.capture,
     )  # fmt: skip
 
 
@@ -152,7 +153,7 @@ def _with_causes(events: Iterable[dict[str, Any]],
 def _counted(leg: Leg, directory: LegDir) -> list[tuple[str, str]]:
     found = [(name, f"+{by}") for name, by in leg.counters.items()
              if by and name.partition(".")[0] in _MOVED]  # fmt: skip
-    return found + _missing(directory.capture)
+    return found + ([] if "capture" in leg.missing else _missing(directory.capture))
 
 
 def _missing(capture: Path) -> list[tuple[str, str]]:
@@ -177,7 +178,7 @@ def _race(found: Page, run: RunDir, language: Language) -> None:
 
 def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], count: int,
            tree: Path | None, language: Language) -> Chapter:  # fmt: skip
-    leg = load(directory)
+    leg = load(directory, Left(run.path))
     told = _caused(leg, tree)
     ending = next((one for one in race.endings if one.id == note.get("ending")), None)
     number = note.get("round", directory.path.name)
@@ -194,9 +195,10 @@ def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], 
     return Chapter(
         id=directory.path.name, name=f"round {number}", title=result,
         about=about, segments=leg.segments,
-        events=lambda: _with_causes(_events(directory.events)(), told),
+        events=lambda: _with_causes(leg.events or (), told),
         rsts=[event["rst"] for event in told.values()], got=list(leg.got.items()),
         facts=_counted(leg, directory),
         lines=judge(ending.when, leg, language) if ending else (),
-        picture=svg(picture(race, run, directory, language)), capture=directory.capture,
+        picture=svg(picture(race, run, directory, language)),
+        capture=None if "capture" in leg.missing else directory.capture,
     )  # fmt: skip

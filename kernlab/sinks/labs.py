@@ -163,6 +163,8 @@ class LabView:
         """A lab that was judged again (kernlab.lab.grade.Grade)."""
         title = f" {grade.name}  {say(grade.lab.title, self._language)}"
         self._print("\n", _MARK[grade.holds], (title, "bold"))
+        for said in grade.said:
+            self._print("  ", (said, "yellow"))
         for name, lines in grade.legs.items():
             self._print(f"  {name}")
             self._lines(lines)

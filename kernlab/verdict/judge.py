@@ -89,22 +89,40 @@ def _kernel(check: Check, name: str | None, line: Line, language: Language,
 
 
 def holds(lines: Iterable[Line]) -> bool:
-    """Whether no line fails."""
-    return all(line.holds is not False for line in lines)
+    """Whether no line fails, and one holds at least: nothing that was looked at is no success."""
+    told = [line.holds for line in lines]
+    return False not in told and True in told
 
 
 def _judge(check: Check, leg: Leg) -> Line:
     if check.negated is not None:
         line = _judge(check.negated, leg)
         turned = None if line.holds is None else not line.holds
+        if check.needs in leg.missing or _untold(check.negated, leg):
+            turned = False  # what is not there does not hold, turned round or not
         return Line(line.kind, f"not: {line.expected}", line.seen, turned)
-    if check.needs_events and leg.events is None:
+    if check.needs in leg.missing:
+        return Line(check.kind, _expected(check), leg.missing[check.needs], False)
+    if check.needs_events and leg.events is None and (check.kind != "cause" or leg.rst is None):
         return Line(check.kind, _expected(check), "not looked at: no debugger", None)
     return _JUDGES[check.kind](check, leg)
 
 
+def _untold(check: Check, leg: Leg) -> bool:
+    """Whether a counter or a result that it asks for was not told at all."""
+    while check.negated is not None:
+        check = check.negated
+    return any(named(leg.counters, name) is None for name in check.counters or ()) or any(
+        name not in leg.got for name in check.got or ()
+    )
+
+
 def _expected(check: Check) -> str:
     value = getattr(check, check.kind)
+    if check.kind.startswith("no_"):
+        return f"none: {value}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {wanted}" for name, wanted in value.items())
     if isinstance(value, list):
         return " → ".join(str(part) for part in value) or "none"
     return str(value)

@@ -36,6 +36,9 @@ from kernlab.record.expression import Expression
 _AMOUNT = re.compile(r"^\s*(?:(==|>=|<=|>|<)\s*(-?\d+)|(-?\d+)\s*\.\.\s*(-?\d+)|(-?\d+))\s*$")
 KINDS = ("counters", "got", "segment", "segments", "no_segment", "event", "events", "no_event",
          "cause", "log", "negated")  # fmt: skip
+_NEEDS = {"counters": "counters", "got": "results", "segment": "capture", "segments": "capture",
+          "no_segment": "capture", "event": "events", "events": "events", "no_event": "events",
+          "cause": "rst", "log": "kmsg"}  # fmt: skip
 
 
 def _amount(value: int | str) -> int | str:
@@ -97,6 +100,9 @@ class Check(Model):
                 if not kinds
                 else f"one predicate an item, here are {' and '.join(kinds)}"
             )
+        empty = [kind for kind in kinds if kind != "cause" and not getattr(self, kind)]
+        if empty:
+            raise ValueError(f"{empty[0]} is empty: it checks nothing")
         if self.count is not None and self.segment is None and self.event is None:
             raise ValueError("count goes with segment or event")
         return self
@@ -112,6 +118,13 @@ class Check(Model):
         if self.negated is not None:
             return self.negated.needs_events
         return self.kind in ("event", "events", "no_event", "cause")
+
+    @property
+    def needs(self) -> str:
+        """The part of a record that it judges (``kernlab.record.leg.Leg.missing``)."""
+        if self.negated is not None:
+            return self.negated.needs
+        return _NEEDS[self.kind]
 
 
 class Expected(Check):
