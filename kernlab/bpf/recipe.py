@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -116,7 +118,13 @@ class Watch:
             sink(data)
             lines = (self._seen.get(number, b"") + data).split(b"\n")
             if any(self._ready.search(line.decode("utf-8", "replace")) for line in lines):
-                self._mark.touch()
+                _touch(self._mark)
             self._seen[number] = lines[-1]
 
         return feed
+
+
+def _touch(path: Path) -> None:
+    """Make a file in the share of a guest that runs: no link of its is followed."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600))

@@ -26,11 +26,13 @@ def clean(
     """Free disk, by kind. What a running machine or build uses stays."""
     import shlex
 
+    from kernlab.cli.machines import passed_by
     from kernlab.cli.output import stdout
     from kernlab.config.paths import home
     from kernlab.config.yaml import unknown
     from kernlab.errors import HostLacks
     from kernlab.record.clean import KINDS, clean_kind
+    from kernlab.record.rundir import running
 
     wanted = list(KINDS) if kinds and "all" in kinds else list(kinds or [])
     for kind in wanted:
@@ -43,6 +45,7 @@ def clean(
             console.print(f"{kind:<10} {_size(home() / kind) / 1e6:>8.0f} MB")
         return
     stuck = []
+    _, wrong = running()
     for kind in wanted:
         before = _size(home() / kind)
         kept, failed = clean_kind(kind)
@@ -50,6 +53,7 @@ def clean(
         note = f", {kept} in use kept" if kept else ""
         console.print(f"{kind}: {freed / 1e6:.0f} MB freed{note}")
         stuck += failed
+    passed_by(wrong)
     if stuck:
         raise HostLacks(
             f"{len(stuck)} could not be removed",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from kernlab.cli import common, complete
+
+if TYPE_CHECKING:
+    from kernlab.errors import KernlabError
 
 app = typer.Typer(add_completion=False)
 
@@ -15,20 +20,17 @@ def ps(json: bool = common.JSON) -> None:
     from rich.table import Table
 
     from kernlab.cli.output import print_json, stdout
-    from kernlab.record.rundir import runs
+    from kernlab.record.rundir import running
+    from kernlab.sinks.console import safe
 
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("run", "pid", "kernel", "command"):
         table.add_column(name, no_wrap=True)
-    count = 0
-    for run in runs():
-        owner = run.owner()
-        if owner is None:
-            continue
+    live, wrong = running()
+    for run, owner in live:
         data = run.read()
-        kernel = str(data.get("resolved", {}).get("release", ""))
+        kernel = str(data.get("resolved", {}).get("release") or "")
         command = " ".join(data.get("asked", {}).get("argv", []))
-        count += 1
         if json:
             print_json(
                 {
@@ -40,9 +42,20 @@ def ps(json: bool = common.JSON) -> None:
                 }
             )
         else:
-            table.add_row(run.id, str(owner.pid), kernel, command)
+            table.add_row(*(safe(cell) for cell in (run.id, owner.pid, kernel, command)))
     if not json:
-        stdout().print(table if count else "no machine is running")
+        stdout().print(table if live else "no machine is running")
+    passed_by(wrong)
+
+
+def passed_by(wrong: list[KernlabError]) -> None:
+    """Name the runs whose run.json says nothing that can be relied on."""
+    from kernlab.sinks.console import Console, words
+
+    for error in wrong:
+        Console(stderr=True, soft_wrap=True).print(
+            words(("passed by: ", "bold"), f"{error.what}: {error.why}")
+        )
 
 
 @app.command("stop")
@@ -57,16 +70,18 @@ def stop(
 
     from kernlab.cli.output import stdout
     from kernlab.errors import BadInput
-    from kernlab.record.rundir import find, runs
+    from kernlab.record.rundir import find, running
 
     if not names and not every:
         raise BadInput("which machine?", "a run's id, or --all", "kernlab ps")
-    chosen = [find(name) for name in names or []] or list(runs())
-    processes = {}
-    for run in chosen:
-        owner = run.owner()
-        if owner is not None and owner.pid != psutil.Process().pid:
-            processes[run.id] = owner
+    live, wrong = running() if every else ([], [])
+    processes = {run.id: owner for run, owner in live}
+    for run in map(find, names or []):
+        named = run.owner()
+        if named is not None:
+            processes[run.id] = named
+    me = psutil.Process().pid
+    processes = {run: owner for run, owner in processes.items() if owner.pid != me}
     for owner in processes.values():
         owner.terminate()
     _, alive = psutil.wait_procs(list(processes.values()), timeout=10)
@@ -76,3 +91,4 @@ def stop(
         stdout().print(f"stopped {name}")
     if not processes:
         stdout().print("no machine is running")
+    passed_by(wrong)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kernlab.config.files import read_regular
 from kernlab.errors import BadInput
 
 # libyaml's parser is ten times as fast; PyYAML is built without it on some platforms.
@@ -21,6 +22,12 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
+
+
+_LONGEST = 1 << 20  # bytes of a file
+_VALUES = 100_000  # values in a file, aliases counted as often as they stand there
+_WORD = 200  # letters of a word that may have been meant as another
+_TOLD = 40  # problems that are told
 
 
 class Model(BaseModel):
@@ -31,6 +38,8 @@ class Model(BaseModel):
 
 def near(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known words that ``word`` may have been meant as, nearest first."""
+    if len(word) > _WORD:
+        return []  # difflib's time grows with the square
     return difflib.get_close_matches(word, list(known), n=count, cutoff=0.6)
 
 
@@ -54,12 +63,14 @@ def listed(value: T | list[T] | None) -> list[T]:
     return [] if value is None else [value]
 
 
-def load(path: Path, model: type[M]) -> M:
-    """Read ``path`` into ``model``. Raises ``BadInput`` with every problem found."""
+def load(path: Path, model: type[M], below: Path | None = None) -> M:
+    """Read ``path`` into ``model``; with ``below``, as a file of a record, without following a
+    link. Raises ``BadInput`` with every problem found."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read {path}", str(error), "check the path") from error
+        text = read_regular(path, _LONGEST, below).decode("utf-8")
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise BadInput(f"cannot read {path}", said or str(error), "check the path") from error
     return parse(text, model, str(path))
 
 
@@ -69,6 +80,7 @@ def parse(text: str, model: type[M], name: str) -> M:
         loader = _LOADER(text)
         try:
             node = loader.get_single_node()
+            _bounded(node)
             data = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
@@ -82,13 +94,43 @@ def parse(text: str, model: type[M], name: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_explain(item, node, model) for item in error.errors()]
+        count = error.error_count()
+        problems = [_explain(item, node, model) for item in error.errors()[:_TOLD]]
         lines = [f"{name}:{line}: {text}" for line, text in problems]
+        lines += [f"and {count - _TOLD} more"] if count > _TOLD else []
         raise BadInput(
-            lines[0] if len(lines) == 1 else f"{name}: {len(lines)} errors",
-            "" if len(lines) == 1 else "\n".join(lines),
+            lines[0] if count == 1 else f"{name}: {count} errors",
+            "" if count == 1 else "\n".join(lines),
             f"edit {name}",
         ) from error
+
+
+def _bounded(node: Any) -> None:
+    """Raise ``ValueError`` for a document that would become more values than a file of ours has:
+    an alias of an alias of an alias is short to write. One inside itself has no end."""
+    sizes: dict[int, int] = {}
+    stack: list[tuple[Any, bool]] = [(node, False)]
+    under_way: set[int] = set()
+    while stack:
+        one, counted = stack.pop()
+        inner = _inside(one)
+        if counted:
+            under_way.discard(id(one))
+            sizes[id(one)] = 1 + sum(sizes.get(id(part), 1) for part in inner)
+            if sizes[id(one)] > _VALUES:
+                raise ValueError(f"more than {_VALUES} values")
+        elif id(one) in under_way:
+            raise ValueError("an alias is inside what it stands for")
+        elif id(one) not in sizes and inner:
+            under_way.add(id(one))
+            stack.append((one, True))
+            stack += [(part, False) for part in inner]
+
+
+def _inside(node: Any) -> list[Any]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def line_of(text: str, *keys: int | str) -> int:
@@ -147,16 +189,22 @@ def _inner_model(annotation: Any) -> Any:
 
 def _explain(item: Any, node: Any, model: type[BaseModel]) -> tuple[int, str]:
     loc = tuple(item["loc"])
-    key = ".".join(str(step) for step in loc) or "(top)"
+    key = _short(".".join(str(step) for step in loc)) or "(top)"
     line = _line(node, loc)
     if item["type"] == "extra_forbidden":
         parent = tuple(step for step in loc[:-1] if not isinstance(step, int))
         guesses = near(str(loc[-1]), _fields(model, parent))
         hint = f", did you mean '{guesses[0]}'?" if guesses else ""
-        return line, f"unknown key '{loc[-1]}'{hint}"
+        return line, f"unknown key '{_short(loc[-1])}'{hint}"
     if item["type"] == "missing":
         return line, f"key '{key}' is missing"
     got = item.get("input")
-    shown = f" (got {got!r})" if isinstance(got, (str, int, float, bool)) else ""
+    shown = f" (got {_short(repr(got))})" if isinstance(got, (str, int, float, bool)) else ""
     message = item["msg"].removeprefix("Value error, ")
     return line, message if key == "(top)" else f"{key}: {message}{shown}"
+
+
+def _short(text: object) -> str:
+    """As much of a name or a value as a message has room for."""
+    said = str(text)
+    return said if len(said) <= _WORD else said[:_WORD] + "…"

@@ -13,8 +13,9 @@ from kernlab.errors import BadInput
 from kernlab.lab.model import Lab, Question, is_id, shipped_as
 from kernlab.lab.runner import LAB_FILE
 from kernlab.record.left import Left
-from kernlab.record.leg import Leg, LegDir, load, read_json, write_json
-from kernlab.record.rundir import RunDir
+from kernlab.record.leg import Leg, LegDir, load, write_json
+from kernlab.record.rundir import RunDir, parts
+from kernlab.record.shapes import Quiz, read
 from kernlab.verdict.judge import Line, holds, judge
 
 _QUIZ = "quiz.json"
@@ -69,7 +70,7 @@ def keep_answers(directory: Path, answers: Sequence[int | None]) -> None:
 def labs_of(run: Path) -> list[Path]:
     """The directories of the labs in a run, those that are gone too. Raises ``BadInput`` when
     there is none."""
-    found = {path.parent for path in run.glob(f"*/{LAB_FILE}")}
+    found = set(parts(run, LAB_FILE))
     told = RunDir(run).read().get("result")
     labs = told.get("labs") if isinstance(told, Mapping) else None
     for name in labs if isinstance(labs, Mapping) else ():
@@ -105,7 +106,7 @@ def grade(directory: Path, lab: Lab | None = None, language: Language = "en") ->
         elif leg.status:
             errors[name] = f"the program ended with status {leg.status}: {leg.said}"
     quiz = directory / _QUIZ
-    given = (read_json(quiz) or {}).get("answers", [])
+    given = (read(quiz, Quiz, directory) or {}).get("answers", [])
     if left.wrong(quiz):
         said.append(f"{left.wrong(quiz)}: no prediction counts")
         given = [None] * len(lab.predict)

@@ -5,20 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from kernlab.config.paths import arriving_file
 from kernlab.config.text import Language
 from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
 from kernlab.race.model import RACE_FILE, ROUND_FILE, Race
+from kernlab.record.event import validate
 from kernlab.record.left import Left
-from kernlab.record.leg import LegDir, load, read_json
-from kernlab.record.rundir import RunDir, find
+from kernlab.record.leg import LegDir, load
+from kernlab.record.rundir import RunDir, find, parts
+from kernlab.record.shapes import RoundJson, first_problem, read
 from kernlab.sinks.timeline import Timeline
 from kernlab.sinks.timeline_build import Round, build
 from kernlab.sinks.timeline_svg import svg
 from kernlab.verdict.judge import judge
 
 SVG_FILE = "timeline.svg"
+_MOST = 1000  # stops of a round: each takes a card
 
 
 def picture(race: Race, run: RunDir, directory: LegDir, language: Language = "en") -> Timeline:
@@ -29,7 +34,7 @@ def picture(race: Race, run: RunDir, directory: LegDir, language: Language = "en
     resolved = run.read().get("resolved", {})
     about = [str(resolved.get("release", "")), f"round {told.get('round', '?')}"]
     return build(
-        directory.path.parent.name, race, leg.events or [], leg.segments,
+        directory.path.parent.name, race, _stops(race, leg.events or [], directory), leg.segments,
         Round(
             about=" · ".join(part for part in about if part),
             ending=ending,
@@ -38,6 +43,26 @@ def picture(race: Race, run: RunDir, directory: LegDir, language: Language = "en
         ),
         language=language,
     )  # fmt: skip
+
+
+def _stops(race: Race, events: list[dict[str, Any]],
+           directory: LegDir) -> list[dict[str, Any]]:  # fmt: skip
+    """The events of a round, each of which is a whole stop of one of the race's actors. Raises
+    ``BadInput`` where one is not: then this is no round of this race."""
+    if len(events) > _MOST:
+        raise BadInput(f"{directory.events}: {len(events)} stops in one round",
+                       f"a round's picture has {_MOST} at most", "kernlab race run R1")  # fmt: skip
+    for event in events:
+        try:
+            told = validate(event).race
+            if told is None or told.actor not in race.actors:
+                raise ValueError("no actor of this race stopped there")
+        except ValueError as error:
+            said = first_problem(error) if isinstance(error, ValidationError) else str(error)
+            raise BadInput(f"{directory.events}: no round of this race",
+                           f"event {event.get('seq', '?')}: {said}",
+                           "kernlab race run R1") from error  # fmt: skip
+    return events
 
 
 def keep(race: Race, run: RunDir, directory: LegDir, language: Language = "en") -> Timeline:
@@ -63,8 +88,8 @@ def recorded(name: str) -> tuple[RunDir, Path, Race]:
     """A run by id, path or ``latest`` (of those that hold a race), the directory of its
     race, and the race as it was kept there. Raises ``BadInput``."""
     run = find(name, latest_with=(f"*/{RACE_FILE}",))
-    for path in sorted(run.path.glob(f"*/{RACE_FILE}")):
-        return run, path.parent, load_yaml(path, Race)
+    for path in parts(run.path, RACE_FILE):
+        return run, path, load_yaml(path / RACE_FILE, Race, run.path)
     raise BadInput(f"{run.path} holds no race", f"no */{RACE_FILE} in it", "kernlab race run R1")
 
 
@@ -74,8 +99,10 @@ def rounds(directory: Path) -> list[tuple[LegDir, dict[str, Any]]]:
     left = Left(directory.parent)
     found = []
     for path in sorted({*directory.glob("round-*"), *left.below(directory, "round-")}):
-        place, note = LegDir(path), read_json(path / ROUND_FILE)
-        told = dict(note) if isinstance(note, dict) else {"round": _number(path)}
+        if path.is_symlink():
+            continue
+        place, note = LegDir(path), read(path / ROUND_FILE, RoundJson, path)
+        told = dict(note) if note is not None else {"round": _number(path)}
         wrong = _wrong(place, left)
         if wrong:
             told |= {"ending": None, "trouble": "changed", "said": wrong}

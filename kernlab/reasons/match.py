@@ -120,7 +120,7 @@ class Matcher:
 
     def take(self, event: Event) -> Finding | None:
         """An event; a finding when it is a sender's that may send a RST."""
-        probe = event["probe"]
+        probe = event.get("probe")
         if probe in self._earlier:
             self._seen.append(event)
             del self._seen[:-256]
@@ -201,13 +201,13 @@ def matches(reason: Reason, event: Event) -> bool:
     """Whether a rule's probe, frames and condition fit. A field that is absent fits nothing."""
     if event["probe"] not in reason.probes:
         return False
-    names = [frame["func"] for frame in event.get("stack") or ()]
+    names = [frame.get("func") for frame in event.get("stack") or ()]
     if not _in_order(reason.frames, names) or any(name in names for name in reason.not_frames):
         return False
     return reason.when is None or expr.parse(reason.when).evaluate(event) is True
 
 
-def _in_order(wanted: Sequence[str | list[str]], names: Sequence[str]) -> bool:
+def _in_order(wanted: Sequence[str | list[str]], names: Sequence[str | None]) -> bool:
     at = 0
     for want in wanted:
         choices = listed(want)
@@ -222,7 +222,7 @@ def _in_order(wanted: Sequence[str | list[str]], names: Sequence[str]) -> bool:
 def _frame(stack: Sequence[Mapping[str, Any]], reason: Reason) -> int | None:
     names = listed(reason.decides)
     for index, frame in enumerate(stack):
-        if frame["func"] in names:
+        if frame.get("func") in names:
             return index
     return None
 
@@ -234,7 +234,7 @@ def one_call(first: Event, second: Event) -> bool:
     one, other = list(first.get("stack") or ()), list(second.get("stack") or ())
     while one and other:
         a, b = one.pop(), other.pop()
-        if a["func"] != b["func"]:
+        if a.get("func") != b.get("func"):
             return False
         if a.get("line") != b.get("line"):
             return True

@@ -41,7 +41,7 @@ def ends(event: Mapping[str, Any]) -> Way | None:
         if packet is not None:  # the segment that is refused; a socket's own RST has none
             return packet["dst"], packet["dport"], packet["src"], packet["sport"]
         return _plain(sock["src"]), sock["sport"], _plain(sock["dst"]), sock["dport"]
-    except KeyError:
+    except (KeyError, ValueError):  # not read, or no address
         return None
 
 

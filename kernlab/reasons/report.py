@@ -13,6 +13,7 @@ from kernlab.reasons.history import History
 from kernlab.reasons.match import Finding
 from kernlab.reasons.pairs import Wire
 from kernlab.reasons.watch import RstTable
+from kernlab.record.source import excerpt
 
 _AROUND = 1  # source lines shown before and after the deciding one
 _PARTS = ("seq", "ack", "win", "flags", "rseq", "rack", "ttl", "ip_id", "options",
@@ -85,16 +86,7 @@ def state_after(finding: Finding, later: Iterable[Mapping[str, Any]]) -> str | N
 
 def source_lines(tree: Path, frame: Mapping[str, Any]) -> list[list[Any]]:
     """The line of a frame and its neighbours, as [number, text]; empty when there is none."""
-    file, line = frame.get("file"), frame.get("line")
-    if not file or not line:
-        return []
-    try:
-        text = (tree / file).read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-    first = max(1, line - _AROUND)
-    rows = text[first - 1 : line + _AROUND]
-    return [[first + n, row.expandtabs(8).rstrip()] for n, row in enumerate(rows)]
+    return excerpt(tree, frame.get("file"), frame.get("line"), _AROUND)
 
 
 def completed(

@@ -13,7 +13,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kernlab.config.paths import discard, home, is_held, set_aside
-from kernlab.record.rundir import RunDir, runs
+from kernlab.errors import KernlabError
+from kernlab.record.rundir import RunDir, running
 
 KINDS = ("runs", "kernels", "images", "sources", "downloads")
 _LOCK = ".lock"
@@ -21,13 +22,14 @@ _CCACHE = "ccache"
 
 
 def clean_kind(kind: str) -> tuple[int, list[str]]:
-    """Remove what is not in use; how many entries are, and what could not be removed and why."""
+    """Remove what is not in use; how many entries are, and what could not be removed and why.
+    A run of which it cannot be told (``running``) stays."""
     directory = home() / kind
     if not directory.is_dir():
         return 0, []
     if kind == "runs":
         return _runs(directory)
-    live = [run for run in runs() if run.owner() is not None]
+    live = [run for run, _ in running()[0]]
     used = {str(run.read().get("resolved", {}).get(key)) for run in live for key in
             ("kernel", "image", "source")}  # fmt: skip
     busy = set(_held(directory))
@@ -53,8 +55,15 @@ def clean_kind(kind: str) -> tuple[int, list[str]]:
 def _runs(directory: Path) -> tuple[int, list[str]]:
     kept, failed = 0, []
     for path in sorted(directory.iterdir()):
+        if path.is_symlink() or not path.is_dir():
+            failed += discard(path)
+            continue
         run = RunDir(path)
-        if run.owner() is not None:
+        try:
+            owner = run.owner()
+        except KernlabError:
+            continue
+        if owner is not None:
             kept += 1
         else:
             failed += run.remove()

@@ -6,33 +6,38 @@ file comes from outside. A field that could not be read is absent.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, Strict
+
+from kernlab.record.shapes import Int, Line, Open, Value
 
 VERSION = 1
+_U32 = 0xFFFFFFFF
 
 
-class _Open(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-
-class Task(_Open):
+class Task(Open):
     """The task that was current; in a softirq it is the one that was interrupted."""
 
-    pid: int
+    pid: Int
     comm: str
 
 
-class Site(_Open):
+class Site(Open):
     """Where the probe is; file relative to the source tree."""
 
     func: str
     file: str = ""
-    line: int = 0
+    line: Line = 0
 
 
-class Packet(_Open):
+class Options(Open):
+    """TCP's options; ``ts`` are the two timestamps."""
+
+    ts: list[Int] | None = None
+
+
+class Packet(Open):
     """What the headers say. ``id`` is one for all events of one packet
     (``kernlab.record.identity``), there even where no header could be read.
     Ports, seq, ack and window in host order; ``win`` unscaled; ``len`` is the payload in
@@ -46,16 +51,21 @@ class Packet(_Open):
     dst: str | None = None
     dport: int | None = Field(None, ge=0, le=65535)
     flags: str | None = Field(None, pattern="^[FSRPAUEC]*$")
-    seq: int | None = Field(None, ge=0, le=0xFFFFFFFF)
-    ack: int | None = Field(None, ge=0, le=0xFFFFFFFF)
+    seq: int | None = Field(None, ge=0, le=_U32)
+    ack: int | None = Field(None, ge=0, le=_U32)
+    rseq: int | None = Field(None, ge=0, le=_U32)
+    rack: int | None = Field(None, ge=0, le=_U32)
     win: int | None = Field(None, ge=0, le=65535)
-    len: int | None = Field(None, ge=0)
-    options: dict[str, Any] | None = None
+    len: int | None = Field(None, ge=0, le=_U32)
+    ip_id: int | None = Field(None, ge=0, le=65535)
+    icmp_type: int | None = Field(None, ge=0, le=255)
+    icmp_code: int | None = Field(None, ge=0, le=255)
+    options: Options | None = None
     direction: Literal["in", "out"] | None = None
     raw: str | None = None
 
 
-class Skb(_Open):
+class Skb(Open):
     """struct sk_buff: ``len`` and ``data_len`` in bytes, as at the probe. ``head``: the
     buffer, which clones share; ``users``: references to this struct. ``sk``: skb->sk;
     ``owner``: sender, where that is the socket that sends the packet (skb->destructor). ``cb``
@@ -63,16 +73,16 @@ class Skb(_Open):
 
     addr: str
     head: str | None = None
-    users: int | None = None
-    len: int | None = None
-    data_len: int | None = None
+    users: Int | None = None
+    len: Int | None = None
+    data_len: Int | None = None
     dev: str | None = None
     sk: str | None = None
     owner: Literal["sender"] | None = None
-    cb: dict[str, Any] | None = None
+    cb: dict[str, Value] | None = None
 
 
-class Sock(_Open):
+class Sock(Open):
     """struct sock: ``src`` is the local side; srtt_us in µs, rto_ms in ms. ``via`` tells how
     it was found: as the function's argument, at skb->sk, by the kernel's own lookup; ``sender``:
     at skb->sk, and it is the socket that sent the packet. What the socket does not have is
@@ -85,25 +95,85 @@ class Sock(_Open):
     protocol: str | None = None
     state: str | None = None
     src: str | None = None
-    sport: int | None = None
+    sport: Int | None = None
     dst: str | None = None
-    dport: int | None = None
-    snd_una: int | None = None
-    snd_nxt: int | None = None
-    rcv_nxt: int | None = None
-    snd_cwnd: int | None = None
+    dport: Int | None = None
+    snd_una: Int | None = None
+    snd_nxt: Int | None = None
+    rcv_nxt: Int | None = None
+    snd_cwnd: Int | None = None
 
 
-class Frame(_Open):
+class Frame(Open):
     """A frame of the call stack, innermost first."""
 
     func: str
     file: str | None = None
-    line: int | None = None
+    line: Line | None = None
     inlined: bool = False
 
 
-class Event(_Open):
+class Rst(Open):
+    """What the detective says of a RST (``kernlab.reasons.match``)."""
+
+    cause: str
+    name: str | None = None
+    kind: str | None = None
+    says: str | None = None
+    condition: str | None = None
+    remedy: str | None = None
+    shape: str | None = None
+    state_before: str | None = None
+    state_after: str | None = None
+    counters: list[str] | None = None
+    labs: list[str] | None = None
+    also: list[str] | None = None
+    circumstances: list[str] | None = None
+    errno: dict[str, str] | None = None
+    moved: dict[str, Int] | None = None
+    moved_by: Int | None = None
+    frame: Int | None = None
+    answers_frame: Int | None = None
+    decides: Int | None = None
+    segment: Packet | None = None
+    source: list[Annotated[tuple[Line, str], Strict(False)]] | None = None
+
+
+class Lock(Open):
+    """A lock that an actor of a race has, or waits for."""
+
+    addr: str
+    name: str
+    what: str | None = None
+    func: str | None = None
+    line: Line | None = None
+    since: Line | str | None = None
+
+
+class Waits(Open):
+    """For what an actor of a race waits: a lock's fields, or whose answer."""
+
+    kind: Literal["lock", "ipi", "rcu"]
+    addr: str | None = None
+    of: list[str] | None = None
+    held_by: str | None = None
+    func: str | None = None
+    line: Line | None = None
+    since: Line | str | None = None
+
+
+class Raced(Open):
+    """A stop of a race: which actor, at which step, at which place or in which way."""
+
+    actor: str
+    step: Int
+    reached: str
+    locks: list[Lock] | None = None
+    waits: Waits | None = None
+    source: dict[str, str] | None = None
+
+
+class Event(Open):
     """One event. ``seq`` counts the run's events from 1; guest_ns is the guest's monotonic
     clock at its last tick, host_ns the host's wall clock, both in ns. ``args`` are a
     function's arguments, ``locals`` the variables at a line, ``show`` the values of the
@@ -113,32 +183,34 @@ class Event(_Open):
     drop."""
 
     v: Literal[1]
-    seq: int = Field(ge=1)
+    seq: int = Field(ge=1, le=2**53)
     engine: str
     probe: str
-    cpu: int = Field(ge=0)
+    cpu: int = Field(ge=0, le=65535)
     task: Task | None = None
-    guest_ns: int | None = None
-    host_ns: int
+    guest_ns: Int | None = None
+    host_ns: Int
     site: Site
     packet: Packet | None = None
     skb: Skb | None = None
     sock: Sock | None = None
-    netns: int | None = None
-    args: dict[str, Any] | None = None
-    locals: dict[str, Any] | None = None
-    show: dict[str, Any] | None = None
+    netns: Int | None = None
+    args: dict[str, Value] | None = None
+    locals: dict[str, Value] | None = None
+    show: dict[str, Value] | None = None
     drop: dict[str, str] | None = None
-    ret: int | str | None = None
+    ret: Int | str | None = None
     stack: list[Frame] | None = None
+    rst: Rst | None = None
+    race: Raced | None = None
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """The JSON Schema of an event, for editors and other programs."""
     schema = Event.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def validate(data: Any) -> Event:
-    """Check an event. Raises pydantic's ``ValidationError``."""
+def validate(data: object) -> Event:
+    """Check an event. Raises pydantic's ``ValidationError``, a ``ValueError``."""
     return Event.model_validate(data)

@@ -8,11 +8,15 @@ directory → SHA-256.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kernlab.config.files import open_regular
 from kernlab.record.rundir import RunDir
+
+_LONGEST = 2 << 30  # bytes of a file
 
 # Patterns (as of glob) of what is judged, below a run's directory.
 _FILES = ("*/lab.yaml", "*/race.yaml", "*/quiz.json", "*/*/round.json", "*/*/results.json",
@@ -22,16 +26,24 @@ _FILES = ("*/lab.yaml", "*/race.yaml", "*/quiz.json", "*/*/round.json", "*/*/res
 
 def keep(run: RunDir) -> None:
     """Note what the run has left, when all of it is written."""
-    found = {str(path.relative_to(run.path)): _digest(path)
+    found = {str(path.relative_to(run.path)): _digest(path, run.path)
              for pattern in _FILES for path in sorted(run.path.glob(pattern))}  # fmt: skip
     run.result(left=found)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+def _digest(path: Path, run: Path) -> str:
+    """Of a regular file to which no link leads from ``run``, and as long as one may be; empty
+    for any other."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with open_regular(path, run) as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+                size += len(piece)
+                if size > _LONGEST:
+                    return ""
+    except OSError:
+        return ""
     return digest.hexdigest()
 
 
@@ -67,8 +79,9 @@ class Left:
         if self._left is None:
             return ""
         digest = self._left.get(str(path.relative_to(self._run)))
-        if not path.is_file():
+        if not os.path.lexists(path):
             return f"{path.name} is missing: the run left one" if digest else ""
         if digest is None:
             return f"{path.name} was added after the run"
-        return "" if _digest(path) == digest else f"{path.name} was changed after the run"
+        same = _digest(path, self._run) == digest
+        return "" if same else f"{path.name} was changed after the run"

@@ -15,17 +15,23 @@ A leg is a lab's main part or one of its variants. Its directory holds
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kernlab.config.files import is_regular, read_regular
 from kernlab.config.paths import arriving_file
-from kernlab.errors import KernlabError
+from kernlab.errors import BadInput, KernlabError
 from kernlab.record.counters import Counters
+from kernlab.record.event import Rst
 from kernlab.record.left import Left
 from kernlab.record.segments import segments
+from kernlab.record.shapes import Counts, Results, read
 from kernlab.record.store import read_events
+
+_LOG = 16 << 20  # bytes of what a kernel logged
 
 
 @dataclass(frozen=True)
@@ -92,31 +98,34 @@ def load(directory: LegDir, left: Left | None = None, debugger: bool = True) -> 
 
     def part(name: str, read: Callable[[Path], Any], nothing: Any) -> Any:
         path: Path = getattr(directory, name)
-        missing[name] = (left.wrong(path) if left is not None else "") or (
-            "" if path.is_file() else f"{path.name} is missing"
-        )
-        if path.is_file():
-            try:
-                found = read(path)
-                if found is not None:
-                    return found
-                missing[name] = missing[name] or f"{path.name} is torn"
-            except (KernlabError, OSError) as error:
-                missing[name] = missing[name] or f"{path.name} cannot be read: {error}"
+        missing[name] = left.wrong(path) if left is not None else ""
+        try:
+            if not there(path, directory.path):
+                missing[name] = missing[name] or f"{path.name} is missing"
+                return nothing
+            found = read(path)
+            if found is not None:
+                return found
+            missing[name] = missing[name] or f"{path.name} is torn"
+        except KernlabError as error:
+            why = f"{error.what}: {error.why}"
+            missing[name] = missing[name] or f"{path.name} cannot be read: {why}"
+        except OSError as error:
+            missing[name] = missing[name] or f"{path.name} cannot be read: {error}"
         return nothing
 
-    results = part("results", _mapping, {})
+    results = part("results", _json(Results), {})
     found = Leg(
         got=dict(results.get("got", {})),
         steps=tuple(results.get("steps", ())),
-        status=int(results.get("status", 0)),
-        said=str(results.get("said", "")),
-        symbols={str(name): has is True for name, has in _items(results.get("symbols"))},
-        counters=part("counters", _mapping, {}),
+        status=results.get("status", 0),
+        said=results.get("said", ""),
+        symbols=dict(results.get("symbols") or {}),
+        counters=part("counters", _json(Counts), {}),
         segments=part("capture", segments, []),
         events=part("events", lambda path: list(read_events(path)), None),
-        rst=part("rst", _rows, None),
-        kmsg=part("kmsg", lambda path: path.read_text("utf-8", "replace"), ""),
+        rst=part("rst", _json(list[Rst]), None),
+        kmsg=part("kmsg", _text, ""),
     )
     if not results.get("debugger", debugger):
         # Nothing of it was to be there.
@@ -126,23 +135,19 @@ def load(directory: LegDir, left: Left | None = None, debugger: bool = True) -> 
     return replace(found, missing={name: why for name, why in missing.items() if why})
 
 
-def _mapping(path: Path) -> dict[str, Any] | None:
-    found = read_json(path)
-    return found if isinstance(found, dict) else None
+def _json(shape: Any) -> Callable[[Path], Any]:
+    return lambda path: read(path, shape, path.parent)
 
 
-def _rows(path: Path) -> list[dict[str, Any]] | None:
-    found = read_json(path)
-    return found if isinstance(found, list) and all(isinstance(e, dict) for e in found) else None
+def _text(path: Path) -> str:
+    return read_regular(path, _LOG, path.parent).decode("utf-8", "replace")
 
 
-def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    return value.items() if isinstance(value, dict) else ()
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; None when it is not there or torn."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
+def there(path: Path, below: Path) -> bool:
+    """Whether a record has a file. Raises ``BadInput`` where something else lies there."""
+    if not os.path.lexists(path):
+        return False
+    if not is_regular(path, below):
+        raise BadInput(f"{path} is no regular file", "a record holds no links, pipes or devices",
+                       f"ls -l {path}")  # fmt: skip
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -16,10 +17,13 @@ import psutil
 
 from kernlab.config.paths import arriving_file, discard, expanded, home, home_dir
 from kernlab.config.yaml import near
-from kernlab.errors import BadInput, HostLacks
+from kernlab.errors import BadInput, HostLacks, KernlabError
+from kernlab.record.shapes import RunJson, read
 
 # sun_path holds 108 bytes, unix(7); the longest name made in a socket directory is 16.
 _LONGEST = 108 - 17
+_SHORT = "kernlab-"  # how the name of a socket directory elsewhere begins
+_IN_SOCKETS = (".sock", ".log", ".fifo", "")  # the suffixes of what lies in one
 
 
 class RunDir:
@@ -83,12 +87,10 @@ class RunDir:
             temporary.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
 
     def read(self) -> dict[str, Any]:
-        """run.json's content; empty when it is not there or damaged."""
-        try:
-            data = json.loads(self.json.read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        """run.json's content, of the shape of ``RunJson``; empty when it is not there. Raises
+        ``BadInput`` for one that is damaged."""
+        data: dict[str, Any] = read(self.json, RunJson, self.path, torn=False) or {}
+        return {name: value for name, value in data.items() if value is not None}
 
     def resolved(self, **values: Any) -> None:
         """Note what the command resolved to: versions, keys, argv."""
@@ -103,11 +105,15 @@ class RunDir:
         self._write(data)
 
     def owner(self) -> psutil.Process | None:
-        """The kernlab that runs it, while it lives (a reused pid is told by its start)."""
-        told = self.read().get("owner", {})
-        with suppress(psutil.Error, KeyError, TypeError):
+        """The kernlab that runs it, while it lives: this user's process with that pid and that
+        start (a pid is used again). Raises ``BadInput`` for a damaged run.json."""
+        told = self.read().get("owner")
+        if not told:
+            return None
+        with suppress(psutil.Error):
             process = psutil.Process(told["pid"])
-            if abs(process.create_time() - told["started"]) < 0.05:
+            mine = process.uids().effective == os.geteuid()
+            if mine and abs(process.create_time() - told["started"]) < 0.05:
                 return process
         return None
 
@@ -125,14 +131,15 @@ class RunDir:
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         if len(base.encode()) > 60:
             base = "/tmp"
-        short = Path(tempfile.mkdtemp(prefix="kernlab-", dir=base))
+        short = Path(tempfile.mkdtemp(prefix=_SHORT, dir=base))
         place.symlink_to(short)
         return short
 
     def remove_sockets(self) -> None:
         place = self.path / "sockets"
         if place.is_symlink():
-            shutil.rmtree(place.resolve(), ignore_errors=True)
+            with suppress(OSError):
+                _empty(Path(os.readlink(place)))
             place.unlink(missing_ok=True)
         else:
             shutil.rmtree(place, ignore_errors=True)
@@ -143,12 +150,46 @@ class RunDir:
         return discard(self.path)
 
 
+def _empty(short: Path) -> None:
+    """Remove a directory that ``RunDir.sockets`` made elsewhere. Who wrote the link to it is not
+    known: only a directory of that name and of this user goes, and only the files in it."""
+    found = os.lstat(short)
+    made = short.is_absolute() and short.name.startswith(_SHORT) and ".." not in short.parts
+    if not (made and stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()):
+        return
+    for path in short.iterdir():
+        if path.suffix in _IN_SOCKETS:
+            path.unlink()
+    short.rmdir()
+
+
+def parts(run: Path, name: str) -> list[Path]:
+    """The directories in a run that hold a file of this name: its labs, or its race. A link
+    is none."""
+    return [path.parent for path in sorted(run.glob(f"*/{name}")) if not path.parent.is_symlink()]
+
+
 def runs() -> Iterator[RunDir]:
     """The runs in the home, oldest first."""
     with suppress(OSError):
         for path in sorted((home() / "runs").iterdir()):
-            if (path / "run.json").is_file():
+            if os.path.lexists(path / "run.json") and not path.is_symlink():
                 yield RunDir(path)
+
+
+def running() -> tuple[list[tuple[RunDir, psutil.Process]], list[KernlabError]]:
+    """The runs that are under way, each with who runs it; and what is wrong with those of which
+    that cannot be told."""
+    found, wrong = [], []
+    for run in runs():
+        try:
+            owner = run.owner()
+        except KernlabError as error:
+            wrong.append(error)
+            continue
+        if owner is not None:
+            found.append((run, owner))
+    return found, wrong
 
 
 def find(name: str, having: str = "run.json", latest_with: Sequence[str] = ()) -> RunDir:

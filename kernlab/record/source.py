@@ -5,24 +5,27 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from kernlab.config.files import read_regular
+
+_KINDS = (".c", ".h", ".S", ".s")  # a record names places in a kernel's source, nothing else
+_LONGEST = 4 << 20  # bytes of a source file
+
 
 @lru_cache(maxsize=64)
-def _lines(path: Path) -> tuple[str, ...]:
+def _lines(tree: Path, path: Path) -> tuple[str, ...]:
     try:
-        return tuple(path.read_text("utf-8", "replace").splitlines())
-    except OSError:
+        return tuple(read_regular(path, _LONGEST, tree).decode("utf-8", "replace").splitlines())
+    except (OSError, ValueError):  # not inside the tree, or no such name
         return ()
 
 
 def excerpt(tree: Path, file: str | None, line: int | None, around: int) -> list[list[int | str]]:
     """A line and ``around`` of its neighbours on each side, as [number, text] with tabs
-    expanded; empty when there is none, or when the file is not inside the tree."""
-    if not file or not line:
+    expanded; empty when there is none, or when the file is no source file inside the tree, to
+    which no link leads."""
+    if not file or not line or not file.endswith(_KINDS) or "\0" in file:
         return []
-    path = (tree / file).resolve()
-    if not path.is_relative_to(tree.resolve()):
-        return []
-    text = _lines(path)
+    text = _lines(tree, tree / file)
     if not 1 <= line <= len(text):
         return []
     first = max(1, line - around)

@@ -8,9 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pydantic import ValidationError
+
+from kernlab.config.files import open_regular, parse_json
 from kernlab.config.paths import arriving_file
 from kernlab.errors import BadInput, HostLacks
+from kernlab.record.event import validate
 from kernlab.record.identity import Identity
+from kernlab.record.shapes import first_problem
+
+_LONGEST = 1 << 20  # bytes of a line: an event with its stack takes 20 thousand
 
 
 class EventWriter:
@@ -49,25 +56,30 @@ class EventWriter:
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """The events in a file. A torn last line (kernlab was killed) is left out.
+    """The events in a file, of which any field may be absent, and those that are there are
+    of their type. A torn last line (kernlab was killed) is left out.
 
     Raises ``BadInput`` naming the line that is no event elsewhere.
     """
     try:
-        file = path.open("rb")
+        file = open_regular(path, path.parent)
     except OSError as error:
         raise BadInput(f"cannot read {path}", str(error.strerror), "kernlab show latest") from error
     with file:
-        for number, line in enumerate(file, 1):
+        number = 0
+        while line := file.readline(_LONGEST):
+            number += 1
             try:
-                event = json.loads(line)
-                if not isinstance(event, dict):
-                    raise ValueError("not an object")
+                event = parse_json(line)
+                problem = _problem(event)
+                if problem:
+                    raise ValueError(problem)
             except ValueError as error:
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") and len(line) < _LONGEST:
                     return
                 raise BadInput(
-                    f"{path}:{number}: not an event", str(error), "kernlab trace writes such files"
+                    f"{path}:{number}: not an event", str(error)[:300],
+                    "kernlab trace writes such files",
                 ) from error
             yield event
 
@@ -78,3 +90,14 @@ def rewrite(path: Path, events: Mapping[int, Mapping[str, Any]]) -> None:
         for event in read_events(path):
             new = events.get(event.get("seq", 0), event)
             file.write(json.dumps(new, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+
+
+def _problem(event: Any) -> str:
+    """What is wrong with an event; a field that is absent is not."""
+    if not isinstance(event, dict):
+        return "not an object"
+    try:
+        validate(event)
+    except ValidationError as error:
+        return first_problem(error, but="missing")
+    return ""

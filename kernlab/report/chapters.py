@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kernlab.config.paths import home
 from kernlab.config.text import Language, say
 from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
+from kernlab.kernel.model import Kernel
 from kernlab.lab.grade import Grade, grade, labs_of
 from kernlab.lab.runner import LAB_FILE
 from kernlab.race.model import RACE_FILE, Race
@@ -19,9 +21,9 @@ from kernlab.reasons.match import findings
 from kernlab.reasons.model import table
 from kernlab.reasons.report import completed
 from kernlab.record.left import Left
-from kernlab.record.leg import Leg, LegDir, load
+from kernlab.record.leg import Leg, LegDir, load, there
 from kernlab.record.pcapng import Lost, losses
-from kernlab.record.rundir import RunDir
+from kernlab.record.rundir import RunDir, parts
 from kernlab.record.segments import segments
 from kernlab.record.store import read_events
 from kernlab.sinks.report.page import Chapter, Page
@@ -36,18 +38,17 @@ def page(run: RunDir, language: Language = "en") -> Page:
     """The page of a run. Raises ``BadInput`` when it holds nothing to look at."""
     told = run.read()
     resolved = told.get("resolved", {})
-    source = Path(str(resolved.get("source", "")))
-    tree = source if resolved.get("source") and source.is_dir() else None
+    tree = _tree(resolved)
     command = shlex.join(map(str, told.get("asked", {}).get("argv", [])))
     found = Page(
         title=command or run.id, chapters=[], source=tree, language=language,
-        argv=shlex.join(map(str, resolved.get("argv", []))),
-        kicker=" · ".join(filter(None, (f"Linux {resolved['release']}" if "release" in resolved
+        argv=shlex.join(resolved.get("argv") or []),
+        kicker=" · ".join(filter(None, (f"Linux {resolved['release']}" if resolved.get("release")
                                        else "", f"run {run.id}"))),
     )  # fmt: skip
-    if any(run.path.glob(f"*/{LAB_FILE}")) or "labs" in (told.get("result") or {}):
+    if parts(run.path, LAB_FILE) or "labs" in (told.get("result") or {}):
         _labs(found, run, language)
-    elif any(run.path.glob(f"*/{RACE_FILE}")):
+    elif parts(run.path, RACE_FILE):
         _race(found, run, language)
     else:
         _trace(found, run, told)
@@ -63,20 +64,37 @@ def page(run: RunDir, language: Language = "en") -> Page:
     return found
 
 
+def _tree(resolved: Mapping[str, Any]) -> Path | None:
+    """The source tree of a run's kernel, where it is one that kernlab fetched or that a kernel
+    here was built from. A record may come from anybody and name any directory."""
+    told, key = resolved.get("source"), resolved.get("kernel")
+    if not told or "\0" in told:
+        return None
+    tree = Path(told)
+    built = None
+    if key and not set(key) & {"/", "\0"} and key not in (".", ".."):
+        built = Kernel.load(home() / "kernels" / key)
+    sources = (home() / "sources").resolve()
+    ours = tree.resolve().is_relative_to(sources) and tree.resolve() != sources
+    known = ours or (built is not None and built.source == tree)
+    return tree if known and tree.is_dir() else None
+
+
 def _events(path: Path) -> Callable[[], Iterable[dict[str, Any]]]:
-    return lambda: read_events(path) if path.exists() else ()
+    return lambda: read_events(path) if there(path, path.parent) else ()
 
 
 # -- a trace, and the detective's --------------------------------------------------------
 
 
 def _trace(found: Page, run: RunDir, told: Mapping[str, Any]) -> None:
-    wire = segments(run.capture) if run.capture.exists() else []
-    if not run.events.exists() and not wire:
+    wire = segments(run.capture) if there(run.capture, run.path) else []
+    events = there(run.events, run.path)
+    if not events and not wire:
         return
     probes: Counter[str] = Counter()
     rsts: list[Mapping[str, Any]] = []
-    if run.events.exists():
+    if events:
         for event in read_events(run.events):
             probes[str(event.get("probe"))] += 1
             if "rst" in event and len(rsts) < 50:
@@ -158,7 +176,7 @@ def _counted(leg: Leg, directory: LegDir) -> list[tuple[str, str]]:
 
 def _missing(capture: Path) -> list[tuple[str, str]]:
     """What the capture itself says that it has not got."""
-    lost = losses(capture) if capture.exists() else Lost()
+    lost = losses(capture) if there(capture, capture.parent) else Lost()
     count = lost.by_kernel + lost.by_device
     return [("not in the capture", f"{count} packets that tcpdump lost")] if count else []
 
@@ -167,8 +185,8 @@ def _missing(capture: Path) -> list[tuple[str, str]]:
 
 
 def _race(found: Page, run: RunDir, language: Language) -> None:
-    path = sorted(run.path.glob(f"*/{RACE_FILE}"))[0]
-    race = load_yaml(path, Race)
+    path = parts(run.path, RACE_FILE)[0] / RACE_FILE
+    race = load_yaml(path, Race, run.path)
     told = rounds(path.parent)
     best = shown(race, told)
     order = sorted(told, key=lambda row: best is None or row[0].path != best.path)[:_ROUNDS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kernlab.config.files import is_regular
 from kernlab.config.text import Language
 from kernlab.record.comments import annotate
 from kernlab.record.rundir import RunDir
@@ -25,7 +26,8 @@ def keep(run: RunDir, language: Language = "en") -> Path | None:
     """At a run's end: comments in its captures, and its page; None where that would take
     long (``kernlab report`` makes the page)."""
     files = [path for name in ("events.jsonl", "capture.pcapng")
-             for path in (*run.path.glob(name), *run.path.glob(f"*/*/{name}"))]  # fmt: skip
+             for path in (*run.path.glob(name), *run.path.glob(f"*/*/{name}"))
+             if is_regular(path, run.path)]  # fmt: skip
     if not files or sum(path.stat().st_size for path in files) > _CHEAP:
         return None
     made = page(run, language)

@@ -32,7 +32,7 @@ class FollowView:
         """Take one event; draw the packet that it ends."""
         packet, skb = event.get("packet") or {}, event.get("skb") or {}
         name = packet.get("id")
-        if name is None:
+        if name is None or "addr" not in skb:
             self.without += 1
             return
         self._open.setdefault(name, []).append(event)

@@ -102,7 +102,7 @@ class RstView:
         self._fact("socket", text)
         task = event.get("task")
         if task:
-            self._fact("on", f"cpu {event.get('cpu')}, task {task['comm']}/{task['pid']}")
+            self._fact("on", f"cpu {event.get('cpu')}, task {task.get('comm')}/{task.get('pid')}")
 
     def _stack(self, event: Mapping[str, Any], rst: Mapping[str, Any]) -> None:
         stack = event.get("stack") or []
@@ -112,7 +112,7 @@ class RstView:
             row = Text(f"  {'stack' if not number else '':<{_NAMES - 2}}", "dim")
             mark = number == decides
             row.append("→ " if mark else "  ", "bold red")
-            row.append(safe(frame["func"]), "bold red" if mark else "")
+            row.append(safe(frame.get("func", "?")), "bold red" if mark else "")
             if frame.get("inlined"):
                 row.append(" (inlined)", "dim")
             if frame.get("file"):

@@ -151,7 +151,7 @@ class TraceView:
         if shown and "S" in str(packet.get("flags", "")):
             extras.append("<" + ", ".join(shown) + ">")
         if task:
-            extras.append(f"cpu{event.get('cpu')} {safe(task['comm'])}/{task['pid']}")
+            extras.append(f"cpu{event.get('cpu')} {safe(task.get('comm'))}/{task.get('pid')}")
         if "snd_cwnd" in sock:
             flight = (sock.get("snd_nxt", 0) - sock.get("snd_una", 0)) & 0xFFFFFFFF
             extras.append(f"cwnd {sock['snd_cwnd']} in flight {flight}")

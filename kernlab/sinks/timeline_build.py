@@ -87,7 +87,7 @@ class _Builder:
         for number, event in enumerate(self.events):
             actor = event["race"]["actor"]
             lane = names.index(actor)
-            seen = {lock["addr"]: lock for lock in event["race"].get("locks", ())}
+            seen = {lock["addr"]: lock for lock in event["race"].get("locks") or ()}
             waits = event["race"].get("waits") or {}
             seen.pop(waits.get("addr"), None)
             for addr, at in list(open_.items()):
@@ -109,7 +109,7 @@ class _Builder:
         """Where a lock was taken, or else in which function it is held; empty where neither
         is known. A line that may not have been run is never named."""
         if lock.get("since"):
-            return word("taken", self.language, where=f"{lock['func']}:{lock['since']}")
+            return word("taken", self.language, where=f"{lock.get('func')}:{lock['since']}")
         return word("held", self.language, where=lock["func"]) if lock.get("func") else ""
 
     def _bar_of(self, addr: object, number: int) -> int | None:
@@ -193,7 +193,7 @@ class _Builder:
 
     def _waits(self, number: int, waits: Mapping[str, Any]) -> Fact:
         if waits["kind"] != "lock":
-            who = " ".join(waits.get("of", ()))
+            who = " ".join(waits.get("of") or ())
             return self._fact("wants", word("of", self.language, who=who))
         at = self._bar_of(waits.get("addr"), number)
         if at is not None:

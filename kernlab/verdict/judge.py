@@ -217,7 +217,8 @@ def _rows(kind: str, leg: Leg) -> tuple[list[dict[str, Any]], Any]:
 
 def _event_text(event: Mapping[str, Any]) -> str:
     state = (event.get("sock") or {}).get("state")
-    return f"{event['probe']}({state})" if state else str(event["probe"])
+    probe = event.get("probe", "?")
+    return f"{probe}({state})" if state else str(probe)
 
 
 def _matching(text: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
