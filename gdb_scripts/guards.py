@@ -93,6 +93,8 @@ def _has(step: _Step) -> bool:
     if target.code != gdb.TYPE_CODE_STRUCT or target.tag not in _SOCKS:
         return True
     address = int(value) & _MASK
+    if not address:
+        return True  # &((struct sock *)0)->member: an offset, and nothing is read
     allowed = _what(address)
     if allowed is None or target.tag in allowed:
         return True

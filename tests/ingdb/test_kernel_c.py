@@ -41,7 +41,7 @@ TEXTS = [
     "tcp_sk(sk)->snd_cwnd", "((struct tcp_sock *)sk)->snd_cwnd", "tcp_sk(skb->sk)->snd_cwnd",
     "tcp_hdr(skb)->fin", "tcp_hdr(skb)->source", "ntohs(tcp_hdr(skb)->source)",
     "ip_hdr(skb)->version", "TCP_SKB_CB(skb)->seq", "inet_twsk(sk)->tw_substate",
-    "tcp_sk(sk)->snd_cwnd - sk->sk_err",
+    "tcp_sk(sk)->snd_cwnd - sk->sk_err", "(unsigned long)&((struct sock *)0)->sk_err",
 ]  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def test_accessors_and_member_macros_are_read(program: Path, tmp_path: Path) -> 
         "tcp_sk(skb->sk)->snd_cwnd": 10, "tcp_hdr(skb)->fin": 1, "tcp_hdr(skb)->source": 8080,
         "ntohs(tcp_hdr(skb)->source)": 8080, "ip_hdr(skb)->version": 0x45,
         "TCP_SKB_CB(skb)->seq": 7, "tcp_sk(sk)->snd_cwnd - sk->sk_err": 5,
+        "(unsigned long)&((struct sock *)0)->sk_err": 16,
     }  # fmt: skip
 
 
