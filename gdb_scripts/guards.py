@@ -143,7 +143,7 @@ def _view(
         return bool(site.get("tcp_cb")) or not listed
     if listed and valid in ("none", "cb"):
         return False
-    skb = gdb.parse_and_eval("(struct sk_buff *)(%s)" % of)
+    skb = gdb.parse_and_eval(expanded(of))
     if accessor.header == "mac":
         return int(skb["mac_header"]) != _UNSET
     if accessor.header == "network" and ((listed and valid == "tcp") or not skb["network_header"]):

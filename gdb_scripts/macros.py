@@ -6,11 +6,15 @@ works as it is written, in ours and in the user's own: ``p tcp_sk(sk)->snd_cwnd`
 
 from __future__ import annotations
 
-from typing import List
+import re
+from typing import Dict, List
 
 import gdb
 
 from kernlab.decode.macros import ACCESSORS, MEMBERS, NUMBERS
+
+_CAST = re.compile(r"\(\s*(?:const\s+)?struct\s+(\w+)\s*\*\s*\)")
+_expanded: Dict[str, str] = {}
 
 
 def define() -> None:
@@ -43,6 +47,24 @@ def _members(structs: List[str]) -> "set[str]":
 
 
 def expanded(text: str) -> str:
-    """An expression with its macros written out."""
-    said: str = gdb.execute("macro expand " + text, to_string=True)
-    return said.replace("expands to:", "", 1).strip()
+    """An expression with its macros written out, in words that GDB evaluates quickly; what was
+    found is remembered.
+
+    GDB looks "struct tcp_sock" up in the whole kernel each time it reads it, in some tenths of
+    a second: a variable of the type says the same at once."""
+    known = _expanded.get(text)
+    if known is None:
+        said: str = gdb.execute("macro expand " + text, to_string=True)
+        known = _CAST.sub(_typed, said.replace("expands to:", "", 1).strip())
+        _expanded[text] = known
+    return known
+
+
+def _typed(cast: "re.Match[str]") -> str:
+    name = cast.group(1)
+    try:
+        pointer = gdb.lookup_type("struct " + name).pointer()
+    except gdb.error:
+        return cast.group(0)
+    gdb.set_convenience_variable("kl_t_" + name, gdb.Value(0).cast(pointer))
+    return "(typeof($kl_t_%s))" % name

@@ -18,7 +18,7 @@ import gdb
 from gdb_scripts import macros
 from gdb_scripts.inferior import Kernel, Registers
 from gdb_scripts.returns import Call
-from gdb_scripts.scopes import arguments, visible
+from gdb_scripts.scopes import arguments, check, evaluate, visible
 from gdb_scripts.trampoline import Trampoline, plant
 from gdb_scripts.values import EntryValues, LineValues, Values, show
 from kernlab.decode import expr
@@ -220,14 +220,26 @@ class LineProbe(EntryProbe):
 _armed: List[Tracer] = []
 
 
+def learn(path: str) -> None:
+    """Have GDB read the debug info of what the plan shows, which takes seconds; needs no guest."""
+    with open(path, encoding="utf-8") as file:
+        plan = json.load(file)
+    macros.define()
+    for what in plan["probes"]:
+        if what.get("show"):
+            line = bool(what.get("line_probe"))
+            names = visible(what["address"], what["func"]) if line else arguments(what["address"])
+            for _, text in what["show"]:
+                if "error" not in check(names, text):
+                    evaluate(text, names)
+
+
 def arm(path: str) -> None:
     """Set the probes of the plan in the file ``path``; the guest must be stopped."""
     with open(path, encoding="utf-8") as file:
         plan = json.load(file)
     # A removed and reinserted breakpoint costs two round trips at every stop.
     gdb.execute("set breakpoint always-inserted on")
-    if any(what.get("show") for what in plan["probes"]):
-        macros.define()
     tracer = Tracer(plan)
     tracer.trampoline, left = plant(
         tracer.kernel.memory,

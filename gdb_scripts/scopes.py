@@ -14,6 +14,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 import gdb
 
+from gdb_scripts.macros import expanded
+
 _NAME = re.compile(r"(->\s*|\.\s*|struct\s+|union\s+|enum\s+|::)?\b([A-Za-z_]\w*)\b(?!\s*::)")
 _LONGEST = 2000  # characters of a structure's text
 _IPV4 = re.compile(r"(?:addr|rt_gw4)\w*\s*$")  # the last member of an expression
@@ -127,7 +129,7 @@ def evaluate(text: str, names: Iterable[str]) -> Any:
     """The value of an expression whose names have been filled; None if it has none now. A
     __be32 is told as an IPv4 address where its member's name says that it is one."""
     try:
-        value = gdb.parse_and_eval(rewritten(text, names))
+        value = gdb.parse_and_eval(expanded(rewritten(text, names)))
         number = plain(value)
     except (gdb.error, gdb.MemoryError, RuntimeError):
         return None

@@ -28,6 +28,7 @@ def show(
     """Show a run's events again, filtered by the same expressions as trace."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.decode import expr
+    from kernlab.record.isn import Isns
     from kernlab.record.rundir import find
     from kernlab.record.store import read_events
     from kernlab.sinks.terminal import TraceView
@@ -36,6 +37,7 @@ def show(
     expression = parse_where(where)
     run = find(name, "events.jsonl")
     view = TraceView(stdout(), "full" if full else "fold")
+    view.count_from(Isns.kept(run.capture))
     shown = total = 0
     for event in read_events(run.events):
         total += 1

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
+_DEPTH = 64  # frames kept where --stack does not say
+
+
 @app.command("trace")
 def trace(
     functions: list[str] = typer.Argument(
@@ -51,7 +54,12 @@ def trace(
     ),
     count: int | None = typer.Option(None, "--count", metavar="N", help="Stop after N events."),
     timeout: float = typer.Option(60.0, "--timeout", metavar="S", help="Stop after S seconds."),
-    stack: int = typer.Option(64, "--stack", metavar="N", help="Frames to keep; 0: none."),
+    stack: int | None = typer.Option(
+        None,
+        "--stack",
+        metavar="N",
+        help="Keep and show N frames, 0: none. By default 64 are kept, the telling ones shown.",
+    ),
     full: bool = typer.Option(
         False, "--full", help="One line a frame instead of the folded stack."
     ),
@@ -106,12 +114,14 @@ def trace(
     from kernlab.errors import BadInput
     from kernlab.pipeline import MachineOptions
     from kernlab.progress import Said
+    from kernlab.record.isn import Isns
     from kernlab.sinks.follow import FollowView
     from kernlab.sinks.groups import Groups
     from kernlab.sinks.live import LiveView
-    from kernlab.sinks.terminal import TraceView
+    from kernlab.sinks.terminal import StackStyle, TraceView
     from kernlab.trace import choice, presets, workloads
     from kernlab.trace import run as tracing
+    from kernlab.trace.capture import growing
     from kernlab.trace.plan import TraceRequest, check
 
     chosen = [presets.find(name) for name in [*preset, *follow]]
@@ -126,7 +136,7 @@ def trace(
         where=where or presets.common_where(chosen, bool(functions)),
         count=count,
         timeout=timeout,
-        stack=stack,
+        stack=_DEPTH if stack is None else stack,
         workload=workload or (chosen[0].workload if chosen else "http"),
         presets=tuple(group for row in chosen for group in row.groups)
         + (presets.FREES if follow else ()),
@@ -150,7 +160,8 @@ def trace(
     if follow:
         view = FollowView(stdout())
     else:
-        view = TraceView(stdout(), "full" if full else "fold", several=several)
+        style: StackStyle = "full" if full else "fold" if stack is None else "whole"
+        view = TraceView(stdout(), style, several=several)
     # A dumb terminal cannot move: lines there, as without any.
     still = not stdout().is_terminal or stdout().is_dumb_terminal
     moving = LiveView(stdout()) if live and not still and not json else None
@@ -177,6 +188,8 @@ def trace(
                 request = replace(request, engine=kind.name)
                 report(Said(f"--engine {kind.name}: {why}"))
         run = common.new_run(out)
+        if isinstance(view, TraceView):
+            view.count_from(Isns.growing(growing(run.share)))
         common.bring(share, run)
         try:
             plan, outcome = tracing.trace(

@@ -33,9 +33,12 @@ _NETWORKS = 64  # that are kept apart at a time for one pair of addresses and po
 
 class Flows:
     """All connections seen so far, or the last ``most``: of a capture that may have any
-    number of them. ``all`` is kept where there is no limit."""
+    number of them. ``all`` is kept where there is no limit. ``guess``: of a connection that is
+    seen from its middle on, count from the first number seen, as tshark does; otherwise a SYN
+    alone says where each side began."""
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, most: int | None = None, guess: bool = True) -> None:
+        self._guess = guess
         self.all: list[Flow] = []
         self._most = most
         self._count = 0
@@ -85,8 +88,7 @@ class Flows:
         """A SYN with another sequence number on a known tuple is another connection."""
         return flow.base.get(sender) not in (None, packet.get("seq"))
 
-    @staticmethod
-    def _learn(flow: Flow, sender: Endpoint, receiver: Endpoint, flags: str,
+    def _learn(self, flow: Flow, sender: Endpoint, receiver: Endpoint, flags: str,
                packet: Mapping[str, Any]) -> None:  # fmt: skip
         flow.segments[sender] = flow.segments.get(sender, 0) + 1
         flow.reset = flow.reset or "R" in flags
@@ -94,9 +96,9 @@ class Flows:
         if isinstance(seq, int) and "R" not in flags:
             if "S" in flags:
                 flow.base[sender] = seq  # a SYN says it; what came before was taken for granted
-            else:
+            elif self._guess:
                 flow.base.setdefault(sender, (seq - 1) & 0xFFFFFFFF)
-        if isinstance(ack, int) and "A" in flags:
+        if isinstance(ack, int) and "A" in flags and (self._guess or "S" in flags):
             flow.base.setdefault(receiver, (ack - 1) & 0xFFFFFFFF)
 
 

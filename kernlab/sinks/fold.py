@@ -42,6 +42,14 @@ def marks() -> dict[str, str]:
     return dict(_table()[2])
 
 
+def whole(stack: Sequence[Mapping[str, Any]]) -> list[Part]:
+    """Every frame of the stack, the inlined ones too; for one whose depth was asked for."""
+    return [
+        Part("func", f"{frame.get('func', '?')}{' (inlined)' if frame.get('inlined') else ''}")
+        for frame in stack
+    ]
+
+
 def fold(stack: Sequence[Mapping[str, Any]]) -> list[Part]:
     """The stack from the probe outwards, the frames that say little left out.
 

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kernlab.record.flows import Flow, Flows
+from kernlab.record.flows import Endpoint, Flow, Flows
+from kernlab.record.isn import Isns, near
 from kernlab.sinks.console import safe, words
-from kernlab.sinks.fold import Part, fold
+from kernlab.sinks.fold import Part, fold, whole
 
-StackStyle = Literal["fold", "full", "none"]
+StackStyle = Literal["fold", "whole", "full", "none"]
 
 _INDENT = " " * 15
 _WORDS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "PSH", "A": "ACK", "U": "URG", "E": "ECE",
@@ -43,11 +44,28 @@ class TraceView:
         self._console = console
         self._stack = stack
         self._several = several  # more than one probe: each line says which
-        self._flows = Flows()
+        self._flows = Flows(guess=False)
+        self._isns: Isns | None = None
         self._first_ns: int | None = None
         self._last_parts: list[Part] = []
         self._ascii = not (console.encoding or "").lower().startswith("utf")
         self._wide = console.width >= _WIDE
+
+    def count_from(self, isns: Isns) -> None:
+        """Where connections began, as far as the events themselves do not tell."""
+        self._isns = isns
+
+    def _relative(self, flow: Flow, sender: Endpoint, receiver: Endpoint, number: int) -> str:
+        """A sequence number of ``sender``'s counted from its SYN, or marked as it is."""
+        relative = flow.relative(sender, number)
+        if relative is None and self._isns is not None and number:
+            isn = self._isns.of(sender, receiver)
+            if near(isn, number) is not None and isn is not None:
+                flow.base[sender] = isn
+                relative = near(isn, number)
+        if relative is not None and relative < 1 << 31:
+            return str(relative)
+        return f"{number} abs" if number else "0"
 
     def _sign(self, fancy: str, plain: str) -> str:
         return plain if self._ascii else fancy
@@ -128,12 +146,12 @@ class TraceView:
         line.append(f"{named:<8}", _flag_style(flags))
         sender, receiver = (flow.client, flow.server) if from_client else (flow.server, flow.client)
         seq, ack = packet.get("seq"), packet.get("ack")
-        relative = flow.relative(sender, seq) if isinstance(seq, int) else None
-        line.append(f"seq {_number(relative, seq):<7} ")
+        shown = self._relative(flow, sender, receiver, seq) if isinstance(seq, int) else "?"
+        line.append(f"seq {shown:<7} ")
         length = packet.get("len")
         line.append(f"len {length:<6}" if length else " " * 10, "bold" if length else "")
         if "A" in flags and isinstance(ack, int):
-            line.append(f"ack {_number(flow.relative(receiver, ack), ack):<7}")
+            line.append(f"ack {self._relative(flow, receiver, sender, ack):<7}")
         else:
             line.append(" " * 11)
         if self._console.width >= _WITH_WINDOW:
@@ -184,7 +202,7 @@ class TraceView:
         if self._stack == "full":
             self._full(stack)
             return
-        parts = fold(stack)
+        parts = whole(stack) if self._stack == "whole" else fold(stack)
         if parts == self._last_parts:
             self._console.print(Text(f"{_INDENT}{self._sign('″', '=')} the same way", "dim"))
             return
@@ -260,10 +278,3 @@ def stack_lines(parts: Sequence[Part], console: Console, frames: int) -> list[Te
         line.append_text(piece)
         marked = mark
     return [*lines, line]
-
-
-def _number(relative: int | None, absolute: object) -> str:
-    """A relative number while it is near its start, the absolute one otherwise."""
-    if relative is None or relative >= 1 << 31:
-        return str(absolute)
-    return str(relative)

@@ -31,6 +31,11 @@ _ARGV = ("sh", "-c", "exec tcpdump -i any -n -U --immediate-mode -s 0 -B 8192 -Z
          f"> /mnt/share/{_NAME}")  # fmt: skip
 
 
+def growing(share: Path) -> Path:
+    """The classic pcap that is there while a capture runs."""
+    return share / _NAME
+
+
 class _Said:
     """What a program of the guest writes, and whether a word that is waited for came."""
 
@@ -71,7 +76,7 @@ def capturing(machine: Machine, share: Path, out: Path,
             "kernlab run -- tcpdump -D",
         )
     links.wait()
-    raw = share / _NAME
+    raw = growing(share)
     try:
         yield raw
     finally:

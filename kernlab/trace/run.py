@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -27,6 +28,9 @@ from kernlab.vm.machine import Machine
 
 _TURN = 0.1  # seconds to wait for events before looking at the rest of the world
 _ANSWER = 20.0
+# Source files whose functions are called for packets, and of these TCP's own.
+_NETWORK = ("net/", "drivers/net/", "include/net/")
+_TCP = re.compile(r"(?:^|/)(?:tcp|inet_(?:connection|timewait)_sock|inet6?_hashtables)")
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -101,7 +105,12 @@ class Outcome:
             )
         if plan.request.workload == "none":
             return f"nothing reached {names}: --workload none sends nothing; try --workload http"
-        if self.segments_in == 0:
+        if not all(probe.place.file.startswith(_NETWORK) for probe in plan.probes):
+            return (
+                f"{names} was never called: workload {plan.request.workload!r} does not take that "
+                "path; --workload takes any command of the guest, like 'cat /etc/hosts'"
+            )
+        if self.segments_in == 0 and all(_TCP.search(p.place.file) for p in plan.probes):
             return f"nothing reached {names}: the workload moved no TCP segment"
         seen = f"{self.segments_in} TCP segments" if self.segments_in is not None else "packets"
         return (

@@ -33,6 +33,7 @@ from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.vm.machine import Machine
 
 _ATTACH = 30.0
+_LEARN = 120.0  # seconds for GDB to read what an expression needs of the kernel's debug info
 _STOP = 20.0
 _IDLE = 0.1  # seconds without an event after which the reader has no half line left
 
@@ -100,7 +101,10 @@ class GdbEngine:
             "returns": request.returns,
             "probes": [probe.as_data() for probe in self._plan.probes],
         }
-        (self._sockets / "plan.json").write_text(json.dumps(data), "utf-8")
+        path = self._sockets / "plan.json"
+        path.write_text(json.dumps(data), "utf-8")
+        if any(probe.show for probe in self._plan.probes):
+            self._gdb.console(f"python probes.learn({str(path)!r})", _LEARN)
 
     def arm(self, machine: Machine) -> None:
         """Attach to the guest (it stops), set the probes, let it run."""
