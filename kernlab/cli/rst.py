@@ -90,6 +90,7 @@ def rst(
     run.result(
         reason=outcome.reason, rsts=detective.seen, events=outcome.events,
         foreign=len(detective.foreign), unseen=len(detective.unseen),
+        uncaptured=len(detective.uncaptured),
         silent=[rst_facts.unsent(one.finding, one.why) for one in detective.silent],
     )  # fmt: skip
     page = common.keep_report(run) if outcome.events else None

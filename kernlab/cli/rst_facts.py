@@ -22,9 +22,11 @@ def facts(detective: Detective, outcome: Outcome, path: str, timeout: float) -> 
     found |= _how_it_ended(detective, outcome, timeout)
     if detective.silent:
         found["not sent"] = _lines([unsent(one.finding, one.why) for one in detective.silent])
+    if detective.timed_out:
+        found["timed out"] = _lines(detective.timed_out)
     if detective.quiet:
         found["instead"] = _lines(detective.quiet)
-    if not detective.seen and detective.counters:
+    if not detective.seen and not detective.uncaptured and detective.counters:
         found["counters"] = ", ".join(f"{k} +{v}" for k, v in detective.counters.items())
     if outcome.reason == "workload" and outcome.workload_status not in (None, 0):
         said = outcome.workload_said.strip()[-300:]
@@ -49,6 +51,8 @@ def _count(detective: Detective) -> str:
         )
     if detective.unseen:
         text += f", {len(detective.unseen)} built and not seen to leave"
+    if detective.uncaptured:
+        text += f", {len(detective.uncaptured)} where nothing was captured"
     if detective.filtered:
         text += f"; {detective.filtered} did not pass --where"
     return text
@@ -65,7 +69,8 @@ def _how_it_ended(detective: Detective, outcome: Outcome, timeout: float) -> dic
     else:
         text = "interrupted while the program still ran: it was stopped"
     if detective.by_stopping:
-        text += f"; {detective.by_stopping} RSTs were made by the stopping"
+        made = detective.by_stopping
+        text += f"; {made} {'RST was' if made == 1 else 'RSTs were'} made by the stopping"
     if outcome.reason == "timeout":
         text += f". For longer: --timeout {timeout * 10:g}"
     return {"time-out" if outcome.reason == "timeout" else "interrupted": text}
@@ -91,6 +96,6 @@ def _lines(found: Sequence[str]) -> str:
 def aside(told: Mapping[str, str]) -> None:
     """The summary beside --json: what no event tells goes to stderr."""
     console = Console(stderr=True, highlight=False)
-    for name in ("time-out", "interrupted", "not sent", "instead", "lost"):
+    for name in ("time-out", "interrupted", "not sent", "timed out", "instead", "lost"):
         if name in told:
             console.print(Text(safe_lines(f"{name}: {told[name]}")), soft_wrap=True)

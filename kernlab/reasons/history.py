@@ -14,6 +14,8 @@ from kernlab.reasons.watch import RstTable
 
 _TIMEOUTS = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _TIMERS = ("tcp_write_timer_handler", "tcp_write_timer", "tcp_keepalive_timer")
+# States in which a SYN or a FIN takes one of the numbers that are not acknowledged.
+_ONE_MORE = ("SYN_SENT", "SYN_RECV", "FIN_WAIT1", "LAST_ACK", "CLOSING")
 Ends = frozenset[tuple[str, int]]
 
 
@@ -33,7 +35,7 @@ class History:
         self._flow: dict[Ends, int] = {}
         self._connected: dict[Way, str] = {}
         self._injected: list[str] = []
-        self._errors: dict[Ends, Mapping[str, Any]] = {}
+        self._errors: dict[Way, Mapping[str, Any]] = {}
         self._silent: dict[Ends, str] = {}
         self._told: dict[int, int] = {}
         self.overflows: int | None = None
@@ -42,6 +44,18 @@ class History:
     def errors(self) -> list[Mapping[str, Any]]:
         """The sockets that were told of a failure: events of sock_def_error_report()."""
         return list(self._errors.values())
+
+    def timed_out(self) -> list[str]:
+        """The connections that a timer ended without a RST, in words."""
+        found = []
+        for (src, sport, dst, dport), event in self._errors.items():
+            told = _failed(event)
+            if told:
+                data = f", {told['unacked']} bytes not acknowledged" if told["unacked"] else ""
+                state = event["sock"].get("state", "?")
+                found.append(f"{src} port {sport} → {dst} port {dport}: {told['error']} in "
+                             f"{state}{data}")  # fmt: skip
+        return found
 
     @property
     def injectors(self) -> list[str]:
@@ -65,6 +79,12 @@ class History:
         if "R" in flags:
             self._flows.setdefault(segment["flow"], []).append(dict(segment))
 
+    def covered(self, finding: Finding) -> bool:
+        """Whether the capture has seen anything of this connection: one that it has not runs
+        where nobody captures."""
+        going = ends(finding.event)
+        return going is not None and _pair(going) in self._flow
+
     def event(self, event: Mapping[str, Any]) -> None:
         """A call of a watched function."""
         tells = self._rules.tells(str(event["probe"])) if self._rules is not None else None
@@ -77,7 +97,7 @@ class History:
         if tells == "connect":
             self._connected[going] = _task(event)
         elif tells == "error" and (event.get("sock") or {}).get("protocol", "tcp") == "tcp":
-            self._errors[_pair(going)] = event
+            self._errors[going] = event
 
     def silent(self, finding: Finding, why: str) -> None:
         """A sender's call that sent nothing."""
@@ -128,9 +148,8 @@ class History:
         found["drop_rule_nft"] = (
             f"{'ip6' if six else 'ip'} saddr {host} tcp sport {port} tcp flags rst drop"
         )
-        error = self._errors.get(_pair(going))
-        if error is not None:
-            found |= _failed(error, going)
+        if going in self._errors:
+            found |= _failed(self._errors[going])
 
     def _earlier(self, found: dict[str, Any], going: Way,
                  segment: Mapping[str, Any] | None, provoked: int | None) -> None:  # fmt: skip
@@ -147,15 +166,16 @@ class History:
             return
 
 
-def _failed(error: Mapping[str, Any], going: Way) -> dict[str, Any]:
+def _failed(error: Mapping[str, Any]) -> dict[str, Any]:
     """The end of a connection that a timer brought: 1 with data that was not acknowledged, 2
     without. Nothing for the end that a RST or an ICMP message brought."""
     sock = error["sock"]
     names = [frame["func"] for frame in error.get("stack") or ()]
-    own = ends({"sock": sock}) == going
-    if not own or sock.get("err") not in _TIMEOUTS or not any(name in names for name in _TIMERS):
+    if sock.get("err") not in _TIMEOUTS or not any(name in names for name in _TIMERS):
         return {}
     data = (sock.get("snd_nxt", 0) - sock.get("snd_una", 0)) & 0xFFFFFFFF
+    if data and sock.get("state") in _ONE_MORE:
+        data -= 1
     return {
         "gave_up": 1 if data else 2,
         "unacked": data,

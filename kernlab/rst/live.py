@@ -49,7 +49,7 @@ class _Call:
 
 @dataclass(frozen=True)
 class Unsent:
-    """A call of a sender that sent nothing, or whose RST was not seen leaving."""
+    """A call of a sender that sent nothing."""
 
     finding: Finding
     why: str
@@ -59,8 +59,9 @@ class Detective:
     """Turns a trace's events into RSTs with their causes (``kernlab.trace.run.Refine``).
 
     ``silent``: calls that sent nothing; ``unseen``: RSTs that were built and not seen to
-    leave; ``foreign``: RSTs of the capture that no call sent; ``quiet``: with no RST at all,
-    what happened to each connection."""
+    leave; ``uncaptured``: those of connections of which the capture has nothing;
+    ``foreign``: RSTs of the capture that no call sent; ``quiet``: with no RST at all, what
+    happened to each connection; ``timed_out``: connections that a timer ended."""
 
     def __init__(self, reasons: Reasons, source: Path, where: expr.Expr | None = None,
                  count: int | None = None) -> None:  # fmt: skip
@@ -88,9 +89,11 @@ class Detective:
         self.corrected = False
         self.seen = self.filtered = self.by_stopping = 0
         self.silent: list[Unsent] = []
-        self.unseen: list[Unsent] = []
+        self.unseen: list[Finding] = []
+        self.uncaptured: list[Finding] = []
         self.foreign: list[dict[str, Any]] = []
         self.quiet: list[str] = []
+        self.timed_out: list[str] = []
         self.counters: Counters = {}
 
     @property
@@ -153,6 +156,8 @@ class Detective:
                 self._wire.add([segment])
                 self._history.segment(segment)
         yield from self._claimed()
+        if any(not one.read and not self._is_silent(one) for one in self._calls):
+            self._read()  # soon: a namespace may go with its last process
 
     def _claimed(self) -> Iterator[dict[str, Any]]:
         for call in list(self._calls):
@@ -169,6 +174,14 @@ class Detective:
             return True
         checks = finding.sender.passes if finding.sender is not None else None
         return checks in self._armed and finding.passed is not True
+
+    def _likely_silent(self, finding: Finding) -> bool:
+        """Whether a call whose RST is nowhere had a reason to send none. Asked where nothing
+        shows if the sender got past its checks."""
+        sender = finding.sender
+        if sender is None or finding.passed is not None or sender.passes in self._armed:
+            return False
+        return sender.silence(finding.event, certain=False) is not None
 
     def _why_silent(self, finding: Finding) -> str:
         silence = finding.silence
@@ -191,7 +204,8 @@ class Detective:
             rules=self._rules,
         )  # fmt: skip
         rst = event["rst"]
-        rst["sent"] = segment is not None
+        if segment is not None or self._history.covered(finding):
+            rst["sent"] = segment is not None
         if provoked is not None:
             rst["answers_frame"] = provoked
         if call.shared > 1:
@@ -222,8 +236,9 @@ class Detective:
         for netns in {one.finding.netns for one in fresh}:
             there = [one for one in fresh if one.finding.netns == netns]
             rose = self._tally.rose(netns)
+            shared = _shared(rose, len(there))
             for one in there:
-                one.moved, one.shared, one.read = rose, len(there), True
+                one.moved, one.shared, one.read = rose, shared, True
         if fresh:
             self._history.overflows = self._tally.since_begin(_AFTER).get(_AFTER[0], 0)
 
@@ -249,16 +264,17 @@ class Detective:
         self._again(told)
         yield from self._claimed()
         for call in list(self._calls):
-            if self._is_silent(call):
+            if self._is_silent(call) or self._likely_silent(call.finding):
                 self._calls.remove(call)
                 why = self._why_silent(call.finding)
                 self.silent.append(Unsent(call.finding, why))
             else:
-                why = "built, and not seen to leave"
-                self.unseen.append(Unsent(call.finding, why))
+                covered = self._history.covered(call.finding)
+                (self.unseen if covered else self.uncaptured).append(call.finding)
                 yield from self._tell(call, None)
         yield from self._foreign(told, whole)
-        if not self.seen and not self.foreign and told is not None:
+        self.timed_out = self._history.timed_out()
+        if not (self.seen or self.foreign or self.unseen or self.uncaptured):
             with suppress(BadInput):
                 self.quiet = quiet.story(capture, self._history.errors)
 
@@ -296,3 +312,10 @@ class Detective:
                 yield event
             else:
                 self.filtered += 1
+
+
+def _shared(rose: Counters | None, calls: int) -> int:
+    """How many RSTs a reading is of: OutRsts tells of those whose event is still to come,
+    and of those that an earlier reading had counted."""
+    sent = calls if rose is None else rose.get("OutRsts", 0)
+    return max(calls, sent) if sent >= calls else calls + 1

@@ -14,9 +14,9 @@ _FILES = ("/proc/net/snmp", "/proc/net/netstat")
 _LIMIT = 15.0
 # A namespace is found by a process in it, or where "ip netns" has mounted it.
 _ELSEWHERE = r"""
-for one in /proc/[0-9]*; do
-  if [ "$(readlink $one/ns/net)" = "net:[$1]" ]; then cat $one/net/snmp $one/net/netstat; exit; fi
-done
+one=$(ls -l /proc/[0-9]*/ns/net 2>/dev/null | grep -F "net:[$1]" | head -n 1)
+one=${one#*/proc/}
+if [ -n "$one" ]; then cat /proc/${one%%/*}/net/snmp /proc/${one%%/*}/net/netstat; exit; fi
 for one in /run/netns/* /var/run/netns/*; do
   if [ "$(stat -L -c %i "$one" 2>/dev/null)" = "$1" ]; then
     ip netns exec "${one##*/}" cat /proc/net/snmp /proc/net/netstat; exit

@@ -44,7 +44,7 @@ class RstView:
         self._source(rst)
         moved = rst.get("moved")
         if moved is not None:
-            shared = f" (with {rst['moved_by'] - 1} other RSTs)" if "moved_by" in rst else ""
+            shared = " (read together with other RSTs)" if rst.get("moved_by", 1) > 1 else ""
             self._fact("counters", ", ".join(f"{k} +{v}" for k, v in moved.items()) + shared)
         errno = rst.get("errno") or {}
         self._fact("this side", errno.get("local", ""))
@@ -86,7 +86,8 @@ class RstView:
             self._fact("the RST", "built, and not seen to leave: a rule or a queue on its way out "
                        "dropped it, or there was no route")  # fmt: skip
         else:
-            self._fact("the RST", "not seen in the capture under these addresses")
+            self._fact("the RST", "not seen: the capture has nothing of this connection under "
+                       "these addresses")  # fmt: skip
 
     def _socket(self, event: Mapping[str, Any], rst: Mapping[str, Any]) -> None:
         sock = event.get("sock")
