@@ -7,6 +7,7 @@ import errno
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kernlab.reasons.origin import Traits, doubts
 from kernlab.reasons.pairs import Reset, ends, way
 from kernlab.reasons.report import on_wire
 from kernlab.reasons.wire import shape
@@ -53,7 +54,12 @@ def _row(one: Reset, segments: Sequence[Mapping[str, Any]],
             "port), or a firewall rejects it"
         )
     who = _outside(segment) if outside else _inside(segment, injectors)
-    evidence = [*_beside(segment, segments), *_hurt(packet, errors)]
+    doubtful = _doubts(segment, kind, segments)
+    evidence = list(_hurt(packet, errors))
+    if doubtful is None:
+        evidence.insert(0, "nothing else of this sender came before it to compare with")
+    elif not doubtful:
+        evidence.insert(0, "its TTL and IP id are like the sender's others")
     said: dict[str, Any] = {
         "cause": FOREIGN,
         "kind": FOREIGN,
@@ -71,6 +77,8 @@ def _row(one: Reset, segments: Sequence[Mapping[str, Any]],
     }
     if answered is not None:
         said["answers_frame"] = answered["number"]
+    if doubtful:
+        said["doubts"] = doubtful
     return {
         "v": VERSION, "engine": "capture", "probe": "capture", "cpu": 0,
         "host_ns": segment["at"], "site": {"func": ""},
@@ -109,22 +117,21 @@ def _inside(segment: Mapping[str, Any], injectors: Sequence[str]) -> str:
     return text
 
 
-def _beside(segment: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How the RST's IP header differs from the other segments of the same sender."""
+def _doubts(segment: Mapping[str, Any], kind: str,
+            segments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:  # fmt: skip
+    """What speaks against the sender that the RST names, as ``kernlab.reasons.origin`` gives
+    it; None where there is nothing of the sender to compare with."""
     packet = segment["packet"]
-    going = way(packet)
-    others = [one["packet"] for one in segments if one["number"] < segment["number"]
-              and way(one["packet"]) == going and "R" not in one["packet"]["flags"]]  # fmt: skip
-    if not others:
-        return ["nothing else of this sender came before it: there is nothing to compare with"]
-    said = []
-    ttls = sorted({other["ttl"] for other in others if "ttl" in other})
-    if "ttl" in packet and ttls and packet["ttl"] not in ttls:
-        said.append(f"TTL {packet['ttl']}, the sender's others {_numbers(ttls)}: another sender")
-    ids = [other["ip_id"] for other in others if "ip_id" in other]
-    if "ip_id" in packet and any(ids) and not _next(packet["ip_id"], ids[-1]):
-        said.append(f"IP id {packet['ip_id']}, the sender's last {ids[-1]}: not its next")
-    return said or ["its IP header is like the sender's others"]
+    sides: dict[Any, Traits] = {}
+    for one in segments:
+        if one["number"] >= segment["number"]:
+            break
+        if "R" not in one["packet"]["flags"]:
+            sides.setdefault(way(one["packet"])[:2], Traits()).learn(one["packet"])
+    sender = sides.get(way(packet)[:2], Traits())
+    receiver = sides.get(way(packet)[2:], Traits())
+    found = doubts(packet, kind == "active", sender, receiver)
+    return found if found or sender.sent else None
 
 
 def _hurt(packet: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -144,14 +151,6 @@ def _hurt(packet: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> Ite
             yield f"{who} took it and got {name}"
         else:
             yield f"{who} expected another number, {sock.get('rcv_nxt')}: not this one ended it"
-
-
-def _numbers(found: Sequence[int]) -> str:
-    return " and ".join(map(str, found))
-
-
-def _next(number: int, last: int) -> bool:
-    return 0 < (number - last) & 0xFFFF < 64
 
 
 def _answered(segment: Mapping[str, Any],

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from kernlab.sinks.console import safe
+from kernlab.sinks.explained import doubt
 
 _NAMES = 14  # columns of the facts' names
 _KINDS = {"active": "active: a socket's own decision",
@@ -37,6 +38,8 @@ class RstView:
         self._fact("", _KINDS.get(rst.get("kind", ""), ""))
         self._fact("why", rst.get("says", ""))
         self._fact("because", rst.get("condition", ""))
+        for told in rst.get("doubts", ()):
+            self._fact("but", doubt(told))
         self._segments(event, rst)
         if rst["cause"] != "foreign":
             self._socket(event, rst)

@@ -229,10 +229,17 @@ def test_an_injected_rst_is_told_by_ttl_and_ip_id() -> None:
     place = ("eth0", False)
     rst = strange(seg(1, "SA", S, C, ip_id=30, ttl=52, place=place),
                   seg(2, "A", S, C, ip_id=31, ttl=52, place=place),
-                  seg(3, "RA", S, C, win=500, ip_id=9999, ttl=200, place=place))  # fmt: skip
-    assert "TTL 200, the sender's others 52" in rst["condition"]
-    assert "IP id 9999" in rst["condition"]
+                  seg(3, "PA", S, C, ip_id=32, ttl=52, place=place),
+                  seg(4, "RA", S, C, win=500, ip_id=9999, ttl=200, place=place))  # fmt: skip
+    assert {"kind": "ttl", "here": 200, "others": [52]} in rst["doubts"]
+    assert {"kind": "ip_id", "here": 9999, "last": 32} in rst["doubts"]
     assert rst["from"] == "outside"
+
+
+def test_a_rst_before_any_syn_ack_is_no_socket_s_decision() -> None:
+    rst = strange(seg(1, "S", seq=7, place=("eth0", True)),
+                  seg(2, "RA", S, C, seq=9, ack=70, win=500, place=("eth0", False)))  # fmt: skip
+    assert [one["kind"] for one in rst["doubts"]] == ["early"]
 
 
 def test_two_rsts_by_hand_which_of_them_hurt() -> None:
