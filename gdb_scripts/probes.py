@@ -169,6 +169,9 @@ class Tracer:
         named = values.shown()
         if named:
             event[values.key] = named
+        texts = values.texts(kernel.memory)
+        if texts:
+            event["texts"] = texts
         if what.get("show"):
             shown = show(
                 what["show"], values, self.symbols(what), what["site"], event.get("packet")

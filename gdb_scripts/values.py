@@ -10,6 +10,8 @@ from gdb_scripts import guards
 from gdb_scripts.inferior import Registers
 from gdb_scripts.scopes import evaluate, fill, numbers, plain, rewritten, used
 from kernlab.decode.hit import as_type
+from kernlab.decode.memory import Memory
+from kernlab.decode.texts import text_of
 
 
 class Values(Protocol):
@@ -22,6 +24,9 @@ class Values(Protocol):
 
     def shown(self) -> Dict[str, Any]:
         """Every name that has a value, for the event."""
+
+    def texts(self, memory: Memory) -> Dict[str, str]:
+        """What names point at, where that is a text (``kernlab.decode.texts``)."""
 
     def fill(self, names: Iterable[str]) -> None:
         """Make names known to GDB's expressions (``gdb_scripts.scopes``)."""
@@ -48,6 +53,16 @@ class EntryValues:
             name: as_type(self._registers[item["register"]], item)
             for name, item in self._args.items()
         }
+
+    def texts(self, memory: Memory) -> Dict[str, str]:
+        found = {}
+        for name, item in self._args.items():
+            if "text" in item:
+                length = self.number(item["length"]) if "length" in item else None
+                text = text_of(memory, self._registers[item["register"]], item, length)
+                if text is not None:
+                    found[name] = text
+        return found
 
     def fill(self, names: Iterable[str]) -> None:
         for name in names:
@@ -80,6 +95,9 @@ class LineValues:
             for name, value in ((n, plain(self._values[n])) for n in self._numbers)
             if value is not None
         }
+
+    def texts(self, memory: Memory) -> Dict[str, str]:
+        return {}
 
     def fill(self, names: Iterable[str]) -> None:
         for name in names:

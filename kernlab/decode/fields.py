@@ -82,7 +82,8 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
 }
 SHOW = "show."
 OPEN_PREFIXES = (
-    "args.", "locals.", "show.", "rst.", "connection.", "history.", "race.", "packet.options.kind-",
+    "args.", "texts.", "locals.", "show.", "rst.", "connection.", "history.", "race.",
+    "packet.options.kind-",
 )  # fmt: skip
 # What the record tells of an event after its stop: no filter while a trace runs can ask it.
 RECORDED = ("packet.id", "drop.reason")

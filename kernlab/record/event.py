@@ -176,11 +176,12 @@ class Raced(Open):
 class Event(Open):
     """One event. ``seq`` counts the run's events from 1; guest_ns is the guest's monotonic
     clock at its last tick, host_ns the host's wall clock, both in ns. ``args`` are a
-    function's arguments, ``locals`` the variables at a line, ``show`` the values of the
-    expressions asked for, ``netns`` the inode number of the network namespace of the sock, or
-    of skb->dev where there is no sock (``ls -i /proc/PID/ns/net``), ``ret`` what the
-    function returned (addresses as "0x…"), ``drop`` the kernel's name for the reason of a
-    drop."""
+    function's arguments, ``texts`` what those of them point at that are strings or socket
+    addresses (escaped, at most 128 bytes), ``locals`` the variables at a line, ``show`` the
+    values of the expressions asked for, ``netns`` the inode number of the network namespace
+    of the sock, or of skb->dev where there is no sock (``ls -iL /proc/PID/ns/net``), ``ret``
+    what the function returned (addresses as "0x…"), ``drop`` the kernel's name for the reason
+    of a drop."""
 
     v: Literal[1]
     seq: int = Field(ge=1, le=2**53)
@@ -196,6 +197,7 @@ class Event(Open):
     sock: Sock | None = None
     netns: Int | None = None
     args: dict[str, Value] | None = None
+    texts: dict[str, str] | None = None
     locals: dict[str, Value] | None = None
     show: dict[str, Value] | None = None
     drop: dict[str, str] | None = None

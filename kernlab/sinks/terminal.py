@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from kernlab.sinks.fold import Part, fold, whole
 StackStyle = Literal["fold", "whole", "full", "none"]
 
 _INDENT = " " * 15
+_ENDPOINT = re.compile(r"(?:[\d.]+|\[[\da-f:]+\]):\d+|AF_UNSPEC")
 _WORDS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "PSH", "A": "ACK", "U": "URG", "E": "ECE",
           "C": "CWR"}  # fmt: skip
 # Columns from which on a line also has the window, and what else is known.
@@ -191,8 +193,11 @@ class TraceView:
                 f"  {safe(sock.get('src'))}:{sock['sport']} > "
                 f"{safe(sock.get('dst'))}:{sock.get('dport')}"
             )
-        else:
-            for name, value in (event.get("args") or {}).items():
+        texts = event.get("texts") or {}
+        for name, value in (event.get("args") or {}).items():
+            if name in texts:
+                line.append(f"  {safe(name)}={_quoted(texts[name])}")
+            elif "sport" not in sock:
                 line.append(f"  {safe(name)}={safe(value)}", "dim")
 
     def _draw_stack(self, event: Mapping[str, Any]) -> None:
@@ -250,6 +255,12 @@ class TraceView:
             line.append(f"{name:<10}", "dim")
             line.append(safe(value))
             self._console.print(line, soft_wrap=True)
+
+
+def _quoted(text: object) -> str:
+    """A string in quotes; an address and a port as they are."""
+    shown = safe(text)
+    return shown if _ENDPOINT.fullmatch(shown) else f'"{shown}"'
 
 
 def stack_lines(parts: Sequence[Part], console: Console, frames: int) -> list[Text]:

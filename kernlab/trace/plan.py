@@ -17,6 +17,7 @@ from kernlab.symbols import places, sites
 from kernlab.symbols.dwarf import Argument, Function, Line
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.expressions import c_expressions, check_c, check_shows
+from kernlab.trace.pointed import points_at
 
 # Every structure that begins with sock_common and so can be decoded as a sock.
 _SOCKS = ("sock", "tcp_sock", "inet_sock", "inet_connection_sock", "request_sock",
@@ -88,8 +89,10 @@ class Probe:
         if place.returns is not None:
             data["returns"] = {"kind": place.returns.kind, "size": place.returns.size}
         data["args"] = [
-            {"name": a.name, "register": a.register, "kind": a.kind, "size": a.size}
-            for a in place.args if a.register is not None and a.kind != "aggregate"
+            {"name": a.name, "register": a.register, "kind": a.kind, "size": a.size,
+             **points_at(place, number)}
+            for number, a in enumerate(place.args)
+            if a.register is not None and a.kind != "aggregate"
         ]  # fmt: skip
         return data
 
