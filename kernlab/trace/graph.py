@@ -22,6 +22,7 @@ from kernlab.record.calls import Call, Graph
 from kernlab.record.rundir import RunDir
 from kernlab.symbols import places
 from kernlab.symbols.frames import Symbolizer
+from kernlab.symbols.system_map import SystemMap
 from kernlab.trace import workloads
 from kernlab.trace.tracefs import formats, guest, limits, ring
 from kernlab.trace.tracefs.formats import Format
@@ -75,10 +76,13 @@ class _Event(NamedTuple):
 class Builder:
     """Events of function_graph, in their order, → whole calls of the outermost function.
 
-    A task's events have a depth of their own; an interrupt's stand inside the task's.
+    A task's events have a depth of their own; an interrupt's stand inside the task's. ``entries``:
+    the addresses of the functions that an interrupt enters first, before the kernel counts
+    itself in one (__irq_entry, where kernel/trace/trace_functions_graph.c looks as well).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, entries: range = range(0)) -> None:
+        self._entries = entries
         self._open: dict[int, list[tuple[Call, int, int, bool]]] = {}
 
     def take(self, event: _Event) -> Graph | None:
@@ -91,10 +95,12 @@ class Builder:
             if len(stack) < event.depth:
                 return None  # nor was its caller
             call = Call(f"0x{event.func:x}", event.at)
-            call.interrupt = event.hardirq and not (stack and stack[-1][3])
+            within = bool(stack) and stack[-1][3]
+            hardirq = within or event.hardirq or event.func in self._entries
+            call.interrupt = hardirq and bool(stack) and not within
             if stack:
                 stack[-1][0].calls.append(call)
-            stack.append((call, event.func, event.cpu, event.hardirq))
+            stack.append((call, event.func, event.cpu, hardirq))
             return None
         while len(stack) > event.depth + 1:
             stack.pop()
@@ -149,7 +155,7 @@ def graph(request: GraphRequest, kernel: Kernel, image: Image, options: MachineO
         tracer = _start(request, [symbol for symbol, _ in entries], machine)
         report(Finished("set the tracer"))
         with workloads.running(row, machine, request.count + request.skip > 1) as work:
-            _record(request, machine, tracer, work, outcome)
+            _record(request, machine, _Stream(tracer, _irq_text(symbols.map)), work, outcome)
         tracer.stop()
         outcome.lost = _lost(tracer)
         symbolizer = stack.enter_context(symbols.symbolizer())
@@ -209,10 +215,15 @@ def _instances(machine: Machine) -> bool:
     return "function_graph" in said.split()
 
 
-def _record(request: GraphRequest, machine: Machine, tracer: Tracefs, work: workloads.Running,
+def _irq_text(symbols: SystemMap) -> range:
+    """Where the functions that an interrupt enters are (include/asm-generic/sections.h)."""
+    first, end = (symbols.all.get(f"__irqentry_text_{name}", 0) for name in ("start", "end"))
+    return range(first, end)
+
+
+def _record(request: GraphRequest, machine: Machine, stream: _Stream, work: workloads.Running,
             outcome: GraphOutcome) -> None:  # fmt: skip
     deadline = time.monotonic() + request.timeout
-    stream = _Stream(tracer)
     ended = False
     try:
         while True:
@@ -227,7 +238,7 @@ def _record(request: GraphRequest, machine: Machine, tracer: Tracefs, work: work
                 return
             if machine.child.poll() is not None:
                 raise machine.lost()
-            tracer.check()
+            stream.check()
             ended = work.done()  # and once more what came until then
             if time.monotonic() > deadline:
                 outcome.reason = "timeout"
@@ -239,7 +250,7 @@ def _record(request: GraphRequest, machine: Machine, tracer: Tracefs, work: work
 class _Stream:
     """Calls out of what the guest sends."""
 
-    def __init__(self, tracer: Tracefs) -> None:
+    def __init__(self, tracer: Tracefs, irq_text: range) -> None:
         self._tracer = tracer
         said = tracer.contents
         forms = [formats.parse(said[f"events/ftrace/{name}/format"]) for name in _FORMATS]
@@ -247,7 +258,7 @@ class _Stream:
             form.number: (form, form.name == "funcgraph_entry") for form in forms
         }
         self._clock = Clock()
-        self._builder = Builder()
+        self._builder = Builder(irq_text)
         self._pending: list[_Event] = []
 
     def graphs(self, seconds: float) -> Iterator[Graph]:
@@ -268,6 +279,10 @@ class _Stream:
                 found = self._builder.take(event._replace(at=self._clock.ns(event.at)))
                 if found is not None:
                     yield found
+
+    def check(self) -> None:
+        """Raises what went wrong in the guest."""
+        self._tracer.check()
 
     def _events(self, page: bytes, cpu: int) -> Iterator[_Event]:
         for at, start, _ in ring.entries(page):

@@ -47,6 +47,15 @@ def test_an_interrupts_outermost_calls_are_marked() -> None:
     assert found.call.interrupted == 3000 + 1000
 
 
+def test_an_interrupt_is_known_before_the_kernel_counts_it() -> None:
+    """As 5.4's smp_apic_timer_interrupt(), which calls irq_enter() itself."""
+    handlers = range(ord("x"), ord("z"))
+    (found,) = feed(Builder(handlers), "+a +b -b +x +c !d -d -c -x -a")
+    assert shape(found.call) == "a(b x!(c(d)))"
+    (found,) = feed(Builder(handlers), "+x !d -d -x")
+    assert shape(found.call) == "x(d)"  # what was asked for is no interrupt of its own
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_lost_events_make_no_wrong_tree(seed: int) -> None:
     """Whatever is lost, a call has only children that began and ended inside it."""
