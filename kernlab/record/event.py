@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from kernlab.record.shapes import Int, Line, Open, Value
 
@@ -136,7 +136,8 @@ class Rst(Open):
     answers_frame: Int | None = None
     decides: Int | None = None
     segment: Packet | None = None
-    source: list[Annotated[tuple[Line, str], Strict(False)]] | None = None
+    # Pairs: a line's number and its text.
+    source: list[Annotated[list[Line | str], Field(min_length=2, max_length=2)]] | None = None
 
 
 class Lock(Open):

@@ -268,3 +268,10 @@ def test_a_round_whose_record_is_not_the_runs_own_came_to_no_ending(
     best = shown(load(race, Race), told)
     assert best is not None
     assert best.path.name == "round-002"
+
+
+def test_a_rst_with_the_lines_that_decided_is_read(run: Path) -> None:
+    rst = {"cause": "P1", "source": [[2131, "        } else {"], [2132, "\ttcp_v4_send_reset();"]]}
+    write_json(run / "mine" / "main" / "rst.json", [rst])
+    (line,) = (one for one in grade(run / "mine").legs["main"] if one.kind == "cause")
+    assert (line.holds, line.seen) == (False, "P1")  # the lab expects none
