@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,8 +90,9 @@ class Explained:
     at a time. Raises as ``Stream`` does.
     """
 
-    def __init__(self, path: Path, reasons: Reasons, language: Language = "en") -> None:
-        self.stream = Stream(path, MOST)
+    def __init__(self, path: Path, reasons: Reasons, language: Language = "en",
+                 reader: str | None = None) -> None:  # fmt: skip
+        self.stream = Stream(path, MOST, reader)
         self.forgotten = 0
         self._reasons = reasons
         self._language: Language = language
@@ -144,9 +146,10 @@ class Explained:
             yield self._rows.popleft()[0]
 
 
-def explained(path: Path, reasons: Reasons, language: Language = "en") -> Iterator[dict[str, Any]]:
+def explained(path: Path, reasons: Reasons, language: Language = "en",
+              reader: str | None = None) -> Iterator[dict[str, Any]]:  # fmt: skip
     """The rows of ``Explained``."""
-    return iter(Explained(path, reasons, language))
+    return iter(Explained(path, reasons, language, reader))
 
 
 def _learn(seen: _Seen, segment: dict[str, Any], frame: Dissected) -> None:
@@ -231,4 +234,9 @@ def _fits(reason: Reason, kind: Shape, row: Mapping[str, Any], doubtful: list[An
     if kind not in shapes:
         return False
     # A field that the capture does not have (it began too late) rules nothing out.
-    return wire.when is None or expr.parse(wire.when).evaluate(row) is not False
+    return wire.when is None or _parsed(wire.when).evaluate(row) is not False
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> expr.Expr:
+    return expr.parse(text)

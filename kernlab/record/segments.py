@@ -64,15 +64,16 @@ class Stream:
     """The segments of any capture, one at a time: iterating gives each with the frame it came
     in. ``tally`` counts frames, ``cut`` is where the file was cut, ``reader`` who dissects.
 
-    No more than ``most`` connections are known at a time. Raises ``BadInput`` for no
+    No more than ``most`` connections are known at a time. ``reader``: other than the best that
+    this host has. Raises ``BadInput`` for no
     capture and for one that is damaged, ``WeFailed`` where the dissector does not answer.
     """
 
-    def __init__(self, path: Path, most: int) -> None:
+    def __init__(self, path: Path, most: int, reader: str | None = None) -> None:
         self._path, self._most = path, most
         self.tally = Tally()
         self.cut: int | None = None
-        self.reader = best()
+        self.reader = reader or best()
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], Dissected]]:
         taker = Segments(self._most)
