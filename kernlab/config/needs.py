@@ -15,6 +15,7 @@ class Need:
     """A program, or a file (a header, a library), and the Debian package that brings it.
 
     ``file`` and each of ``elsewhere``, the places of other distributions, are globs.
+    ``without``: what is done where it is not there. Such a need is no gap.
     """
 
     package: str
@@ -22,6 +23,7 @@ class Need:
     program: str | None = None
     file: str | None = None
     elsewhere: tuple[str, ...] = ()
+    without: str = ""
 
     @property
     def name(self) -> str:

@@ -88,7 +88,7 @@ def programs(rooms: dict[str, list[Need]], manager: str | None) -> Iterator[Chec
             continue  # this family of distributions does not need it
         where = need.found()
         version = packages.version_of(need.program) if where and need.program else ""
-        without = "" if where else packages.lacking(need.package, manager)
+        without = "" if where else need.without or packages.lacking(need.package, manager)
         yield Check(
             need.name, "ok" if where else "note" if without else "missing",
             version or ("found" if where else ""), "; ".join(reasons), tuple(asking),

@@ -42,10 +42,12 @@ class Waiting:
 
 @dataclass
 class Side:
-    """The segments of one side that had no answer yet. ``lost``: some are not remembered."""
+    """The segments of one side that had no answer yet. ``lost``: some are not remembered,
+    ``overflowed``: some of these had no answer."""
 
     waiting: list[Waiting] = field(default_factory=list)
     lost: bool = False
+    overflowed: bool = False
     _spoken: bool = False
 
     def add(self, segment: dict[str, Any], frame: Dissected) -> bool:
@@ -64,7 +66,7 @@ class Side:
         self.waiting.append(one)
         if len(self.waiting) > _MOST:
             del self.waiting[0]
-            self.lost = True
+            self.lost = self.overflowed = True
         return True
 
     def settle(self, packet: Mapping[str, Any]) -> None:

@@ -82,8 +82,9 @@ def shape(packet: Mapping[str, Any]) -> Shape:
 class Explained:
     """Each RST of a capture, iterated once: ``packet``, ``before.provoked`` (the segment that it
     answers), ``connection`` (what had been seen of it) and ``rst`` with ``shape``, ``causes``
-    that fit, ``labs``, ``answers`` and, where the sender is in doubt, ``doubts``. ``frames``
-    are those that hold it, where several devices captured one RST.
+    that fit, ``labs``, ``answers`` and, where the sender is in doubt, ``doubts``;
+    ``older_forgotten``: it may also answer a segment that is not remembered. ``frames`` are
+    those that hold it, where several devices captured one RST.
 
     ``stream`` says what was not understood and where the file was cut; ``forgotten`` counts
     connections that were still open, but not known any more when more came than are known
@@ -216,6 +217,8 @@ def _row(segment: dict[str, Any], seen: _Seen, reasons: Reasons,
     }
     if doubtful:
         row["rst"]["doubts"] = doubtful
+    if refusing and seen.side(receiver).overflowed:
+        row["rst"]["older_forgotten"] = True
     return row
 
 

@@ -71,7 +71,9 @@ class ExplainedView:
         provoked = (row.get("before") or {}).get("provoked")
         if provoked:
             text = segment_text(dict(provoked))
-            self._line("answers", f"frame {provoked['number']}  {text}")
+            older = ", or an older one: kernlab remembers the last ones of each side"
+            more = older if rst.get("older_forgotten") else ""
+            self._line("answers", f"frame {provoked['number']}  {text}{more}")
         elif rst["shape"].startswith("passive"):
             self._line("answers", "no segment that the capture holds")
         for told in rst.get("doubts", ()):

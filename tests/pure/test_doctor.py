@@ -38,6 +38,13 @@ def program(directory: Path, name: str) -> None:
 # -- packages ----------------------------------------------------------------------------
 
 
+def test_what_kernlab_does_without_is_a_note_and_no_gap() -> None:
+    need = Need("nothing", "for a test", program="no-such-program-anywhere", without="does less")
+    (check,) = programs({"record": [need]}, "apt")
+    assert (check.state, check.packages) == ("note", ())
+    assert check.remedy == "does less"
+
+
 def test_every_room_with_needs_is_asked() -> None:
     rooms = {path.parent.name for path in (ROOT / "kernlab").glob("*/needs.py")} - {"config"}
     found = collect()

@@ -32,7 +32,7 @@ def bent(data: bytes, dice: random.Random) -> bytes:
     """A capture with one to six wounds."""
     zipped = data[:2] == b"\x1f\x8b"
     if zipped and dice.random() < 0.5:
-        return gzip.compress(bent(gzip.decompress(data[:10_000_000]), dice)) if whole(data) else data
+        return gzip.compress(bent(gzip.decompress(data), dice)) if whole(data) else data
     body = bytearray(data)
     for _ in range(dice.randint(1, 6)):
         at = dice.randrange(len(body) + 1)
@@ -64,7 +64,7 @@ def whole(data: bytes) -> bool:
 def test_a_bent_capture_is_read_or_refused(tmp_path: Path) -> None:
     dice = random.Random(11)
     path, reasons = tmp_path / "bent", table()
-    read = refused = 0
+    read, refused = 0, []
     for _ in range(EXAMPLES):
         data = bent(dice.choice(SOUND), dice)
         path.write_bytes(data)
@@ -76,10 +76,7 @@ def test_a_bent_capture_is_read_or_refused(tmp_path: Path) -> None:
             view.limits(reading.stream, reading.forgotten, "")
             read += 1
         except BadInput as error:
-            assert error.what, data.hex()
-            assert error.next_step, data.hex()
-            assert error.exit_status == 2, data.hex()
-            refused += 1
+            refused.append((error.exit_status, bool(error.what), bool(error.next_step)))
     assert read
-    assert refused
+    assert set(refused) == {(2, True, True)}
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 500 << 10  # KiB

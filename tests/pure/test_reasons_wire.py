@@ -238,6 +238,7 @@ def test_a_side_s_oldest_segments_go_first(path: Path, monkeypatch: pytest.Monke
         talk.send("c", P | A, 101 + n, 501, data=1)
     (row,) = talk.send("s", R, 501, win=0).rows(path)
     assert provoked([row]) == [46]
+    assert row["rst"]["older_forgotten"]
 
 
 def test_what_came_before_damage_is_told_before_the_error(tmp_path: Path) -> None:
@@ -251,6 +252,7 @@ def test_what_came_before_damage_is_told_before_the_error(tmp_path: Path) -> Non
 
 def test_an_error_of_icmp_quotes_a_segment_and_is_none(tmp_path: Path) -> None:
     quoted = b"\3\3\0\0" + bytes(4) + captures.FOUR[1][:28]
-    frames = [captures.FRAMES[0], captures.eth(0x800, captures.ipv4("192.0.2.1", CLIENT, quoted, 1))]
+    error = captures.eth(0x800, captures.ipv4("192.0.2.1", CLIENT, quoted, 1))
+    frames = [captures.FRAMES[0], error]
     (tmp_path / "x").write_bytes(captures.pcap(ETHERNET, frames))
     assert list(wire.explained(tmp_path / "x", table(), reader="kernlab")) == []
