@@ -37,7 +37,7 @@ int main(int argc, char **argv)
 	on_cpu(0);
 	prctl(PR_SET_NAME, "B");
 	struct pollfd one = { .fd = fd, .events = POLLIN | POLLOUT | POLLRDHUP };
-	int n = poll(&one, 1, 20000);
+	int n = poll(&one, 1, 60000);
 	char text[16];
 	snprintf(text, sizeof text, "0x%x", one.revents);
 	got("poll", n == 1 ? text : "timeout");
