@@ -99,6 +99,9 @@ class LabView:
             self._print(_MARK[leg.holds], f" {told.request.name:<10} {leg.name:<16} "
                         f"{len(leg.lines) - len(failed)} of {len(leg.lines)}")  # fmt: skip
             self._lines(failed)
+            for note in dict.fromkeys(line.kernel for line in leg.lines if line.holds is not False):
+                if note:
+                    self._print((f"    {note}", "dim"), soft_wrap=True)
         else:
             if leg.directory.capture.exists():
                 self._segments(leg.directory.capture)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from kernlab.config.text import InLanguages, say
 from kernlab.config.yaml import load, parse
 from kernlab.errors import BadInput
 from kernlab.lab.check import problems
 from kernlab.lab.grade import compare, grade, keep_answers, labs_of
+from kernlab.lab.leg import LabRequest, LegResult, Told
 from kernlab.lab.model import Lab, find, ids
 from kernlab.lab.pages import pages
-from kernlab.record.leg import LegDir, write_json
+from kernlab.record.leg import Leg, LegDir, write_json
 from kernlab.record.leg import load as load_leg
+from kernlab.sinks.labs import LabView
+from kernlab.verdict.judge import judge
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "configs" / "labs").glob("*.yaml"))
@@ -232,3 +238,28 @@ def test_the_catalogue_is_a_table_and_lines_of_json() -> None:
     argv = [sys.executable, "-m", "kernlab", "lab", "list", "--json"]
     lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [json.loads(line)["id"] for line in lines] == ids()
+
+
+TOLD = """kernels:
+  old: {says: {en: an old kernel, zh: 旧内核}, when: {got: {bytes: 5}}}
+verdict:
+  - counters: {OutRsts: 1}
+    unless: {old: {counters: {OutRsts: 0}}}
+"""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_where_kernels_differ_is_told_beside_the_mark(tmp_path: Path, quiet: bool) -> None:
+    text = LAB.replace("verdict:\n  - counters: {OutRsts: 1}\n", TOLD, 1)
+    lab = load(written(tmp_path, text), Lab)
+    leg = replace(Leg(), got={"bytes": "5"}, counters={"Tcp.OutRsts": 0})
+    result = LegResult("main", LegDir(tmp_path), judge(lab.verdict, leg, "zh", lab.kernels))
+    out = io.StringIO()
+    view = LabView(Console(file=out, width=200), "zh", quiet)
+    view.told(Told("verdict", LabRequest("my-lab", lab, tmp_path), "main", result=result))
+    assert result.holds
+    assert "✓" in out.getvalue()
+    assert out.getvalue().count("这个内核：旧内核") == 1
+    page = pages({"my-lab": lab})
+    assert "an old kernel" in page[Path("en/my-lab.md")]
+    assert "旧内核" in page[Path("zh-CN/my-lab.md")]
