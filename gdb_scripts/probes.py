@@ -48,6 +48,7 @@ class Tracer:
         self.cost: Dict[str, List[float]] = {}  # probe → stops, seconds the guest stood
         self.breakpoints: List[gdb.Breakpoint] = []
         self.trampoline: Optional[Trampoline] = None
+        self.counter: Optional[int] = None  # where the workload's words are counted
         self._symbols: Dict[int, Dict[str, Any]] = {}
         self._socket = socket.socket(socket.AF_UNIX)
         if plan.get("events"):
@@ -162,6 +163,9 @@ class Tracer:
         now = kernel.guest_ns()
         if now is not None:
             event["guest_ns"] = now
+        words = self._words()
+        if words is not None:
+            event["words"] = words
         event["site"] = {key: what[key] for key in ("func", "file", "line")}
         skb, sock = self._object(what, values, "skb"), self._object(what, values, "sock")
         hit = decode_hit(kernel.memory, kernel.layout, what["site"], skb, sock, self._look_up)
@@ -188,6 +192,15 @@ class Tracer:
             return address
         try:
             return int.from_bytes(self.kernel.memory.read(address + hop, 8), "little")
+        except Unreadable:
+            return None
+
+    def _words(self) -> Optional[int]:
+        """How many pieces of the workload's words were counted by now."""
+        if self.counter is None:
+            return None
+        try:
+            return int.from_bytes(self.kernel.memory.read(self.counter, 4), "little")
         except Unreadable:
             return None
 
@@ -255,6 +268,12 @@ def arm(path: str) -> None:
         LineProbe(tracer, what) for what in plan["probes"] if what.get("line_probe")
     ]
     _armed.append(tracer)
+
+
+def heed(address: int) -> None:
+    """Read the count of the workload's words, four bytes at ``address``, at each hit."""
+    for tracer in _armed:
+        tracer.counter = address
 
 
 def sent() -> int:

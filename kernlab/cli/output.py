@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import (
     BarColumn,
@@ -24,6 +24,9 @@ from rich.text import Text
 from kernlab.progress import Advanced, Finished, Report, Reporter, Said, Started, Stopped
 from kernlab.sinks.console import Console
 
+if TYPE_CHECKING:
+    from kernlab.sinks.words import WordsView
+
 _FILE_WIDTH = 160  # columns where there is no terminal and COLUMNS says nothing
 
 
@@ -33,6 +36,18 @@ def stdout() -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _FILE_WIDTH
     return console
+
+
+def stderr() -> Console:
+    """For what is beside the results."""
+    return Console(stderr=True, highlight=False)
+
+
+def words_view(json: bool) -> WordsView:
+    """For what a guest's program prints; with ``json`` stdout is the results' alone."""
+    from kernlab.sinks.words import WordsView
+
+    return WordsView(stderr() if json else stdout(), stderr())
 
 
 def print_json(value: Any) -> None:

@@ -53,7 +53,7 @@ def rst(
     """
     from kernlab.cli import rst_facts
     from kernlab.cli.ends import until_unread
-    from kernlab.cli.output import print_json, reporter, stdout
+    from kernlab.cli.output import print_json, reporter, stdout, words_view
     from kernlab.pipeline import MachineOptions
     from kernlab.reasons.model import table
     from kernlab.rst.live import Detective
@@ -76,6 +76,12 @@ def rst(
     options = MachineOptions(cpus, memory, network=common.network_of(network))
     request = _request(reasons, words, workload, timeout)
     view = RstView(stdout(), full)
+    printed = words_view(json)
+
+    def on_event(event: dict[str, Any]) -> None:
+        printed.flush()
+        (print_json if json else view.event)(event)
+
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         run = common.new_run(out)
@@ -83,8 +89,10 @@ def rst(
         detective = Detective(reasons, built.source, expression, count)
         _, outcome = tracing.trace(
             request, built, guest, options, run, report,
-            until_unread(print_json if json else view.event), detective,
+            until_unread(on_event), detective,
+            until_unread(lambda piece: printed.piece(piece.stream, piece.data)),
         )  # fmt: skip
+        printed.flush()
     if detective.corrected:
         _correct(run.events, detective)
     run.result(
@@ -93,6 +101,8 @@ def rst(
         uncaptured=len(detective.uncaptured),
         silent=[rst_facts.unsent(one.finding, one.why) for one in detective.silent],
     )  # fmt: skip
+    if outcome.never_ran is not None:
+        raise outcome.never_ran
     page = common.keep_report(run) if outcome.events else None
     told = rst_facts.facts(detective, outcome, str(run.path), timeout)
     if json:
@@ -121,8 +131,6 @@ def _one_of(words: list[str], workload: str | None, lab: str | None) -> None:
 
 
 def _request(reasons: Any, words: list[str], workload: str | None, timeout: float) -> Any:
-    import shlex
-
     from kernlab.errors import BadInput
     from kernlab.rst import plan
     from kernlab.trace import workloads
@@ -130,9 +138,9 @@ def _request(reasons: Any, words: list[str], workload: str | None, timeout: floa
 
     if timeout <= 0:
         raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
-    name = f"exec {shlex.join(words)}" if words else workload or "connect-closed"
+    name = workload or "connect-closed"
     workloads.find(name)
     return TraceRequest(
         functions=(), presets=(*plan.probes(reasons), *plan.watches(reasons)),
-        shows=plan.shows(reasons), workload=name, timeout=timeout,
+        shows=plan.shows(reasons), workload=name, timeout=timeout, command=tuple(words),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from kernlab.cli import common
 
 if TYPE_CHECKING:
     from kernlab.progress import Reporter
-    from kernlab.vm.channel import GuestProcess
+    from kernlab.vm.channel import GuestProcess, Sink
     from kernlab.vm.machine import Machine
 
 _GRACE = 5.0  # seconds that a command has to end after a signal
@@ -44,6 +44,8 @@ def run(
     """
     from kernlab.cli.output import reporter
     from kernlab.pipeline import MachineOptions, machine_for, wait_ready
+    from kernlab.progress import Said
+    from kernlab.trace import never
 
     options = MachineOptions(cpus, memory, network=common.network_of(network))
     with reporter() as report:
@@ -52,19 +54,40 @@ def run(
         common.bring(share, directory)
         with machine_for(directory, built, guest, options, report) as machine:
             wait_ready(machine, report)
-            status = _run(machine, command, timeout, report)
+            said = _Last()
+            status = _run(machine, command, timeout, report, said)
             directory.result(status=status)
+            if status in never.SHELL:
+                absent = never.by_shell(said.text, image, directory.share)
+                if absent is not None:
+                    report(Said(f"{absent.why}\nnext: {absent.next_step}"))
     return status
 
 
-def _run(machine: Machine, command: list[str], timeout: float | None, report: Reporter) -> int:
+class _Last:
+    """A command's stderr on to ours, and its last bytes."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+
+    def __call__(self, data: bytes) -> None:
+        self._bytes = (self._bytes + data)[-4096:]
+        common.write(2, data)
+
+    @property
+    def text(self) -> str:
+        return self._bytes.decode("utf-8", "replace")
+
+
+def _run(machine: Machine, command: list[str], timeout: float | None, report: Reporter,
+         on_stderr: Sink) -> int:  # fmt: skip
     from kernlab.cli import ends
     from kernlab.errors import Ended, MachineFailed
     from kernlab.progress import Said
 
     process = machine.channel.start(
         command, stdin=True, on_stdout=lambda data: common.write(1, data),
-        on_stderr=lambda data: common.write(2, data),
+        on_stderr=on_stderr,
     )  # fmt: skip
     threading.Thread(target=_feed, args=(process,), name="stdin", daemon=True).start()
     try:

@@ -25,9 +25,11 @@ def show(
     ),
     json: bool = common.JSON,
 ) -> None:
-    """Show a run's events again, filtered by the same expressions as trace."""
-    from kernlab.cli.output import print_json, stdout
+    """Show a run's events again, filtered by the same expressions as trace, and what its
+    workload printed between them."""
+    from kernlab.cli.output import print_json, stdout, words_view
     from kernlab.decode import expr
+    from kernlab.record import output
     from kernlab.record.isn import Isns
     from kernlab.record.rundir import find
     from kernlab.record.store import read_events
@@ -38,8 +40,14 @@ def show(
     run = find(name, "events.jsonl")
     view = TraceView(stdout(), "full" if full else "fold")
     view.count_from(Isns.kept(run.capture))
+    printed = words_view(json)
+    words = output.read(run.output)
     shown = total = 0
     for event in read_events(run.events):
+        if not json:
+            for piece in output.before(words, total):
+                printed.piece(piece.stream, piece.data)
+            printed.flush()
         total += 1
         if not expr.passes(expression, event):
             continue
@@ -49,4 +57,7 @@ def show(
         else:
             view.event(event)
     if not json:
+        for piece in words:
+            printed.piece(piece.stream, piece.data)
+        printed.flush()
         view.summary({"events": f"{shown} of {total}", "run": str(run.path)})

@@ -110,7 +110,7 @@ def trace(
     from contextlib import nullcontext
 
     from kernlab.cli.ends import until_unread
-    from kernlab.cli.output import print_json, reporter, stdout
+    from kernlab.cli.output import print_json, reporter, stdout, words_view
     from kernlab.errors import BadInput
     from kernlab.pipeline import MachineOptions
     from kernlab.progress import Said
@@ -168,7 +168,10 @@ def trace(
 
     options = MachineOptions(cpus, memory, network=common.network_of(network))
 
+    words = words_view(json)
+
     def on_event(event: dict[str, Any]) -> None:
+        words.flush()
         if groups is not None:
             groups.event(event)
         elif json:
@@ -195,7 +198,9 @@ def trace(
             plan, outcome = tracing.trace(
                 request, built, guest, options, run, report,
                 until_unread(on_event),
+                on_words=until_unread(lambda piece: words.piece(piece.stream, piece.data)),
             )  # fmt: skip
+            words.flush()
         except BadInput:
             run.remove()  # refused before anything ran: nothing to keep
             raise
@@ -207,6 +212,8 @@ def trace(
         lost=outcome.lost,
         seconds=round(outcome.seconds, 3),
     )
+    if outcome.never_ran is not None:
+        raise outcome.never_ran
     facts = _facts(plan, outcome, built.release, str(run.path))
     page = common.keep_report(run) if outcome.events else None
     if page:

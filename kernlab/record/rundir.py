@@ -34,6 +34,7 @@ class RunDir:
         self.id = path.name
         self.json = path / "run.json"
         self.events = path / "events.jsonl"
+        self.output = path / "output.jsonl"
         self.console_log = path / "console.log"
         self.gdb_log = path / "gdb.log"
         self.capture = path / "capture.pcapng"

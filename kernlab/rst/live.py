@@ -97,6 +97,12 @@ class Detective:
         self.counters: Counters = {}
 
     @property
+    def waiting(self) -> bool:
+        """Whether a RST may still be told in its place among what comes meanwhile."""
+        past = time.monotonic() - _PATIENCE
+        return any(one.at >= past and not self._is_silent(one) for one in self._calls)
+
+    @property
     def told(self) -> list[dict[str, Any]]:
         """The events of the calls that were told, in the order of the telling."""
         return [event for _, event in self._findings]

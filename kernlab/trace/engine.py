@@ -49,8 +49,15 @@ class Engine(Protocol):
     vCPU executes is changed (rootfs/guest/tracefs.c).
     """
 
+    exact: bool
+    """Whether an event's guest_ns is exact; else it is that of the last tick."""
+
     def prepare(self) -> None:
         """What needs no guest."""
+
+    def heed(self, counter: int) -> None:
+        """Before ``arm``: note in each event as ``words`` what the guest's kernel has at the
+        address ``counter`` by then (four bytes), where the engine can."""
 
     def arm(self, machine: Machine) -> None:
         """Set the probes; the guest runs when this returns. Raises ``KernlabError``."""

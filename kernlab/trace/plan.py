@@ -40,7 +40,8 @@ class TraceRequest:
     expressions for every probe; ``shows``: more of them for one place each, with the name
     that an event keeps its value under; ``returns``: whether to wait for each function's
     result; ``limit``: how many functions a glob may stand for; ``engine``: who carries it
-    out (``kernlab.trace.choice``); ``buffer``: KiB for each vCPU's events in the guest."""
+    out (``kernlab.trace.choice``); ``buffer``: KiB for each vCPU's events in the guest;
+    ``command``: what the guest runs, in place of ``workload``."""
 
     functions: tuple[str, ...]
     where: str = ""
@@ -55,6 +56,7 @@ class TraceRequest:
     limit: int = 64
     engine: str = "gdb"
     buffer: int | None = None
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

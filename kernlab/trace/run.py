@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from kernlab.errors import MachineFailed, ReaderGone, WeFailed
+from kernlab.errors import BadInput, MachineFailed, ReaderGone, WeFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
@@ -19,11 +19,13 @@ from kernlab.record import counters, drops
 from kernlab.record.pcapng import read
 from kernlab.record.rundir import RunDir
 from kernlab.record.store import EventWriter
-from kernlab.trace import workloads
+from kernlab.trace import never, workloads
+from kernlab.trace import words as words_in_guest
 from kernlab.trace.capture import capturing
 from kernlab.trace.choice import find
 from kernlab.trace.engine import Cost, Counted, Engine
 from kernlab.trace.plan import Plan, TraceRequest, make
+from kernlab.trace.words import OnWords, Story, Words
 from kernlab.vm.machine import Machine
 
 _TURN = 0.1  # seconds to wait for events before looking at the rest of the world
@@ -40,6 +42,10 @@ class Refine(Protocol):
     after how many of these the trace ends."""
 
     count: int | None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether events are held back: what came after them has to wait too."""
 
     def begin(self, machine: Machine, capture: Path, plan: Plan) -> None:
         """Called before the probes are armed; ``capture`` is tcpdump's growing file."""
@@ -73,7 +79,7 @@ class Refine(Protocol):
 @dataclass
 class Outcome:
     """How a trace ended. ``reason``: count, workload, timeout, interrupted, unread (nobody
-    takes the events any more)."""
+    takes the events any more). ``never_ran``: what is to be said of a program that did not."""
 
     reason: str
     events: int = 0
@@ -84,6 +90,7 @@ class Outcome:
     captured: int = 0
     workload_status: int | None = None
     workload_said: str = ""
+    never_ran: BadInput | None = None
     lost: dict[str, int] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -120,21 +127,26 @@ class Outcome:
 
 
 def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineOptions,
-          run: RunDir, report: Reporter, on_event: OnEvent,
-          refine: Refine | None = None) -> tuple[Plan, Outcome]:  # fmt: skip
+          run: RunDir, report: Reporter, on_event: OnEvent, refine: Refine | None = None,
+          on_words: OnWords = lambda piece: None) -> tuple[Plan, Outcome]:  # fmt: skip
     """Trace; events go to ``on_event`` and events.jsonl as they come, through ``refine``
-    where it is given; then ``count`` counts what it gives.
+    where it is given; then ``count`` counts what it gives. What the workload prints goes to
+    ``on_words`` and output.jsonl, in its order among the events.
 
     Raises ``BadInput`` before anything boots, ``MachineFailed`` when the guest breaks. An
     interrupt (Ctrl-C) ends the trace in order: what was gathered is kept.
     """
-    row = workloads.find(request.workload)
+    row = workloads.chosen(request)
     kind = find(request.engine)
     kind.check(request)
     symbols = symbols_for(kernel)
     report(Started("read the kernel's debug info"))
     plan = make(request, symbols)
     workloads.place(row, run.share, report)
+    count = request.count if refine is None else refine.count
+    argv = workloads.argv_of(row, count is not None)
+    if argv:
+        words_in_guest.place(run.share, report)
     kind.bring(plan, kernel, symbols, run.share, report)
     report(Finished("read the kernel's debug info"))
     for note in plan.notes:
@@ -158,17 +170,22 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
         engine.prepare()
         wait_ready(machine, report)
         writer = stack.enter_context(EventWriter(run.events))
+        words = Words(argv, machine) if argv else None
         with capturing(machine, run.share, run.capture, report) as raw:
             before = _segments(machine)
             if refine is not None:
                 refine.begin(machine, raw, plan)
+            counter = symbols.map.all.get(words_in_guest.COUNTER)
+            if words is not None and words.ready() and counter is not None:
+                engine.heed(counter)
             engine.arm(machine)
             started = time.monotonic()
-            session = _Session(request, plan.reasons, machine, engine, writer, on_event, refine)
+            story = Story(words, run.output, on_words)
+            session = _Session(request, plan.reasons, machine, engine, writer, on_event, refine,
+                               story)  # fmt: skip
             if refine is not None:
                 refine.armed()
-            count = request.count if refine is None else refine.count
-            with workloads.running(row, machine, count is not None) as work:
+            with workloads.running(row, machine, count is not None, words) as work:
                 outcome.reason = session.go(work)
                 outcome.seconds = time.monotonic() - started
                 if outcome.reason in ("timeout", "interrupted"):
@@ -178,7 +195,12 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
                 if session.full() and outcome.reason in ("timeout", "workload"):
                     outcome.reason = "count"
                 outcome.workload_status = work.status()
-                outcome.workload_said = work.said.text
+            story.rest(writer.count)
+            outcome.workload_said = story.said.text
+            if words is not None and words.failed is not None:
+                outcome.never_ran = never.never_ran(argv[0], words.failed, image.kind, run.share)
+            elif outcome.workload_status in never.SHELL and not writer.count:
+                outcome.never_ran = never.by_shell(story.said.text, image.kind, run.share)
             engine.remove()
             if refine is not None:
                 refine.ended()
@@ -205,7 +227,11 @@ class _Session:
         writer: EventWriter,
         on_event: OnEvent,
         refine: Refine | None,
+        story: Story,
     ) -> None:
+        self._story = story
+        self._settled = 0  # words that had come by the last quiet turn
+        self._words: dict[int, int] = {}  # an event's host_ns → the words before it
         self._request = request
         self._reasons = reasons
         self._machine = machine
@@ -275,23 +301,41 @@ class _Session:
         if self.full():
             return
         came = False
+        arrived = self._story.arrived
         for event in self._engine.drain() if last else self._engine.events(seconds):
             came = True
+            if (count := event.pop("words", None)) is not None:
+                self._words[event["host_ns"]] = count
             self._keep([event] if self._refine is None else self._refine.take(event))
             if self.full():
                 return
         if self._refine is not None and (last or not came):
             self._keep(self._refine.idle(last))
+        if came or (self._refine is not None and self._refine.waiting):
+            return
+        # Of words that were here two quiet turns ago each event that came before them is in our
+        # hands: the guest did not go on before it was sent.
+        self._words.clear()
+        self._story.arrived_until(self._settled, self._writer.count)
+        self._settled = arrived
 
     def _keep(self, events: Iterable[dict[str, Any]]) -> None:
         for event in events:
             if self.full():
                 return
+            self._words_before(event)
             if self._refine is not None:
                 event["seq"] = self._writer.count + 1
             drops.name(event, self._reasons)
             self._writer.write(event)
             self._on_event(event)
+
+    def _words_before(self, event: dict[str, Any]) -> None:
+        count = self._words.get(event["host_ns"])
+        if count is not None:
+            self._story.count(count, self._writer.count)
+        elif self._engine.exact and "guest_ns" in event:
+            self._story.until(event["guest_ns"], self._writer.count)
 
     def stop(self, work: workloads.Running) -> None:
         """Stop a workload that would run on, where what it does then is of interest."""

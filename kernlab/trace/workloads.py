@@ -13,6 +13,8 @@ from kernlab.config.yaml import Model, load, near
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.guest.build import program
 from kernlab.progress import Reporter
+from kernlab.trace.plan import TraceRequest
+from kernlab.trace.words import Words
 from kernlab.vm.channel import GuestProcess, Kept
 from kernlab.vm.machine import Machine
 from kernlab.vm.share import put
@@ -71,6 +73,13 @@ def find(name: str) -> WorkloadRow:
     )  # fmt: skip
 
 
+def chosen(request: TraceRequest) -> WorkloadRow:
+    """A trace's workload, or the command that stands in its place. Raises ``BadInput``."""
+    if request.command:
+        return WorkloadRow(title=request.command[0], command=list(request.command))
+    return find(request.workload)
+
+
 def place(row: WorkloadRow, share: Path, report: Reporter) -> None:
     """Build the workload's program and put it into the share."""
     if row.program is not None:
@@ -106,18 +115,28 @@ class Running:
                 self._process.wait(_STOP)
 
 
+def argv_of(row: WorkloadRow, endless: bool) -> list[str]:
+    """What the guest runs of it; empty when it runs nothing."""
+    if row.program is not None:
+        return [f"/mnt/share/{row.program}", *(row.endless if endless else row.args)]
+    return list(row.command)
+
+
 @contextmanager
-def running(row: WorkloadRow, machine: Machine, endless: bool) -> Iterator[Running]:
-    """Start a workload; stopped at the block's end."""
+def running(row: WorkloadRow, machine: Machine, endless: bool,
+            words: Words | None = None) -> Iterator[Running]:  # fmt: skip
+    """Start a workload; stopped at the block's end. ``words``: its command, which waits; what
+    it prints then goes there."""
     with ExitStack() as stack:
         said = Kept(_SAID)
         if row.before is not None:
             _prepare(row.before, machine)
-        argv = list(row.command)
-        if row.program is not None:
-            argv = [f"/mnt/share/{row.program}", *(row.endless if endless else row.args)]
+        argv = argv_of(row, endless)
         process = None
-        if argv:
+        if words is not None:
+            process = words.process
+            words.go()
+        elif argv:
             process = machine.channel.start(argv, on_stdout=said, on_stderr=said)
         host = None
         if row.host is not None:

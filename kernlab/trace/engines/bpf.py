@@ -65,6 +65,7 @@ class BpfEngine(Streaming[guest.Loader]):
     """One plan on one machine. Use as a context manager."""
 
     name = "bpf"
+    exact = True
 
     def __init__(self, plan: Plan, symbols: KernelSymbols, cpus: int, perf: bool = False,
                  fentry: bool = True) -> None:  # fmt: skip
@@ -110,6 +111,9 @@ class BpfEngine(Streaming[guest.Loader]):
         """Have addr2line read vmlinux while the guest boots: its first answer takes longest."""
         if self._plan.request.stack:
             self._symbolizer.frames(self._whats[0]["address"], True)
+
+    def heed(self, counter: int) -> None:
+        """Nothing: its events have exact times, and the words too."""
 
     def arm(self, machine: Machine) -> None:
         """Load the program and attach it to each probe."""

@@ -46,6 +46,7 @@ class GdbEngine:
     """One plan on one machine. Use as a context manager: it ends GDB whatever happens."""
 
     name = "gdb"
+    exact = False
 
     def __init__(self, plan: Plan, symbols: KernelSymbols, log: Path, sockets: Path) -> None:
         self._plan = plan
@@ -60,6 +61,7 @@ class GdbEngine:
         self._listener = socket.socket(socket.AF_UNIX)
         self._seq = 0
         self._counted = Counted()
+        self._counter: int | None = None
 
     def prepare(self) -> None:
         """What needs no guest: GDB's settings, and the plan's file."""
@@ -106,11 +108,16 @@ class GdbEngine:
         if any(probe.show for probe in self._plan.probes):
             self._gdb.console(f"python probes.learn({str(path)!r})", _LEARN)
 
+    def heed(self, counter: int) -> None:
+        self._counter = counter
+
     def arm(self, machine: Machine) -> None:
         """Attach to the guest (it stops), set the probes, let it run."""
         self._gdb.command(f"-target-select remote {machine.gdb_socket}", _ATTACH)
         plan = str(self._sockets / "plan.json")
         self._gdb.console(f"python probes.arm({plan!r})", _ATTACH)
+        if self._counter is not None:
+            self._gdb.console(f"python probes.heed({self._counter:#x})", _ATTACH)
         connection, _ = self._listener.accept()
         self._connection = connection
         threading.Thread(
