@@ -50,7 +50,7 @@ def _count(detective: Detective) -> str:
             "it" if inside == 1 else "them"
         )
     if detective.unseen:
-        text += f", {len(detective.unseen)} built and not seen to leave"
+        text += f", {len(detective.unseen)} not seen to leave"
     if detective.uncaptured:
         text += f", {len(detective.uncaptured)} where nothing was captured"
     if detective.filtered:

@@ -138,13 +138,15 @@ class Matcher:
 
     def _pass(self, event: Event) -> None:
         """Note that the sender which is at work on this CPU got past its checks: the function
-        that it calls then has the same skb."""
+        that it calls then has the same skb, or the sender's frame below it."""
         callers = self._passes.get(event["probe"])
         call = self._calls.get(event.get("cpu")) if callers else None
         if call is None or callers is None or call.event["probe"] not in callers:
             return
         skb = (event.get("args") or {}).get("skb")
-        if skb is not None and skb == (call.event.get("args") or {}).get("skb"):
+        names = [frame["func"] for frame in event.get("stack") or ()]
+        same = skb is not None and skb == (call.event.get("args") or {}).get("skb")
+        if same or call.event["probe"] in names:
             call.passed = True
             del self._calls[event.get("cpu")]
 

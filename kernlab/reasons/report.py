@@ -24,17 +24,23 @@ def complete(finding: Finding, wire: Mapping[str, Any] | None = None,
              after: Iterable[Mapping[str, Any]] = (), counters: Mapping[str, int] | None = None,
              source: Path | None = None, language: Language = "en",
              history: Mapping[str, Any] | None = None, stopped: bool = False,
+             sent: bool | None = None,
              rules: RstTable | None = None) -> dict[str, Any]:  # fmt: skip
     """The sender's event with ``rst`` (the finding) and ``before`` (what led to it) added.
 
     ``wire``: the RST as captured; ``after``: later events, among which the socket's new
     state is looked for; ``counters``: what moved; ``source``: the kernel's tree; ``history``:
     what the connection had seen (``kernlab.reasons.history``); ``stopped``: whether the
-    program was being ended when it was sent.
+    program was being ended when it was sent; ``sent``: whether it was seen to leave, None
+    where nobody looked.
     """
     said = finding.as_data(language)
     if stopped:
         said["stopped"] = 1
+    if sent is not None:
+        said["sent"] = sent
+    if finding.passed is not None:
+        said["built"] = finding.passed
     if wire is not None:
         said |= on_wire(wire)
     state = state_after(finding, after)

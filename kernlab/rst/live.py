@@ -27,7 +27,7 @@ from kernlab.vm.machine import Machine
 
 _PATIENCE = 2.0  # seconds after which a RST that the capture has not shown counts as sent
 _ANSWER = 10.0
-_ALWAYS = ("OutRsts",)
+_ALWAYS = ("OutRsts", "TCPAbortFailed")
 _AFTER = ("ListenOverflows",)
 # What moved where no RST was seen.
 _ENDS = ("TCPAbortOnTimeout", "TCPTimeouts", "TCPSynRetrans", "RetransSegs", "AttemptFails",
@@ -58,10 +58,10 @@ class Unsent:
 class Detective:
     """Turns a trace's events into RSTs with their causes (``kernlab.trace.run.Refine``).
 
-    ``silent``: calls that sent nothing; ``unseen``: RSTs that were built and not seen to
-    leave; ``uncaptured``: those of connections of which the capture has nothing;
-    ``foreign``: RSTs of the capture that no call sent; ``quiet``: with no RST at all, what
-    happened to each connection; ``timed_out``: connections that a timer ended."""
+    ``silent``: calls that sent nothing; ``unseen``: RSTs that were not seen to leave;
+    ``uncaptured``: those of connections of which the capture has nothing; ``foreign``: RSTs
+    of the capture that no call sent; ``quiet``: with no RST at all, what happened to each
+    connection; ``timed_out``: connections that a timer ended."""
 
     def __init__(self, reasons: Reasons, source: Path, where: expr.Expr | None = None,
                  count: int | None = None) -> None:  # fmt: skip
@@ -165,9 +165,11 @@ class Detective:
         if any(not one.read and not self._is_silent(one) for one in self._calls):
             self._read()  # soon: a namespace may go with its last process
 
-    def _claimed(self) -> Iterator[dict[str, Any]]:
+    def _claimed(self, unlikely: bool = False) -> Iterator[dict[str, Any]]:
+        """The calls whose RST the capture has. ``unlikely``: those too which were not seen to
+        get past their checks (the compiler may have put that function into its caller)."""
         for call in list(self._calls):
-            if self._is_silent(call):
+            if self._is_silent(call) and not (unlikely and call.finding.silence is None):
                 continue
             segment = self._wire.claim(call.finding.event)
             if segment is not None:
@@ -207,11 +209,10 @@ class Detective:
         event = complete(
             finding, segment, self._after(finding), call.moved, self._source,
             history=self._history.of(finding, segment, provoked), stopped=call.stopped,
+            sent=True if segment else False if self._history.covered(finding) else None,
             rules=self._rules,
         )  # fmt: skip
         rst = event["rst"]
-        if segment is not None or self._history.covered(finding):
-            rst["sent"] = segment is not None
         if provoked is not None:
             rst["answers_frame"] = provoked
         if call.shared > 1:
@@ -269,6 +270,7 @@ class Detective:
             told = []
         self._again(told)
         yield from self._claimed()
+        yield from self._claimed(unlikely=True)
         for call in list(self._calls):
             if self._is_silent(call) or self._likely_silent(call.finding):
                 self._calls.remove(call)

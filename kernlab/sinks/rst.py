@@ -86,8 +86,9 @@ class RstView:
             device = f", {rst['device']}" if rst.get("device") else ""
             self._fact("the RST", f"{_segment(sent)}  frame {rst['frame']} of the capture{device}")
         elif rst.get("sent") is False:
-            self._fact("the RST", "built, and not seen to leave: a rule or a queue on its way out "
-                       "dropped it, or there was no route")  # fmt: skip
+            early = "its sender returned without one (no memory, no route), or "
+            self._fact("the RST", f"not seen to leave: {'' if rst.get('built') else early}"
+                       "a rule or a queue on its way out dropped it")  # fmt: skip
         else:
             self._fact("the RST", "not seen: the capture has nothing of this connection under "
                        "these addresses")  # fmt: skip

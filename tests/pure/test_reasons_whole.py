@@ -258,9 +258,21 @@ def test_a_sender_that_gets_past_its_checks_is_known_by_what_it_calls(
     assert finding is not None
     assert finding.passed is None
     matcher.take({**passing(event, through, "0x5"), "cpu": 1})
-    matcher.take(passing(event, through, "0x9"))  # a mini-socket's ACK for another segment
+    # A mini-socket's ACK for another segment, by another caller:
+    matcher.take(passing({**event, "stack": event["stack"][1:]}, through, "0x9"))
     assert finding.passed is None
-    matcher.take(passing(event, through, "0x5"))
+    matcher.take(passing({**event, "stack": event["stack"][1:]}, through, "0x5"))  # a tail call
+    assert finding.passed is True
+
+
+def test_netfilter_s_answer_is_another_skb_with_the_sender_below_it() -> None:
+    matcher = Matcher(REASONS)
+    finding = matcher.take(at("nf_send_reset", "reject_tg", flags="S", show={"hook": 1}))
+    assert finding is not None
+    again = at("ip_route_me_harder", "ip_vs_out")
+    matcher.take(again)
+    assert finding.passed is None
+    matcher.take(at("ip_route_me_harder", "nf_send_reset", "reject_tg"))
     assert finding.passed is True
 
 
