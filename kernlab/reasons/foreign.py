@@ -49,12 +49,15 @@ def _row(one: Reset, segments: Sequence[Mapping[str, Any]],
     says = _SHAPES[kind]
     refuses = answered is not None and answered["packet"]["flags"] in ("S", "SEC")
     if answered is not None and refuses:
+        kind = "passive-syn"  # whatever its window is: other stacks than Linux give one
         says = (
             f"it answers the SYN of frame {answered['number']}: nobody takes it there (a closed "
             "port), or a firewall rejects it"
         )
-    who = _outside(segment) if outside else _inside(segment, injectors)
     doubtful = _doubts(segment, kind, segments)
+    if doubtful and kind == "active":
+        kind = "other"
+        says = "its header is like a socket's own RST, but the sender's socket did not send it"
     evidence = list(_hurt(packet, errors))
     if doubtful is None:
         evidence.insert(0, "nothing else of this sender came before it to compare with")
@@ -65,7 +68,7 @@ def _row(one: Reset, segments: Sequence[Mapping[str, Any]],
         "kind": FOREIGN,
         "probe": "capture",
         "name": "came in from outside" if outside else "no TCP of this guest sent it",
-        "says": who,
+        "says": _outside(segment, bool(doubtful)) if outside else _inside(segment, injectors),
         "from": "outside" if outside else "inside",
         "shape": kind,
         "condition": "; ".join([says, *evidence]),
@@ -95,9 +98,15 @@ def came_in(segment: Mapping[str, Any]) -> bool:
     return segment.get("outgoing") is False and not loopback and not local
 
 
-def _outside(segment: Mapping[str, Any]) -> str:
+def _outside(segment: Mapping[str, Any], doubtful: bool) -> str:
     packet = segment["packet"]
     device = segment.get("interface", "a device")
+    if doubtful:
+        return (
+            f"It came in at {device} in the name of {packet['src']} port {packet['sport']}, but is "
+            "not like what that host sends: a device on the way (a firewall, a proxy), or another "
+            "host, wrote it."
+        )
     return (
         f"It came in at {device} from {packet['src']} port {packet['sport']}: that host sent it, "
         "or a device on the way in its name."

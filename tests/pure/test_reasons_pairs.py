@@ -240,6 +240,9 @@ def test_a_rst_before_any_syn_ack_is_no_socket_s_decision() -> None:
     rst = strange(seg(1, "S", seq=7, place=("eth0", True)),
                   seg(2, "RA", S, C, seq=9, ack=70, win=500, place=("eth0", False)))  # fmt: skip
     assert [one["kind"] for one in rst["doubts"]] == ["early"]
+    assert rst["shape"] == "other"
+    assert "a device on the way" in rst["says"]
+    assert "the sender's socket did not send it" in rst["condition"]
 
 
 def test_two_rsts_by_hand_which_of_them_hurt() -> None:
