@@ -206,7 +206,8 @@ static void signed_md5(void)
 	s = accept(l, 0, 0);
 	CHECK(s);
 	close(s);
-	usleep(150000); /* its FIN is acknowledged: a mini-socket is left of it */
+	ready(c, 5000);
+	usleep(200000); /* its FIN is acknowledged, however late: a mini-socket is left of it */
 	CHECK(write(c, "late", 4));
 	ready(c, 100);
 	usleep(900000);
