@@ -130,26 +130,19 @@ def evaluate(text: str, names: Iterable[str]) -> Any:
     __be32 is told as an IPv4 address where its member's name says that it is one."""
     try:
         value = gdb.parse_and_eval(expanded(rewritten(text, names)))
-        number = plain(value)
+        return _ipv4(value, text) or plain(value)
     except (gdb.error, gdb.MemoryError, RuntimeError):
         return None
-    if isinstance(number, int) and _IPV4.search(text) and _network(value) is not None:
-        return str(ipaddress.IPv4Address(number)) if value.type.sizeof == 4 else number
-    return number
 
 
 def plain(value: Any) -> Any:
     """A value for JSON: numbers, "0x…" for addresses, text for enums, strings, structures.
-    What is in network order by its type is told in the host's.
 
     None where the compiler keeps it nowhere or memory cannot be read.
     """
     try:
         if value.is_optimized_out:
             return None
-        swapped = _network(value)
-        if swapped is not None:
-            return swapped
         kind = value.type.strip_typedefs()
         if kind.code == gdb.TYPE_CODE_PTR:
             return "0x%x" % (int(value) & (2**64 - 1))
@@ -170,21 +163,17 @@ def plain(value: Any) -> Any:
         return None
 
 
-def _network(value: Any) -> Optional[int]:
-    """A __be16, __be32 or __be64 as the number that it means; None for other types."""
+def _ipv4(value: Any, text: str) -> Optional[str]:
+    """A __be32 as an IPv4 address, where the name of the member says that it is one."""
+    if not _IPV4.search(text):
+        return None
     kind = value.type.unqualified()
     while kind.code == gdb.TYPE_CODE_TYPEDEF:
-        if kind.name in ("__be16", "__be32", "__be64"):
-            size = int(kind.sizeof)
-            raw = (int(value) & ((1 << 8 * size) - 1)).to_bytes(size, "little")
-            return int.from_bytes(raw, "big")
+        if kind.name == "__be32":
+            return str(ipaddress.IPv4Address((int(value) & 0xFFFFFFFF).to_bytes(4, "little")))
         # One level at a time: strip_typedefs() goes through all of them.
-        kind = _target(kind)
+        kind = kind.target().unqualified()
     return None
-
-
-def _target(kind: Any) -> Any:
-    return kind.target().unqualified()
 
 
 def numbers(values: Mapping[str, Any]) -> Dict[str, int]:

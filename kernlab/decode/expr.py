@@ -38,8 +38,8 @@ from kernlab.decode.tokens import ExprError as ExprError
 from kernlab.decode.tokens import Token, tokens
 
 _WORDS = {"and": "and", "&&": "and", "or": "or", "||": "or", "not": "not", "!": "not"}
-# htons(8080): values in network order are shown as people write them, and compared so.
-_SWAPPED = re.compile(r"(?:htons|htonl|ntohs|ntohl)\((\w+)\)")
+# htons(8080): a number in network order is told as it is in memory.
+_SWAPPED = re.compile(r"(?:hton|ntoh)([sl])\((\w+)\)")
 _COMPARE: Dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda a, b: bool(a < b),
     "<=": lambda a, b: bool(a <= b),
@@ -297,8 +297,10 @@ class _Parser:
     def _c_value(self, token: Token, name: str, kind: str, operator: str) -> Tuple[Any, str]:
         swapped = _SWAPPED.fullmatch(token.text)
         if swapped is not None:
-            inner = Token("word", swapped.group(1), token.column)
-            return self._one(inner, name, kind, operator)[0], token.text
+            number = _number(swapped.group(2), swapped.group(2), token)
+            size = 2 if swapped.group(1) == "s" else 4
+            raw = (number & ((1 << 8 * size) - 1)).to_bytes(size, "big")
+            return int.from_bytes(raw, "little"), token.text
         if kind != fields.OPEN or operator in ("in", "~", "has"):
             raise ExprError(
                 "a C expression cannot stand there", token.column,

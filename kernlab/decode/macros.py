@@ -66,9 +66,9 @@ ACCESSORS: Mapping[str, Accessor] = {
     "skb_queue_empty": Accessor(("x",), "((x)->next == (struct sk_buff *)(x))"),
     "before": Accessor(("a", "b"), "((int)((a) - (b)) < 0)"),
     "after": Accessor(("a", "b"), "((int)((b) - (a)) < 0)"),
-    "htons": Accessor(("x",), "((__be16)((((x) & 255) << 8) | (((x) >> 8) & 255)))"),
+    "htons": Accessor(("x",), "((unsigned short)((((x) & 255) << 8) | (((x) >> 8) & 255)))"),
     "ntohs": Accessor(("x",), "((unsigned short)((((x) & 255) << 8) | (((x) >> 8) & 255)))"),
-    "htonl": Accessor(("x",), "((__be32)((((x) & 255) << 24) | (((x) & 0xff00) << 8) | "
+    "htonl": Accessor(("x",), "((unsigned int)((((x) & 255) << 24) | (((x) & 0xff00) << 8) | "
                       "(((x) >> 8) & 0xff00) | (((x) >> 24) & 255)))"),
     "ntohl": Accessor(("x",), "((unsigned int)((((x) & 255) << 24) | (((x) & 0xff00) << 8) | "
                       "(((x) >> 8) & 0xff00) | (((x) >> 24) & 255)))"),

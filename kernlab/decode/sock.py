@@ -63,6 +63,9 @@ _REQUEST = (("rcv_isn", "rcv_isn"), ("snt_isn", "snt_isn"), ("rcv_nxt", "rcv_nxt
 NAMES = (_PLAIN, _LISTENER, _TCP_PAIRS,
          (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")))  # fmt: skip
 
+# Members of tcp_sock alone.
+OF_TCP = frozenset(_TCP_FIELDS)
+
 # What ``decode_sock`` reads of what a sock may be, all at one address: for those who fetch
 # one in pieces.
 MEMBERS: Mapping[str, Sequence[str]] = {

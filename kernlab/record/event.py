@@ -180,7 +180,7 @@ class Event(Open):
     function's arguments, ``texts`` what those of them point at that are strings or socket
     addresses (escaped, at most 128 bytes), ``locals`` the variables at a line, ``show`` the
     values of the expressions asked for, ``netns`` the inode number of the network namespace
-    of the sock, or of skb->dev where there is no sock (``ls -iL /proc/PID/ns/net``), ``ret``
+    of the sock, or of skb->dev where there is no sock (``readlink /proc/PID/ns/net``), ``ret``
     what the function returned (addresses as "0x…"), ``drop`` the kernel's name for the reason
     of a drop."""
 

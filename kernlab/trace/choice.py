@@ -21,7 +21,8 @@ _FEW = 200  # events, which gdb shows in a second or two
 
 def pick(request: TraceRequest) -> tuple[Kind, str]:
     """The engine for ``--engine auto`` by what is asked, and why it is that one."""
-    if request.show or request.shows or c_expressions(parse_where(request.where)):
+    where = c_expressions(parse_where(request.where))
+    if request.show or request.shows or where:
         return gdb.KIND, "C expressions are evaluated by GDB alone"
     if any(":" in place for place in request.functions):
         return gdb.KIND, "only GDB sees the variables at a source line"

@@ -10,7 +10,8 @@ from kernlab.errors import BadInput, KernlabError
 from kernlab.symbols.frames import Symbolizer
 from kernlab.trace.engine import Counted
 from kernlab.trace.expressions import c_expressions
-from kernlab.trace.plan import TraceRequest, parse_where
+from kernlab.trace.members import reader
+from kernlab.trace.plan import Plan, TraceRequest
 
 
 class Program(Protocol):
@@ -57,16 +58,41 @@ class Streaming(Generic[P]):
         self.close()
 
 
+class Expressions:
+    """The C expressions of a plan's filter, answered by what each event holds."""
+
+    def __init__(self, plan: Plan) -> None:
+        texts = c_expressions(plan.where)
+        self._readers = {
+            probe.name: [(text, found) for text in texts if (found := reader(text, probe))]
+            for probe in plan.probes
+        }
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Add the values that an event has for them."""
+        shown = {
+            text: value
+            for text, read in self._readers.get(event["probe"], ())
+            if (value := read(event)) is not None
+        }
+        if shown:
+            event["show"] = shown
+
+
+def answerable(plan: Plan, name: str) -> None:
+    """Refuse a filter with a C expression that no event of this engine answers."""
+    for text in c_expressions(plan.where):
+        if not any(reader(text, probe) for probe in plan.probes):
+            raise BadInput(
+                f"--where '{text}': the engine {name} evaluates no such C expression",
+                "it knows members that its events hold: those of TCP's, the packet's and the "
+                "socket's fields; GDB reads any",
+                "--engine gdb",
+            )
+
+
 def no_expressions(request: TraceRequest, name: str, how: str) -> None:
     """Refuse ``--show``, for which one needs the kernel's types. ``how`` it reads values."""
-    where = c_expressions(parse_where(request.where))
-    if where:
-        raise BadInput(
-            f"--where '{where[0]}': the engine {name} evaluates no C expression",
-            f"{how} what is at fixed offsets; GDB knows the kernel's types; a field of the event "
-            "does in all engines: sock.snd_cwnd, skb.len, flags",
-            "--engine gdb",
-        )
     if request.show or request.shows:
         raise BadInput(
             f"--show: the engine {name} evaluates no C expression",

@@ -78,9 +78,9 @@ LISTED = {"header": "transport", "tcp_cb": True, "listed": True}
 def test_accessors_and_member_macros_are_read(program: Path, tmp_path: Path) -> None:
     found = shown(program, tmp_path, "&tcp", "&good", LISTED, {"proto": "tcp", "family": "ipv4"})
     assert found == {
-        "sk->sk_state": 1, "sk->sk_dport": 8080, "sk->sk_num": 80, "sk->sk_daddr": "127.0.0.1",
+        "sk->sk_state": 1, "sk->sk_dport": 0x901F, "sk->sk_num": 80, "sk->sk_daddr": "127.0.0.1",
         "sk->sk_err": 5, "tcp_sk(sk)->snd_cwnd": 10, "((struct tcp_sock *)sk)->snd_cwnd": 10,
-        "tcp_sk(skb->sk)->snd_cwnd": 10, "tcp_hdr(skb)->fin": 1, "tcp_hdr(skb)->source": 8080,
+        "tcp_sk(skb->sk)->snd_cwnd": 10, "tcp_hdr(skb)->fin": 1, "tcp_hdr(skb)->source": 0x901F,
         "ntohs(tcp_hdr(skb)->source)": 8080, "ip_hdr(skb)->version": 0x45,
         "TCP_SKB_CB(skb)->seq": 7, "tcp_sk(sk)->snd_cwnd - sk->sk_err": 5,
         "(unsigned long)&((struct sock *)0)->sk_err": 16,
@@ -89,7 +89,7 @@ def test_accessors_and_member_macros_are_read(program: Path, tmp_path: Path) -> 
 
 def test_a_time_wait_socket_is_not_read_as_a_tcp_sock(program: Path, tmp_path: Path) -> None:
     found = shown(program, tmp_path, "&wait", "&unset", LISTED, {})
-    assert (found["sk->sk_state"], found["sk->sk_dport"], found["sk->sk_num"]) == (6, 8080, 80)
+    assert (found["sk->sk_state"], found["sk->sk_dport"], found["sk->sk_num"]) == (6, 0x901F, 80)
     assert found.keys().isdisjoint({
         "sk->sk_err", "tcp_sk(sk)->snd_cwnd", "((struct tcp_sock *)sk)->snd_cwnd",
         "tcp_hdr(skb)->fin", "tcp_sk(skb->sk)->snd_cwnd", "tcp_sk(sk)->snd_cwnd - sk->sk_err",

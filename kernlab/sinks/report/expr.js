@@ -85,7 +85,7 @@ const Expr = (() => {
   // kernlab/decode/chains.py: C's postfix expressions.
   const NAME = /\$?[A-Za-z_]\w*/y, STEP = /\s*(->|\.)\s*([A-Za-z_]\w*)/y;
   const MASK = /\s*&(?!&)\s*(?:0[xX][0-9a-fA-F]+|\d+|[A-Za-z_]\w*)(?![\w(])/y;
-  const SWAPPED = /^(?:htons|htonl|ntohs|ntohl)\((\w+)\)$/;
+  const SWAPPED = /^(?:hton|ntoh)([sl])\((\w+)\)$/;
   const isC = (name) => name.includes("->") || name.includes("(");
   const matchAt = (pattern, text, at) => { pattern.lastIndex = at; return pattern.exec(text); };
   function closed(text, at) {
@@ -346,7 +346,12 @@ const Expr = (() => {
       function one(token, name, kind, operator) {
         if (token.kind === "c") {
           const swapped = SWAPPED.exec(token.text);
-          if (swapped) return one({kind: "word", text: swapped[1], column: token.column}, name, kind, operator);
+          if (swapped) {
+            const number = integer(swapped[2]);
+            if (number === null) throw new Wrong(swapped[2] + " is no number", token.column);
+            const n = Number(BigInt.asUintN(32, BigInt(number)));
+            return swapped[1] === "s" ? ((n & 255) << 8) | ((n >> 8) & 255) : (((n & 255) << 24) | ((n & 0xff00) << 8) | ((n >>> 8) & 0xff00) | (n >>> 24)) >>> 0;
+          }
           if (kind !== "open" || ["in", "~", "has"].includes(operator)) throw new Wrong("a C expression cannot stand there", token.column);
           return {other: token.text};
         }

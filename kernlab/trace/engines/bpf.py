@@ -44,7 +44,7 @@ from kernlab.trace.bpf.stacks import ABOVE, StackIds
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.pace import Pace
 from kernlab.trace.plan import Plan, Probe, TraceRequest
-from kernlab.trace.streaming import Streaming, no_expressions
+from kernlab.trace.streaming import Expressions, Streaming, answerable, no_expressions
 from kernlab.trace.tracefs import limits
 from kernlab.trace.tracefs.stacks import Stacks
 from kernlab.vm.machine import Machine
@@ -79,6 +79,7 @@ class BpfEngine(Streaming[guest.Loader]):
         values = layout.get("expressions", {})
         assert isinstance(values, dict)
         self._plan = plan
+        self._expressions = Expressions(plan)
         self._whats = [probe.as_data() for probe in plan.probes]
         self._layout = Layout(layout)
         self._shapes = Shapes(self._layout)
@@ -227,6 +228,7 @@ class BpfEngine(Streaming[guest.Loader]):
         }  # fmt: skip
         if shown:
             event["args"] = shown
+        self._expressions.put(event)
         if self._plan.request.stack:
             entry = not what.get("line_probe")
             event["stack"] = self._stacks.of(what["address"], entry, stack)
@@ -336,6 +338,7 @@ def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
             "see rootfs/guest/probe/probe.h",
             "--engine ftrace, or --engine gdb",
         )
+    answerable(plan, "bpf")
     symbols.orc()
     guest.place(kernel, share, report)
 

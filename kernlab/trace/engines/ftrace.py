@@ -25,7 +25,7 @@ from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.pace import Pace
 from kernlab.trace.plan import Plan, TraceRequest
-from kernlab.trace.streaming import Streaming, no_expressions
+from kernlab.trace.streaming import Expressions, Streaming, answerable, no_expressions
 from kernlab.trace.tracefs import formats, guest, limits, returns, ring, stacks
 from kernlab.trace.tracefs.fetch import GROUP, Fetch
 from kernlab.trace.tracefs.guest import ROUND, Clock, Piece, Tracefs
@@ -66,6 +66,7 @@ class FtraceEngine(Streaming[Tracefs]):
             if text:
                 self._filters[fetch.name] = text
                 fetch.extra.update({name: text for text, name in lowering.fetches.items()})
+        self._expressions = Expressions(self._plan)
         where = plan.where
         self._late = where is not None and "ret" in where.fields()
         self._returning = [f for f in self._fetches if request.returns and "returns" in f.what]
@@ -246,6 +247,7 @@ class FtraceEngine(Streaming[Tracefs]):
         args = fetch.arguments(page, start)
         if args:
             event["args"] = args
+        self._expressions.put(event)
         entry = not what.get("line_probe")
         if callers is not None:
             event["stack"] = self._stacks.of(what["address"], entry, callers)
@@ -304,6 +306,7 @@ def _check(request: TraceRequest) -> None:
 def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
            report: Reporter) -> None:  # fmt: skip
     limits.check(plan, symbols)
+    answerable(plan, "ftrace")
     symbols.orc()
     guest.place(share, report)
 
