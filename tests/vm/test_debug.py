@@ -104,6 +104,12 @@ def test_stopped_at_the_function_and_what_is_at_hand_is_shown(
     raw = gdb.ask("p/x ((struct tcphdr *)(skb->head + skb->transport_header))->dest")
     swapped = int(raw.split("= 0x")[1], 16)
     assert int.from_bytes(swapped.to_bytes(2, "little"), "big") == int(fields["dest"])
+    # Kernel C as it is written: debug info has no accessor and no member's short name.
+    assert gdb.ask("p/x tcp_hdr(skb)->dest").split("=")[1] == raw.split("=")[1]
+    assert "snd_cwnd" not in gdb.ask("whatis tcp_sk(skb->sk)->snd_cwnd")
+    long, short = (gdb.ask(f"p &((struct sock *)64)->{m}").split("=")[1]
+                   for m in ("__sk_common.skc_dport", "sk_dport"))  # fmt: skip
+    assert long == short
     assert "LISTEN" in gdb.ask("kl-sock")
     assert "ipv4 local dev lo" in gdb.ask("kl-route")
     # A caller's frame still has the same packet; one without an skb says so.
