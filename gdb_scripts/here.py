@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 import gdb
 
 from gdb_scripts.commands import Lab
+from kernlab.decode.names import FAMILIES
 from kernlab.decode.skb import decode_skb, skb_device
 from kernlab.decode.sock import decode_sock
 
@@ -194,4 +195,7 @@ def the_sock(lab: Lab, text: str = "") -> Tuple[Found, Dict[str, Any]]:
     sock = decode_sock(lab.kernel.memory, lab.kernel.layout, found.address)
     if sock is None:
         raise gdb.error("at 0x%x (%s) is no INET socket" % (found.address, found.where))
+    if sock["family"] not in FAMILIES.values():
+        raise gdb.error("0x%x (%s) is a %s socket, no INET socket"
+                        % (found.address, found.where, sock["family"]))  # fmt: skip
     return found, sock

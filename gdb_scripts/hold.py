@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import gdb
 
+from gdb_scripts import macros
 from gdb_scripts.here import frames, variables
 from gdb_scripts.inferior import Registers
 from gdb_scripts.probes import Tracer
@@ -205,6 +206,7 @@ class Word(gdb.Breakpoint):  # type: ignore[misc]
     """A word of memory that changes; the address is taken where the actor stands now."""
 
     def __init__(self, floor: Floor, spec: Dict[str, Any]) -> None:
+        macros.define()
         place = gdb.parse_and_eval("&(%s)" % spec["word"])
         self._address = int(place) & _MASK
         self._size = place.type.target().sizeof

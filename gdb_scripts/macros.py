@@ -15,10 +15,15 @@ from kernlab.decode.macros import ACCESSORS, MEMBERS, NUMBERS
 
 _CAST = re.compile(r"\(\s*(?:const\s+)?struct\s+(\w+)\s*\*\s*\)")
 _expanded: Dict[str, str] = {}
+_done: List[bool] = []
 
 
 def define() -> None:
-    """Define all that this kernel's types bear out: a name that is a member itself stays one."""
+    """Define all that this kernel's types bear out, once: a name that is a member itself stays
+    one."""
+    if _done:
+        return
+    _done.append(True)
     for name, accessor in ACCESSORS.items():
         _define("%s(%s) %s" % (name, ", ".join(accessor.parameters), accessor.text))
     real = _members(list(MEMBERS))

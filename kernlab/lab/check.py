@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kernlab.config.yaml import listed, load, near
+from kernlab.decode import expr
 from kernlab.errors import BadInput
 from kernlab.guest.build import names as programs
 from kernlab.guest.build import source_of
 from kernlab.lab.model import Lab
 from kernlab.reasons.model import table
+from kernlab.trace.expressions import c_expressions
 from kernlab.verdict.model import Check
 
 _STEP = re.compile(r'\bstep\("([^"]+)"\)')
@@ -29,6 +31,15 @@ def problems(path: Path) -> list[str]:
     text = path.read_text("utf-8")
     found = [*_programs(path, lab), *_steps(path, lab), *_causes(lab), *_kernels(lab)]
     return [f"{path}:{_line(text, word)}: {what}" for word, what in found]
+
+
+def c_read(lab: Lab) -> list[str]:
+    """The C expressions that a lab's predicates on events name: to be read at its probes."""
+    texts = []
+    for check in checks(lab):
+        for one in (check.event, *(check.events or ()), check.no_event):
+            texts += c_expressions(expr.parse(one)) if one else []
+    return list(dict.fromkeys(texts))
 
 
 def _line(text: str, word: str) -> int:
@@ -65,7 +76,7 @@ def _steps(path: Path, lab: Lab) -> Iterator[tuple[str, str]]:
 
 def _causes(lab: Lab) -> Iterator[tuple[str, str]]:
     known = table()
-    for check in _checks(lab):
+    for check in checks(lab):
         for cause in check.cause or ():
             if cause not in known:
                 close = near(cause, known)
@@ -84,7 +95,8 @@ def _kernels(lab: Lab) -> Iterator[tuple[str, str]]:
         yield name, f"kernels: no line says what holds on '{name}' (unless: {{{name}: ...}})"
 
 
-def _checks(lab: Lab) -> Iterator[Check]:
+def checks(lab: Lab) -> Iterator[Check]:
+    """Each predicate of a lab's legs and questions, without its negation."""
     for _, part in lab.legs():
         for line in part.verdict:
             for check in (line, *(one for rows in line.unless.values() for one in listed(rows))):

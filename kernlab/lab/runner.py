@@ -12,6 +12,7 @@ from kernlab.config.text import Language
 from kernlab.errors import MachineFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
+from kernlab.lab.check import c_read
 from kernlab.lab.leg import Explain, LabRequest, LegResult, Tell, run_leg
 from kernlab.lab.model import Lab
 from kernlab.leg.run import bring
@@ -102,12 +103,13 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
 def _plan(lab: Lab, symbols: KernelSymbols, reasons: Reasons) -> Plan:
     """The lab's probes and the detective's."""
     rows = [row.places for row in lab.probes]
+    read = c_read(lab)
     groups = [tuple(places) for places in rows if not _is_line(places)]
     shows = [
         Show(at, name, text)
         for row in lab.probes
         for at in row.places
-        for name, text in row.show.items()
+        for name, text in [*row.show.items(), *((text, text) for text in read)]
     ]
     request = TraceRequest(
         functions=tuple(places[0] for places in rows if _is_line(places)),

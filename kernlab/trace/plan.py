@@ -192,7 +192,10 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
     probes: dict[int, Probe] = {}
     notes: list[str] = []
     read = dict.fromkeys([*request.show, *c_expressions(parse_where(request.where))])
-    for text in [*request.functions, *_chosen(request, symbols, notes)]:
+    texts = [*request.functions, *_chosen(request, symbols, notes)]
+    # One question for all: each costs a GDB that loads the kernel's debug info.
+    symbols.functions([text for text in texts if symbols.map.entries(text)])
+    for text in texts:
         asked = places.parse(text)
         found = places.resolve(asked, symbols, request.limit)
         notes += found.notes

@@ -263,3 +263,17 @@ def test_where_kernels_differ_is_told_beside_the_mark(tmp_path: Path, quiet: boo
     page = pages({"my-lab": lab})
     assert "an old kernel" in page[Path("en/my-lab.md")]
     assert "旧内核" in page[Path("zh-CN/my-lab.md")]
+
+
+def test_kernel_c_in_a_verdict_is_read_at_the_probes() -> None:
+    from kernlab.lab.check import c_read
+    from kernlab.lab.model import find
+
+    _, lab = find("L05")
+    line = lab.verdict[0].model_copy(update={
+        "events": ["probe == tcp_close and sk->sk_state == CLOSE_WAIT"], "event": None,
+        "no_event": "tcp_sk(sk)->snd_cwnd == 1 and show.named == 1",
+    })  # fmt: skip
+    assert c_read(lab.model_copy(update={"verdict": [line], "then": []}))[:2] == [
+        "sk->sk_state", "tcp_sk(sk)->snd_cwnd",
+    ]  # fmt: skip
