@@ -55,8 +55,10 @@ takes a header as valid on your own word:
         if skb and "cb" in skb:
             lines.append("  TCP_SKB_CB  " + _pairs(skb["cb"], ("seq", "end_seq", "ack_seq")))
         if owner is not None:
-            lines.append("  socket %s %s  (kl-sock %s)" % (
-                owner["addr"], owner.get("state", ""), owner["addr"]))  # fmt: skip
+            sent = (skb or {}).get("owner") == "sender" and site.get("direction") == "in"
+            lines.append("  %ssocket %s %s  (kl-sock %s)" % (
+                "sender's " if sent else "", owner["addr"], owner.get("state", ""),
+                owner["addr"]))  # fmt: skip
         return lines
 
 

@@ -170,7 +170,9 @@ def _of_skb(lab: Lab, skb: Found) -> Optional[Tuple[Found, str]]:
     if shown is None:
         return None
     if "sk" in shown:
-        return Found(int(shown["sk"], 16), "the skb's (%s)" % skb.where, skb.level), "skb"
+        sent = shown.get("owner") == "sender" and site.get("direction") == "in"
+        whose = "its sender's, still at skb->sk" if sent else "the skb's"
+        return Found(int(shown["sk"], 16), "%s (%s)" % (whose, skb.where), skb.level), "skb"
     if site.get("lookup") and packet is not None:
         device = skb_device(memory, layout, skb.address)
         net = lab.kernel.tables.net_of(device) if device else None

@@ -66,7 +66,7 @@ const Journey = (() => {
 
   function hop(event, sources, before, start, relative) {
     const at = lane(event), site = event.site || {func: event.probe};
-    const shown = {...event.show, ...(event.ret === undefined ? {} : {"returned": event.ret})};
+    const shown = {...event.texts, ...event.show, ...(event.ret === undefined ? {} : {"returned": event.ret})};
     const state = event.sock && event.sock.state;
     const rst = event.rst;
     return el("article", {cls: "hop" + (rst ? " bad" : ""), "data-seq": event.seq},
