@@ -264,6 +264,49 @@ def test_what_a_socket_has_over_time_is_drawn(page: Browser) -> None:
     assert page.run("[...document.querySelectorAll('.plotted figcaption b')].map(x => x.textContent).slice(0, 2)") == ["cwnd", "in flight"]
 
 
+def drawn(browser: Browser, tmp_path: Path, stops: list[dict[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The drawings of a run with these stops: states as they are written below, edges with their kind."""
+    made = RunDir(made_run.make(tmp_path / "run", 4, 0))
+    made.events.write_text("".join(
+        json.dumps({"v": 1, "seq": n, "engine": "gdb", "probe": "p", "cpu": 0, "host_ns": n, **one}) + "\n" for n, one in enumerate(stops, 1)
+    ))
+    report(made)
+    browser.open(made.report)
+    assert browser.said == []
+    found = browser.run("[...document.querySelectorAll('.machines figure')].map(one => [one.querySelector('figcaption .dim').textContent.trim(),"
+                        " [...one.querySelectorAll('[data-edge].went')].map(e => [e.dataset.edge, e.getAttribute('class').split(' ').pop()])])")
+    return [(way, [tuple(edge) for edge in edges]) for way, edges in found]
+
+
+def stop(addr: int, state: str, sport: int = 80, dport: int = 40000, **more: Any) -> dict[str, Any]:
+    return {"sock": {"addr": hex(addr), "state": state, "src": "127.0.0.1", "dst": "127.0.0.1", "sport": sport, "dport": dport, "protocol": "tcp"}, **more}
+
+
+def test_only_changes_that_a_sock_can_make_are_drawn(browser: Browser, tmp_path: Path) -> None:
+    """Two socks whose stops are mixed; what was not seen is not drawn; who is at the address afterwards is another one."""
+    change = {"probe": "tcp_set_state"}
+    assert drawn(browser, tmp_path, [
+        stop(1, "LISTEN", dport=0), stop(2, "SYN_SENT", 40000, 80, **change, args={"state": 1}), stop(3, "NEW_SYN_RECV"),
+        stop(4, "SYN_RECV"), stop(2, "ESTABLISHED", 40000, 80), stop(4, "ESTABLISHED"), stop(2, "FIN_WAIT1", 40000, 80),
+        stop(4, "LAST_ACK"), stop(2, "FIN_WAIT2", 40000, 80), stop(6, "TIME_WAIT", 40000, 80), stop(4, "CLOSE"),
+        stop(2, "CLOSE", 40000, 80), stop(4, "SYN_RECV"), stop(4, "CLOSE"), stop(3, "SYN_RECV"), stop(3, "ESTABLISHED"),
+        stop(7, "CLOSE", 0, 0, sock={"addr": "0x7", "state": "CLOSE", "sport": 53, "dport": 0, "protocol": "udp"}),
+    ]) == [
+        ("SYN_SENT (#2) → ESTABLISHED (#2) → FIN_WAIT1 (#7) → FIN_WAIT2 (#9) → CLOSE (#12)",
+         [("SYN_SENT ESTABLISHED", "sure"), ("ESTABLISHED FIN_WAIT1", "sure"), ("FIN_WAIT1 FIN_WAIT2", "sure"), ("FIN_WAIT2 CLOSE", "sure")]),
+        ("SYN_RECV (#4) → ESTABLISHED (#6) … LAST_ACK (#8) → CLOSE (#11)",
+         [("SYN_RECV ESTABLISHED", "sure"), ("LAST_ACK CLOSE", "sure")]),
+        ("SYN_RECV (#13) … CLOSE (#14)", [("SYN_RECV CLOSE", "maybe")]),
+        ("SYN_RECV (#15) → ESTABLISHED (#16)", [("SYN_RECV ESTABLISHED", "sure")]),
+    ]  # fmt: skip
+
+
+def test_the_states_of_a_record_with_unknown_and_strange_ones_are_drawn(browser: Browser, tmp_path: Path) -> None:
+    names = [*"ABC", "CLOSE", "TIME_WAIT", "NEW_SYN_RECV", "constructor", "CLOSE"]
+    ways = drawn(browser, tmp_path, [stop(1, name) for name in names])
+    assert all(edges == [] for _, edges in ways)
+
+
 def test_sent_again_is_what_was_sent_before_and_nothing_else(browser: Browser, tmp_path: Path) -> None:
     """A segment below one far out of the window is new."""
     sent = [(True, 1000, 0, "S", 0), (False, 5000, 1001, "SA", 0), (True, 1001, 5001, "PA", 4),

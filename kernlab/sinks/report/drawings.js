@@ -2,37 +2,66 @@
 const Drawings = (() => {
   const AT = {CLOSE: [330, 24], LISTEN: [120, 84], SYN_SENT: [540, 84], NEW_SYN_RECV: [30, 150], SYN_RECV: [205, 150], ESTABLISHED: [370, 150],
     FIN_WAIT1: [205, 226], CLOSE_WAIT: [540, 226], CLOSING: [370, 292], FIN_WAIT2: [205, 292], LAST_ACK: [540, 292], TIME_WAIT: [330, 356]};
-  const EDGES = [["CLOSE", "LISTEN"], ["CLOSE", "SYN_SENT"], ["LISTEN", "NEW_SYN_RECV"], ["NEW_SYN_RECV", "SYN_RECV"], ["SYN_SENT", "ESTABLISHED"], ["SYN_SENT", "SYN_RECV"], ["SYN_RECV", "ESTABLISHED"],
-    ["ESTABLISHED", "FIN_WAIT1"], ["ESTABLISHED", "CLOSE_WAIT"], ["FIN_WAIT1", "CLOSING"], ["FIN_WAIT1", "FIN_WAIT2"], ["FIN_WAIT2", "TIME_WAIT"], ["CLOSING", "TIME_WAIT"], ["CLOSE_WAIT", "LAST_ACK"], ["LAST_ACK", "CLOSE"], ["TIME_WAIT", "CLOSE"]];
+  // What a sock of Linux may become next: tcp_set_state() and its callers in net/ipv4/tcp*.c, new_state[] in tcp.c, and
+  // RFC 9293 3.3.2. A request sock (NEW_SYN_RECV) and a TIME_WAIT sock are objects of their own and become nothing else.
+  const NEXT = {__proto__: null, CLOSE: ["LISTEN", "SYN_SENT"], LISTEN: ["CLOSE"], SYN_SENT: ["ESTABLISHED", "SYN_RECV", "CLOSE"], SYN_RECV: ["ESTABLISHED", "FIN_WAIT1", "CLOSE_WAIT", "CLOSE"],
+    ESTABLISHED: ["FIN_WAIT1", "CLOSE_WAIT", "CLOSE"], FIN_WAIT1: ["FIN_WAIT2", "CLOSING", "CLOSE"], FIN_WAIT2: ["CLOSE"], CLOSING: ["CLOSE"], CLOSE_WAIT: ["LAST_ACK", "CLOSE"], LAST_ACK: ["CLOSE"]};
+  // One object takes another's place: a request is made for a SYN, a child for the request, a TIME_WAIT sock for the connection.
+  const HANDED = [["LISTEN", "NEW_SYN_RECV"], ["NEW_SYN_RECV", "SYN_RECV"], ["FIN_WAIT2", "TIME_WAIT"], ["CLOSING", "TIME_WAIT"]];
+  // Drawn where nothing was seen; the ways from anywhere to CLOSE are not.
+  const EDGES = Object.entries(NEXT).flatMap(([from, row]) => row.filter((to) => to !== "CLOSE" || from === "LAST_ACK").map((to) => [from, to]));
+  const direct = (from, to) => (NEXT[from] || []).includes(to);
+  // Whether one sock may come from here to there, past states that nobody saw. Past CLOSE it may be another sock at its address.
+  function later(from, to) {
+    const seen = new Set([from]), left = [from];
+    while (left.length) for (const next of NEXT[left.pop()] || []) {
+      if (next === to) return true;
+      if (next !== "CLOSE" && !seen.has(next)) { seen.add(next); left.push(next); }
+    }
+    return false;
+  }
 
-  // Each socket's states in the order they were seen, at its side of a connection.
-  // Those of connections that the capture has, first.
+  // Whether a direct change is the only way from here to there.
+  const only = (from, to) => direct(from, to) && !NEXT[from].some((next) => next !== to && next !== "CLOSE" && later(next, to));
+
+  // Each sock's states in the order they were seen. An address is used again for another sock: other ports, or a state that
+  // the one before cannot come to, are another one's. Those of connections that the capture has, first.
   function paths(chapter, names) {
     const {events, wired} = chapter;
-    const found = new Map(), last = new Map();
+    const found = [], last = new Map();
     for (const event of events) {
       const sock = event.sock;
-      if (!sock || !sock.state) continue;
-      // An address is used again for another connection; ports that are 0 say nothing.
-      const key = sock.sport && sock.dport ? sock.addr + " " + sock.sport + " " + sock.dport : last.get(sock.addr) || sock.addr;
-      if (last.get(sock.addr) === sock.addr && key !== sock.addr && !found.get(sock.addr).label) {
-        found.set(key, found.get(sock.addr));  // it had no ports yet: connect() has just begun
-        found.delete(sock.addr);
-      }
-      last.set(sock.addr, key);
-      if (!found.has(key)) found.set(key, {addr: sock.addr, label: "", states: [], seqs: [], wired: false});
-      const path = found.get(key);
-      const add = (state) => { if (state && path.states[path.states.length - 1] !== state) { path.states.push(state); path.seqs.push(event.seq); } };
-      if (sock.sport) path.label = (sock.src || "") + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "  listener");
-      path.wired = path.wired || (sock.sport && sock.dport ? wired(sock) : false);
+      if (!sock || !sock.state || (sock.protocol !== undefined && sock.protocol !== "tcp")) continue;
+      const ports = sock.sport && sock.dport ? sock.sport + " " + sock.dport : "";
+      let path = last.get(sock.addr);
+      const add = (state, told) => {  // told: by the call that makes the change
+        if (!state) return;
+        const before = path && path.states[path.states.length - 1];
+        if (before === state) return;
+        const ended = path && before === "CLOSE" && path.states.length > 1 && !direct(before, state);
+        if (!path || ended || !later(before, state)) begin();
+        path.ways.push(!path.states.length || !direct(before, state) ? "" : told || only(before, state) ? "sure" : "maybe");
+        path.states.push(state);
+        path.seqs.push(event.seq);
+      };
+      const begin = () => {
+        path = {addr: sock.addr, ports, label: "", states: [], seqs: [], ways: [], wired: false};
+        found.push(path);
+        last.set(sock.addr, path);
+      };
+      if (path && ports && path.ports && path.ports !== ports) path = undefined;
       add(sock.state);
-      if ((event.probe || "") === "tcp_set_state" && event.args && typeof event.args.state === "number") add(names[event.args.state]);
+      if (event.probe === "tcp_set_state" && event.args && typeof event.args.state === "number") add(names[event.args.state], true);
+      path.ports = path.ports || ports;
+      if (sock.sport && (ports || !path.ports)) path.label = (sock.src || "") + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : sock.state === "LISTEN" ? "  listener" : "");
+      path.wired = path.wired || (ports ? wired(sock) : false);
     }
-    return [...found.values()].filter((path) => path.states.length).sort((a, b) => Number(b.wired) - Number(a.wired));
+    return found.sort((a, b) => Number(b.wired) - Number(a.wired));
   }
 
   function machine(path) {
-    const svg = s("svg", {viewBox: "0 0 700 396", role: "img", cls: "machine", "aria-label": "TCP states: " + path.states.join(" → ")});
+    const way = path.states.map((state, n) => (n ? (path.ways[n] === "sure" ? " → " : " … ") : "") + state + " (#" + path.seqs[n] + ")").join("");
+    const svg = s("svg", {viewBox: "0 0 700 396", role: "img", cls: "machine", "aria-label": "TCP states: " + way});
     const on = new Set(path.states), W = 130, H = 28;
     const centre = (name) => [AT[name][0] + W / 2, AT[name][1] + H / 2];
     function clip([x, y], [tx, ty]) {
@@ -41,18 +70,19 @@ const Drawings = (() => {
     }
     function edge(from, to, cls) {
       const a = centre(from), b = centre(to), [x1, y1] = clip(a, b), [x2, y2] = clip(b, a);
-      svg.append(s("line", {x1, y1, x2, y2, class: cls}));
+      svg.append(s("line", {x1, y1, x2, y2, class: cls, "data-edge": from + " " + to}));
       const angle = Math.atan2(y2 - y1, x2 - x1);
-      for (const turn of [2.7, -2.7]) svg.append(s("line", {x1: x2, y1: y2, x2: x2 + 8 * Math.cos(angle + turn), y2: y2 + 8 * Math.sin(angle + turn), class: cls}));
+      for (const turn of [2.7, -2.7]) svg.append(s("line", {x1: x2, y1: y2, x2: x2 + 8 * Math.cos(angle + turn), y2: y2 + 8 * Math.sin(angle + turn), class: cls.replace(/ (handed|maybe)/, "")}));
     }
     for (const [from, to] of EDGES) edge(from, to, "edge");
-    for (let n = 1; n < path.states.length; n++) if (AT[path.states[n - 1]] && AT[path.states[n]]) edge(path.states[n - 1], path.states[n], "edge went");
+    for (const [from, to] of HANDED) edge(from, to, "edge handed");
+    for (let n = 1; n < path.states.length; n++) if (path.ways[n] && AT[path.states[n - 1]] && AT[path.states[n]]) edge(path.states[n - 1], path.states[n], "edge went " + path.ways[n]);
     for (const [name, [x, y]] of Object.entries(AT)) {
       const last = path.states[path.states.length - 1] === name;
       svg.append(s("rect", {x, y, width: W, height: H, rx: 5, class: "node" + (on.has(name) ? " went" : "") + (last ? " last" : "")}),
         s("text", {x: x + W / 2, y: y + 19, class: "name" + (on.has(name) ? " went" : "")}, (on.has(name) ? path.states.map((state, n) => (state === name ? n + 1 : 0)).filter(Boolean).join(",") + "  " : "") + name));
     }
-    return el("figure", {}, svg, el("figcaption", {}, el("b", {cls: "mono"}, path.label || path.addr), el("span", {cls: "dim"}, "  " + path.states.map((state, n) => state + " (#" + path.seqs[n] + ")").join(" → "))));
+    return el("figure", {}, svg, el("figcaption", {}, el("b", {cls: "mono"}, path.label || path.addr), el("span", {cls: "dim"}, "  " + way)));
   }
 
   // One curve per name over time, its largest and smallest value written beside it.
@@ -127,5 +157,5 @@ const Drawings = (() => {
       if (figures.length) owners.set(owner, figures);
     }
   }
-  return {paths, machine, plots};
+  return {paths, machine, plots, NEXT};
 })();
