@@ -91,6 +91,11 @@ def keep_report(run: RunDir, language: Language = "en") -> str | None:
     return str(made) if made else f"kernlab report {run.id}"
 
 
+def report_of(run: RunDir) -> str:
+    """A run's page as ``keep_report`` left it, or the command that makes it."""
+    return str(run.report) if run.report.is_file() else f"kernlab report {run.id}"
+
+
 def bring(files: list[Path], run: RunDir) -> None:
     """Copy what ``--share`` named. Raises ``BadInput`` before anything boots."""
     from kernlab.errors import BadInput

@@ -77,7 +77,7 @@ def run(
     for row in rows if json else ():
         _print(row)
     if not json:
-        view.summary(rows, str(directory.path))
+        view.summary(rows, str(directory.path), common.report_of(directory))
     for name in answers:
         _score(directory.path / name, json, language)
     return 0 if all(result.holds for result in results) else 1

@@ -47,16 +47,19 @@ def run(
     memory: int = common.MEMORY,
 ) -> int:
     """Force a race, round after round; ends with 0 if every round came to a known ending."""
-    from kernlab.cli.output import print_json, reporter
+    from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.race import runner
     from kernlab.race.model import find
     from kernlab.record import left
+    from kernlab.sinks.races import begin
 
     path, found = find(race)
     language = language_of(lang)
     with reporter() as report:
         scene = scene_of(path, found, kernel, memory, out, report)
         directory = scene.run
+        if not json:
+            begin(stdout(), scene.id, found, language)
         if natural:
             _natural(scene, report, times, json)
             return 0
@@ -71,7 +74,7 @@ def run(
     common.keep_report(directory, language)
     left.keep(directory)
     if not json:
-        _summary(result, str(directory.path), language, shown)
+        _summary(result, str(directory.path), language, shown, common.report_of(directory))
     return 0 if result.definite else 1
 
 
@@ -192,7 +195,8 @@ def _told(one: RoundResult, again: bool, race: Race, directory: RunDir, language
     stdout().print(f"round {one.number:>3}  {how:<12} {way}{repeated}")
 
 
-def _summary(result: RaceResult, path: str, language: Language, shown: Path | None) -> None:
+def _summary(result: RaceResult, path: str, language: Language, shown: Path | None,
+             report: str) -> None:  # fmt: skip
     from kernlab.cli.output import stdout
     from kernlab.config.text import say
 
@@ -207,6 +211,7 @@ def _summary(result: RaceResult, path: str, language: Language, shown: Path | No
     console.print(f"run   {path}", soft_wrap=True)
     if shown is not None:
         console.print(f"SVG   {shown}", soft_wrap=True)
+    console.print(f"report  {report}", soft_wrap=True)
 
 
 def _row(one: RoundResult) -> dict[str, Any]:

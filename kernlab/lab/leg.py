@@ -118,7 +118,8 @@ def run_leg(
 
     tell(Told("leg", request, name))
     setup = setup_of(request, part, explain.symbols)
-    one = Run(setup, machine, run.share, result.directory, recorder, hear)
+    one = Run(setup, machine, run.share, result.directory, recorder, hear,
+              in_step=recorder is not None)  # fmt: skip
     one.run()
     leg = load(result.directory)
     if leg.events is not None:

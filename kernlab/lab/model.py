@@ -22,6 +22,7 @@ Topic = Literal["handshake", "close", "abort", "timers", "queues", "segments", "
                 "netfilter", "course"]  # fmt: skip
 Family = Literal["ipv4", "ipv6"]
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+_ROUND = re.compile(r"\.\d+$")
 
 
 class ProbeRow(Model):
@@ -179,13 +180,15 @@ def find(name: str) -> tuple[Path, Lab]:
 
 
 def is_id(name: str) -> bool:
-    """Whether a text may be the name of a lab's directory in a run."""
-    return _ID.match(name) is not None
+    """Whether a text may be the name of a lab's directory in a run: ``L03``, ``L03-ipv6``,
+    and with a round ``L03.2``."""
+    return _ID.match(_ROUND.sub("", name)) is not None
 
 
 def shipped_as(name: str) -> tuple[Path, Lab] | None:
     """The shipped lab of which a run's directory ``name`` (``L03``, ``L03-ipv6``) is, and its
     file; None for a lab of one's own."""
+    name = _ROUND.sub("", name)
     for stem in (name, name.removesuffix("-ipv6")):
         path = shipped("configs", "labs", f"{stem}.yaml")
         if is_id(stem) and path.is_file():

@@ -6,6 +6,7 @@ What labs and races share. The record's files are those of ``kernlab.record.leg`
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -21,7 +22,7 @@ from kernlab.record.counters import moved, parse
 from kernlab.record.leg import LegDir, write_json
 from kernlab.record.store import EventWriter
 from kernlab.trace.capture import keep_capture
-from kernlab.vm.channel import Kept
+from kernlab.vm.channel import GuestProcess, Kept
 from kernlab.vm.machine import Machine
 from kernlab.vm.share import fresh, put, text
 
@@ -30,6 +31,7 @@ _SAID, _STORY = 1 << 16, 32 << 20  # bytes that are kept of a line, and of all t
 _TURN = 0.1
 _ANSWER = 20.0
 _MARGIN = 120.0  # seconds a run may take beyond the program's limit: the debugger's stops
+_IN_STEP = "KERNLAB_IN_STEP"
 _UNFIT, _TOO_LONG = 120, 124  # labrun's own exit statuses
 
 
@@ -95,10 +97,16 @@ def trouble(status: int, said: str) -> str:
 
 
 class Run:
-    """One run; ``status`` and ``said`` (stderr) are known when it is over."""
+    """One run; ``status`` and ``said`` (stderr) are known when it is over.
+
+    With ``in_step`` the program waits after each line of its story until the host has it
+    (rootfs/guest/labs/lab.h): what it does next, an event of it too, then comes after the line.
+    """
 
     def __init__(self, setup: Setup, machine: Machine, share: Path, directory: LegDir,
-                 recorder: Recorder | None, tell: Listener) -> None:  # fmt: skip
+                 recorder: Recorder | None, tell: Listener, in_step: bool = False) -> None:
+        self._in_step = in_step
+        self._heard_of: queue.SimpleQueue[int] = queue.SimpleQueue()  # lines to answer; 0: the end
         self._setup = setup
         self._machine = machine
         self._recorder = recorder
@@ -146,8 +154,26 @@ class Run:
     def _go(self, argv: list[str], writer: EventWriter | None, limit: float) -> int:
         """Run labrun to its end, taking lines and events; its status."""
         process = self._machine.channel.start(
-            argv, on_stdout=self._heard, on_stderr=self._stderr
-        )
+            argv, on_stdout=self._heard, on_stderr=self._stderr, stdin=self._in_step,
+            env={_IN_STEP: "1"} if self._in_step else None,
+        )  # fmt: skip
+        if self._in_step:
+            answering = threading.Thread(target=self._answer, args=[process], daemon=True)
+            answering.start()
+            try:
+                return self._follow(process, writer, limit)
+            finally:
+                self._heard_of.put(0)
+                answering.join(_ANSWER)
+        return self._follow(process, writer, limit)
+
+    def _answer(self, process: GuestProcess) -> None:
+        """A byte for each line that has come. The channel's reader must not wait for room."""
+        with suppress(KernlabError):
+            while (lines := self._heard_of.get()) and process.write(b"\n" * lines, _ANSWER / 2):
+                pass
+
+    def _follow(self, process: GuestProcess, writer: EventWriter | None, limit: float) -> int:
         deadline = time.monotonic() + limit
         while not process.done():
             self._take(writer)
@@ -179,6 +205,8 @@ class Run:
             self._room -= len(line[:_SAID]) + 64
             if self._room > 0:
                 self._lines.put((time.time_ns(), line[:_SAID].decode("utf-8", "replace")))
+        if lines and self._in_step:
+            self._heard_of.put(len(lines))
 
     def _take(self, writer: EventWriter | None, last: bool = False) -> None:
         """Events and lines as they come, each in its turn; the ``last`` time all there are."""

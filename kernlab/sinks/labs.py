@@ -14,6 +14,7 @@ from kernlab.record.segments import segments
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe, words
 from kernlab.sinks.fold import fold
+from kernlab.sinks.lessons import word
 from kernlab.sinks.terminal import stack_lines
 
 _MARK = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
@@ -48,7 +49,9 @@ class LabView:
         if told.leg == "main":
             title = say(lab.title, self._language)
             self._print("\n", (f"{told.request.name}  {title}", "bold"))
-            self._print((f"  {say(lab.watch, self._language)}\n", "dim"))
+            self._print(f"  {say(lab.idea, self._language).strip()}")
+            watch = word("watch", self._language)
+            self._print((f"  {watch}: {say(lab.watch, self._language)}\n", "dim"))
         else:
             then = next(one for one in lab.then if one.id == told.leg)
             self._print((f"\n  then: {say(then.title, self._language)}", "bold"))
@@ -139,8 +142,9 @@ class LabView:
                 if note:
                     self._print((f"        {note}", "dim"), soft_wrap=True)
 
-    def summary(self, rows: list[dict[str, Any]], path: str) -> None:
-        """The table at the end: a line for each lab, whatever the number of its rounds."""
+    def summary(self, rows: list[dict[str, Any]], path: str, report: str = "") -> None:
+        """The table at the end: a line for each lab, whatever the number of its rounds; last
+        where the ``report`` is."""
         labs: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
             labs.setdefault(row["lab"], []).append(row)
@@ -161,6 +165,8 @@ class LabView:
         self._console.print(table)
         held = sum(all(row["holds"] for row in rounds) for rounds in labs.values())
         self._print(f"{held} of {len(labs)} labs hold   run  {path}", soft_wrap=True)
+        if report:
+            self._print(f"report  {report}", soft_wrap=True)
 
     def grade(self, grade: Any) -> None:
         """A lab that was judged again (kernlab.lab.grade.Grade)."""

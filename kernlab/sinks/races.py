@@ -37,6 +37,12 @@ _WORDS: dict[str, dict[Language, str]] = {
 }  # fmt: skip
 
 
+def begin(console: Console, name: str, race: Any, language: Language) -> None:
+    """What a run is about, before its rounds."""
+    console.print(words("\n", (f"{name}  {say(race.title, language)}", "bold")))
+    console.print(words(say(race.idea, language)))
+
+
 def lesson(console: Console, name: str, race: Any, language: Language,
            places: Mapping[str, tuple[str, str]], release: str) -> None:  # fmt: skip
     """One race to read. ``places``: for each place's words those of a kernel and its

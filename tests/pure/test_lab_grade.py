@@ -190,6 +190,9 @@ def test_a_shipped_lab_is_judged_by_the_shipped_file(run: Path) -> None:
         assert not found.holds
         assert "judged by the shipped L03.yaml" in found.said[0]
         assert "drained" in found.errors  # a leg of the shipped one
+    (run / "L03").rename(run / "L03.2")
+    assert "judged by the shipped L03.yaml" in grade(run / "L03.2").said[0]
+    (run / "L03.2").rename(run / "L03")
     (run / "L03" / "lab.yaml").unlink()
     assert "judged by the shipped L03.yaml" in grade(run / "L03").said[0]
     said = grade(run / "L03", parse(changed, Lab, "x")).said

@@ -191,6 +191,49 @@ def test_what_goes_wrong_is_told_and_the_rest_runs_on(kernlab: Kernlab, tmp_path
     assert b"Traceback" not in said.stderr
 
 
+ORDER = """
+title: in order
+topic: abort
+level: 1
+idea: Every line stands where it happened.
+watch: w
+source: [s]
+program: order.c
+steps: {next: next}
+probes: [{at: __do_sys_getppid}]
+verdict:
+  - got: {done: 20}
+"""
+ORDERED = """
+#include "lab.h"
+#include <sys/syscall.h>
+int main(int argc, char **argv)
+{
+	lab_start(argc, argv);
+	for (int n = 1; n <= 20; n++) {
+		step("next");
+		syscall(SYS_getppid);
+		got_number("done", n);
+	}
+	return 0;
+}
+"""
+
+
+def test_steps_stops_and_results_stand_in_their_order(kernlab: Kernlab, tmp_path: Path) -> None:
+    (tmp_path / "order.c").write_text(ORDERED)
+    (tmp_path / "order.yaml").write_text(ORDER)
+    said = kernlab("lab", "run", str(tmp_path / "order.yaml"), "--out", str(tmp_path / "run"))
+    assert said.returncode == 0, said.stderr.decode()
+    lines = said.stdout.decode().splitlines()
+    story = [line.split()[0] for line in lines if line.lstrip().startswith(("▸", "●", "done ="))]
+    assert story == ["▸", "●", "done"] * 20
+    assert [line.strip() for line in lines[1:3]] == [
+        "order  in order", "Every line stands where it happened."
+    ]  # fmt: skip
+    assert lines[-1] == f"report  {tmp_path / 'run' / 'report.html'}"
+
+
 def test_a_lab_leaves_nothing_behind(booted: Booted, tmp_path: Path) -> None:
     """What the machine has after a lab that changes the whole kernel's settings is what it
     had before: sockets, devices, namespaces, rules, sysctls, processes."""

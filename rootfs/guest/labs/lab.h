@@ -48,19 +48,43 @@ __attribute__((noreturn, format(printf, 1, 2))) static inline void fail(const ch
 	exit(1);
 }
 
+/* A line has been told. What the program does next is to come after it on the host too, which
+ * hears of a debugger's stop at once and of a line when the agent has run: with KERNLAB_IN_STEP
+ * set, the host answers each line with a byte on stdin. Without an answer the story goes on. */
+static inline void told(void)
+{
+	static int waits = -1;
+	struct pollfd answer = { .fd = 0, .events = POLLIN };
+	char byte;
+	int ready;
+
+	if (waits < 0)
+		waits = getenv("KERNLAB_IN_STEP") != NULL;
+	if (!waits)
+		return;
+	fflush(stdout);
+	while ((ready = poll(&answer, 1, 2000)) < 0 && errno == EINTR)
+		;
+	if (ready != 1 || read(0, &byte, 1) != 1)
+		waits = 0;
+}
+
 static inline void step(const char *name)
 {
 	printf("@step %s\n", name);
+	told();
 }
 
 static inline void got(const char *name, const char *value)
 {
 	printf("@got %s %s\n", name, value);
+	told();
 }
 
 static inline void got_number(const char *name, long value)
 {
 	printf("@got %s %ld\n", name, value);
+	told();
 }
 
 /* Whether the option is among the program's arguments. */
