@@ -4,21 +4,9 @@ At a software breakpoint QEMU throws away all translated code, and the guest spe
 some 14 ms translating it anew: under TCG that is nearly all of a stop's cost. At a
 watchpoint it does not. So a probe's entry, where ftrace left a five-byte NOP, becomes a
 call to one shared trampoline, and a hardware watchpoint stops the vCPU when the
-trampoline writes its byte:
+trampoline writes its byte.
 
-    push 0                      a call that returns comes in here
-    pushfq                      a call that is entered comes in here
-    cli
- 1: lock bts dword [lock], 0    one vCPU at a time: two watchpoints hit at once
-    jc 1b                       would be reported by QEMU as one
-    mov byte [watch], 1         <- stops here, after the write
-    mov byte [lock], 0
-    popfq
-    ret
-
-Interrupts are off in between, because a probed function run by an interrupt would wait
-for the lock its own vCPU holds. No register changes but the flags, which a function's
-caller does not expect to keep. At the stop, above the flags on the stack, lies the
+``kernlab.decode.trampoline`` has its code. At the stop, above the flags on the stack, lies the
 return address into the probed function: that tells which probe it is. The 0 in its place
 tells that a function returned (gdb_scripts.returns); where it goes on is written over it.
 """
@@ -33,28 +21,7 @@ import gdb
 from gdb_scripts.inferior import InferiorMemory, Registers
 from gdb_scripts.returns import Call, Returns
 from kernlab.decode.memory import Unreadable
-
-# arch/x86/include/asm/nops.h: the five-byte NOPs that ftrace leaves at a function's entry.
-NOPS = frozenset((b"\x0f\x1f\x44\x00\x00", b"\x66\x66\x66\x66\x90"))
-_CALL = 0xE8
-
-
-def code(lock: int, watch: int) -> bytes:
-    """The trampoline's machine code. Both addresses are in the top 2 GiB (disp32)."""
-    low, seen = struct.pack("<I", lock & 0xFFFFFFFF), struct.pack("<I", watch & 0xFFFFFFFF)
-    return (
-        b"\x6a\x00"
-        + b"\x9c\xfa"
-        + b"\xf0\x0f\xba\x2c\x25" + low + b"\x00"
-        + b"\x72\xf4"
-        + b"\xc6\x04\x25" + seen + b"\x01"
-        + b"\xc6\x04\x25" + low + b"\x00"
-        + b"\x9d\xc3"
-    )  # fmt: skip
-
-
-ENTERED_AT = 2  # offset of where an entered call comes in
-STOPPED_AT = 24  # offset of the instruction after the watched write
+from kernlab.decode.trampoline import ENTERED_AT, NOPS, STOPPED_AT, code, entry
 
 
 class Hits(Protocol):
@@ -114,8 +81,7 @@ class Trampoline:
             return False
         if before not in NOPS:
             return False
-        jump = struct.pack("<Bi", _CALL, self._code + ENTERED_AT - (address + 5))
-        self._inferior.write_memory(address, jump)
+        self._inferior.write_memory(address, entry(address, self._code))
         self._saved[address] = before
         self._probes[address] = what
         return True

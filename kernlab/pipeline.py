@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kernlab.record.rundir import RunDir
     from kernlab.symbols.kernel import KernelSymbols
     from kernlab.vm.machine import Machine
+    from kernlab.vm.mechanisms import Places
     from kernlab.vm.spec import Network
 
 _COMPLAINT = "kernlab: rcS: cannot "  # rootfs/busybox/rcS goes on without what failed
@@ -23,7 +24,8 @@ _COMPLAINT = "kernlab: rcS: cannot "  # rootfs/busybox/rcS goes on without what 
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """What a user may choose of a machine. ``memory`` in MiB."""
+    """What a user may choose of a machine. ``memory`` in MiB. ``needs``: what the command relies
+    on of the accelerator (``kernlab.vm.mechanisms``)."""
 
     cpus: int = 2
     memory: int = 512
@@ -31,6 +33,7 @@ class MachineOptions:
     wait: bool = False
     append: tuple[str, ...] = ()
     network: Network = "closed"
+    needs: tuple[str, ...] = ("boot",)
 
 
 def kernel_for(request: BuildRequest, report: Reporter) -> Kernel:
@@ -93,9 +96,11 @@ def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptio
         bzimage=kernel.bzimage, initramfs=image.initramfs, share=run.share,
         console_log=run.console_log, cpus=options.cpus, memory=options.memory,
         gdb_port=options.gdb_port, wait=options.wait, append=options.append,
-        accelerator=accelerator(kernel.bzimage, image.initramfs, report, disks), disks=disks,
+        disks=disks,
         network=options.network, share_model=model(run.share), sandbox=has_sandbox(),
     )  # fmt: skip
+    chosen = accelerator(spec, options.needs, lambda: places_for(symbols_for(kernel)), report)
+    spec = replace(spec, accelerator=chosen)
     if not spec.sandbox:
         report(Said("this QEMU runs without seccomp: kernlab doctor says what that means"))
     run.resolved(
@@ -112,6 +117,18 @@ def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptio
             yield machine
     finally:
         run.remove_sockets()
+
+
+def places_for(symbols: KernelSymbols) -> Places | None:
+    """Where the tests of an accelerator look at a kernel; None for one without these places."""
+    from kernlab.vm.mechanisms import Places
+
+    holes = symbols.holes() or {}
+    entries = [symbols.map.text.get(name) for name in ("tcp_v4_rcv", "vfs_write")]
+    if not all(entries):
+        return None
+    segment, call = (at[0] for at in entries if at)
+    return Places(segment, call, holes.get("code"), holes.get("watch"), holes.get("lock"))
 
 
 def _disks(kernel: Kernel, image: Image, report: Reporter) -> tuple[Path, ...]:

@@ -115,7 +115,8 @@ def measure(kernel: Kernel, image: Image, directory: RunDir, rounds: int, second
     kinds = list(ENGINES.values())
     rates: dict[str, list[_Rate]] = {kind.name: [] for kind in kinds}
     speeds: dict[str, list[float]] = {name: [] for name in ("none", *rates)}
-    with machine_for(directory, kernel, image, MachineOptions(), report) as machine:
+    options = MachineOptions(needs=ENGINES["gdb"].needs)
+    with machine_for(directory, kernel, image, options, report) as machine:
         wait_ready(machine, report)
         for number in range(1, rounds + 1):
             stage = f"engines, round {number} of {rounds}"

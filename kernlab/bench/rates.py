@@ -19,7 +19,7 @@ from kernlab.progress import Finished, Reporter, Started
 from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace import workloads
-from kernlab.trace.engines.gdb import GdbEngine
+from kernlab.trace.engines.gdb import KIND, GdbEngine
 from kernlab.trace.plan import TraceRequest, make
 from kernlab.vm.machine import Machine
 
@@ -61,7 +61,8 @@ def measure(
     plain: list[float] = []
     floor: list[float] = []
     ours: list[float] = []
-    with machine_for(directory, kernel, image, MachineOptions(), report) as machine:
+    options = MachineOptions(needs=KIND.needs)
+    with machine_for(directory, kernel, image, options, report) as machine:
         wait_ready(machine, report)
         with workloads.running(row, machine, endless=True):
             for number in range(1, rounds + 1):

@@ -64,12 +64,15 @@ def debug(
     from kernlab.sinks.console import safe_lines
     from kernlab.sinks.fold import marks
     from kernlab.trace import workloads
+    from kernlab.vm.mechanisms import BOOT, BREAK
 
     if tui and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("--tui needs a terminal", "", "kernlab debug without --tui")
     if timeout <= 0:
         raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
-    options = MachineOptions(cpus, memory, network=common.network_of(network))
+    options = MachineOptions(
+        cpus, memory, network=common.network_of(network), needs=(BOOT, BREAK)
+    )
     row = workloads.find(workload)
     working: list[Running] = []
     with ExitStack() as stack:

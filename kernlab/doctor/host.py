@@ -19,6 +19,7 @@ from kernlab.errors import KernlabError
 from kernlab.guest import elf
 from kernlab.process import run, which
 from kernlab.vm import accel
+from kernlab.vm.mechanisms import TITLES
 from kernlab.vm.needs import has_sandbox
 
 _GB = 1 << 30
@@ -95,7 +96,7 @@ def _accelerator() -> Check:
         known = None  # no QEMU to ask
     slower = "guests run under TCG, several times slower"
     if known == "kvm":
-        return Check("accelerator", "ok", "kvm", "a guest has booted with it")
+        return _mechanisms()
     if known is None:
         return Check("accelerator", "ok", "untested", "KVM is tried at the first boot")
     if os.environ.get("KERNLAB_ACCEL") == "tcg":
@@ -123,6 +124,19 @@ def _sandbox() -> Iterator[Check]:
     why = "a guest that breaks out of QEMU has all of your rights: boot only kernels and programs "
     why += "that you trust"
     yield Check("QEMU's seccomp", "note", "none", why, remedy="a QEMU built with seccomp")
+
+
+def _mechanisms() -> Check:
+    """What was seen of KVM; commands that need what fails run under TCG."""
+    seen = accel.seen() if os.environ.get("KERNLAB_ACCEL") != "kvm" else None
+    if seen is None:
+        return Check("accelerator", "ok", "kvm", "KERNLAB_ACCEL says so: nothing was tried")
+    good = ", ".join(name for name, why in seen.items() if not why)
+    bad = [f"{TITLES[name]}: {why}" for name, why in seen.items() if why]
+    if not bad:
+        return Check("accelerator", "ok", "kvm", f"tried on a guest: {good}")
+    why = f"works: {good}; under TCG goes what needs: {'; '.join(bad)}"
+    return Check("accelerator", "note", "kvm in part", why)
 
 
 def _gdb_python(manager: str | None) -> Iterator[Check]:

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kernlab.config.text import Language
 from kernlab.errors import MachineFailed
@@ -23,7 +23,7 @@ from kernlab.record.leg import LegDir
 from kernlab.record.rundir import RunDir
 from kernlab.rst import plan as detective
 from kernlab.symbols.kernel import KernelSymbols
-from kernlab.trace.engines.gdb import GdbEngine
+from kernlab.trace.engines.gdb import KIND, GdbEngine
 from kernlab.trace.plan import Plan, Show, TraceRequest, make
 from kernlab.vm.machine import Machine
 
@@ -70,11 +70,12 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
         for one in requests:
             if one.lab.debugger and one.title not in plans:
                 plans[one.title] = _plan(one.lab, symbols, explain.reasons)
+    needed = replace(options, needs=KIND.needs) if plans else options
     broken = 0
     while left:
         try:
             with ExitStack() as stack:
-                machine = stack.enter_context(machine_for(run, kernel, image, options, report))
+                machine = stack.enter_context(machine_for(run, kernel, image, needed, report))
                 probing = None
                 first = next((plans[one.title] for one in left if one.title in plans), None)
                 if symbols is not None and first is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kernlab.debugger.vcpus import Vcpus
@@ -25,6 +25,7 @@ from kernlab.symbols import sites
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.verdict.judge import judge
 from kernlab.vm.machine import Machine
+from kernlab.vm.mechanisms import BOOT, BREAK, HOLD, STOP
 from kernlab.vm.share import put
 
 # A second after boot the kernel changes from tsc-early to tsc, for which every vCPU has to come
@@ -202,9 +203,10 @@ def floor(scene: Scene, report: Reporter) -> Iterator[Floor]:
     found = stage(scene.race, symbols)
     scene.bring(report)
     put(program(_TRANSFER, report), scene.run.share)
+    options = replace(scene.options, needs=(BOOT, BREAK, STOP, HOLD))
     with ExitStack() as stack:
         machine = stack.enter_context(
-            machine_for(scene.run, scene.kernel, scene.image, scene.options, report)
+            machine_for(scene.run, scene.kernel, scene.image, options, report)
         )
         opened = Floor(scene, found, symbols, machine)
         stack.callback(opened.close)

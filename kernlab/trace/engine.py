@@ -18,6 +18,7 @@ from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.vm.machine import Machine
+from kernlab.vm.mechanisms import BOOT
 
 
 class Cost(NamedTuple):
@@ -90,7 +91,8 @@ class Kind:
     """An engine to choose. ``check`` refuses a request that no kernel would change
     (``BadInput``); ``bring`` refuses what this kernel lacks and puts what the guest will
     run into the share; ``open`` makes the engine for a machine that may still be booting.
-    ``options``: what the kernel must be built with, and what for.
+    ``options``: what the kernel must be built with, and what for. ``needs``: what it relies on of
+    an accelerator (``kernlab.vm.mechanisms``).
     """
 
     name: str
@@ -99,3 +101,4 @@ class Kind:
     bring: Callable[[Plan, Kernel, KernelSymbols, Path, Reporter], None]
     open: Callable[[Plan, KernelSymbols, Machine, RunDir], Engine]
     options: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = (BOOT,)

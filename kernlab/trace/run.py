@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -165,7 +165,9 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
     )
     outcome = Outcome("workload")
     with ExitStack() as stack:
-        machine = stack.enter_context(machine_for(run, kernel, image, options, report))
+        machine = stack.enter_context(
+            machine_for(run, kernel, image, replace(options, needs=kind.needs), report)
+        )
         engine = stack.enter_context(kind.open(plan, symbols, machine, run))
         engine.prepare()
         wait_ready(machine, report)

@@ -1,8 +1,9 @@
 """Which accelerator runs guests here: tried once, remembered, never assumed.
 
-``/dev/kvm`` may open and still not run a guest (nested hosts, containers). A self-test
-boots the lab kernel with KVM; what it showed is kept for this host, QEMU and kernel
-module, so it costs time once.
+``/dev/kvm`` may open and still not run a guest (nested hosts, containers), or run one and not
+stop it where a debugger asks. ``kernlab.vm.mechanisms`` tries with KVM each mechanism that
+kernlab relies on; what it saw is kept for this host, QEMU, KVM module and version of the tests.
+A command names what it needs, and takes TCG where KVM lacks that.
 """
 
 from __future__ import annotations
@@ -10,74 +11,131 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from kernlab.config.paths import arriving_file, home, home_dir
-from kernlab.errors import KernlabError
+from kernlab.config.paths import arriving_file, home, home_dir, unsealed_file
 from kernlab.process import run
-from kernlab.progress import Finished, Reporter, Said, Started
-from kernlab.vm.needs import has_sandbox, require_qemu
+from kernlab.progress import Advanced, Finished, Reporter, Said, Started
+from kernlab.vm import mechanisms
+from kernlab.vm.mechanisms import BOOT, Places
+from kernlab.vm.needs import require_qemu
+from kernlab.vm.spec import MachineSpec
 
 _KVM = Path("/dev/kvm")
+_MODULES = Path("/sys/module")
 _MEMO = "accelerator.json"
+_LIMIT = 15.0  # seconds for each wait of the tests; under KVM each takes a fraction of one
 
 
-def accelerator(bzimage: Path, initramfs: Path, report: Reporter,
-                disks: tuple[Path, ...] = ()) -> str:  # fmt: skip
-    """ "kvm" where a guest has been seen to boot with it, otherwise "tcg".
+def accelerator(spec: MachineSpec, needs: Iterable[str], places: Callable[[], Places | None],
+                report: Reporter) -> str:  # fmt: skip
+    """ "kvm" where all that is needed has been seen to work with it, otherwise "tcg".
 
-    ``KERNLAB_ACCEL`` overrides the probe.
+    ``spec`` is the machine that is to be started; ``places`` is asked only for the tests, None
+    for a kernel without them.
+    ``KERNLAB_ACCEL`` overrides them.
     """
-    known = remembered()
-    if known is not None:
-        return known
-    report(Started("try KVM"))
-    found = "kvm" if _boots(bzimage, initramfs, disks) else "tcg"
-    report(Finished("try KVM", "works" if found == "kvm" else "does not run a guest"))
-    if found == "tcg":
-        report(Said("KVM does not work on this host: guests run under TCG, several times slower"))
-    with arriving_file(home_dir("images") / _MEMO) as temporary:
-        temporary.write_text(json.dumps({"key": _key(), "accelerator": found}), "utf-8")
-    return found
+    told = _told()
+    if told is not None:
+        return told
+    known = seen()
+    if known is None:
+        found = places()
+        if found is None:
+            report(Said("KVM cannot be tried with this kernel: this command runs under TCG"))
+            return "tcg"
+        known = _try(spec, found, report)
+    lacks = [name for name in needs if known.get(name, "")]
+    if not lacks:
+        return "kvm"
+    if BOOT not in lacks:
+        what = "; ".join(f"{mechanisms.TITLES[name]}: {known[name]}" for name in lacks)
+        report(Said(f"this command runs under TCG: KVM fails here at what it needs ({what})"))
+    return "tcg"
 
 
-def remembered() -> str | None:
-    """What ``accelerator`` would answer without booting; None where it has to try KVM."""
+def _told() -> str | None:
     told = os.environ.get("KERNLAB_ACCEL")
     if told in ("kvm", "tcg"):
         return told
-    if not os.access(_KVM, os.R_OK | os.W_OK):
-        return "tcg"
-    with suppress(OSError, ValueError):
-        known = json.loads((home() / "images" / _MEMO).read_text("utf-8"))
-        if known.get("key") == _key():
-            return str(known["accelerator"])
-    return None
+    return None if os.access(_KVM, os.R_OK | os.W_OK) else "tcg"
+
+
+def remembered() -> str | None:
+    """What runs a guest that needs nothing but to boot; None where KVM has to be tried."""
+    told = _told()
+    known = seen() if told is None else None
+    if known is None:
+        return told
+    return "tcg" if known[BOOT] else "kvm"
+
+
+def seen() -> dict[str, str] | None:
+    """What the tests saw of KVM here: mechanism → what is wrong, "" for nothing; None where
+    they have not run on this host with this QEMU and KVM."""
+    kept = unsealed_file(home() / "images" / _MEMO)
+    if kept is None:
+        return None
+    known = json.loads(kept)
+    if known.get("key") != _key():
+        return None
+    found: dict[str, str] = known["seen"]
+    return found if set(found) == set(mechanisms.TITLES) else None
+
+
+def _try(spec: MachineSpec, places: Places, report: Reporter) -> dict[str, str]:
+    stage = "try KVM"
+    report(Started(stage, len(mechanisms.TITLES)))
+    tried: list[str] = []
+
+    def heard(name: str) -> None:
+        tried.append(name)
+        report(Advanced(stage, len(tried) - 1, len(mechanisms.TITLES), mechanisms.TITLES[name]))
+
+    plain = replace(spec, accelerator="kvm", cpus=2, gdb_port=None, wait=False, append=())
+    found = mechanisms.examine(plain, places, _LIMIT, heard)
+    bad = [name for name, why in found.items() if why]
+    report(Finished(stage, "works" if not bad else f"fails at {', '.join(bad)}"))
+    if found[BOOT]:
+        report(Said("KVM does not work on this host: guests run under TCG, several times slower"))
+    with arriving_file(home_dir("images") / _MEMO, seal=True) as temporary:
+        temporary.write_text(json.dumps({"key": _key(), "seen": found}), "utf-8")
+    return found
 
 
 def _key() -> str:
-    version = run(10, [require_qemu(), "--version"]).text.splitlines()[0]
-    status = _KVM.stat()
-    return f"{platform.node()} {platform.release()} {version} {status.st_rdev} {os.geteuid()}"
+    qemu = Path(require_qemu())
+    version = run(10, [str(qemu), "--version"]).text.splitlines()[0]
+    status, program = _KVM.stat(), qemu.stat()
+    words = [
+        platform.node(), platform.release(), platform.version(), _cpu(), *_modules(), version,
+        str(program.st_size), str(program.st_mtime_ns), str(status.st_rdev), str(os.geteuid()),
+        f"tests {mechanisms.VERSION}",
+    ]  # fmt: skip
+    return " ".join(words)
 
 
-def _boots(bzimage: Path, initramfs: Path, disks: tuple[Path, ...]) -> bool:
-    from kernlab.vm.machine import start
-    from kernlab.vm.share import model
-    from kernlab.vm.spec import MachineSpec
+def _cpu() -> str:
+    """The host's processor and its microcode."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    wanted = ("model name", "stepping", "microcode")
+    found = (line.partition(":") for line in lines)
+    return " ".join({name.strip(): value.strip() for name, _, value in found
+                     if name.strip() in wanted}.values())  # fmt: skip
 
-    with tempfile.TemporaryDirectory(prefix="kernlab-") as scratch:
-        share = Path(scratch, "share")
-        share.mkdir()
-        spec = MachineSpec(
-            bzimage, initramfs, share, Path(scratch, "console.log"), accelerator="kvm",
-            disks=disks, share_model=model(share), sandbox=has_sandbox(),
-        )  # fmt: skip
-        try:
-            with start(spec, Path(scratch)) as machine:
-                machine.wait_ready(silent_wall=8.0)
-                return machine.channel.run(5.0, ["true"]).returncode == 0
-        except (KernlabError, TimeoutError):
-            return False
+
+def _modules() -> list[str]:
+    """KVM's modules with what tells one build of them from another."""
+    found = []
+    for name in ("kvm", "kvm_intel", "kvm_amd"):
+        for tells in ("srcversion", "version"):
+            try:
+                found.append(f"{name}:{(_MODULES / name / tells).read_text('ascii').strip()}")
+            except OSError:
+                continue
+    return found

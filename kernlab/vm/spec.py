@@ -25,7 +25,8 @@ class MachineSpec:
     ``disks`` are /dev/vda and on, raw and never written. ``network``: ``closed`` leads to the
     guest and nowhere else, ``open`` also to the host's loopback and what the host reaches.
     ``share_model``: where QEMU keeps what the host's file system shall not have (owners,
-    set-user-ID bits, device nodes, links). ``sandbox``: this QEMU has seccomp."""
+    set-user-ID bits, device nodes, links). ``incoming``: it does not boot but waits for a saved
+    guest, by the monitor's migrate-incoming. ``sandbox``: this QEMU has seccomp."""
 
     bzimage: Path
     initramfs: Path
@@ -41,6 +42,7 @@ class MachineSpec:
     sandbox: bool = True
     append: tuple[str, ...] = field(default=())
     disks: tuple[Path, ...] = ()
+    incoming: bool = False
 
 
 def command_line(spec: MachineSpec) -> str:
@@ -176,4 +178,5 @@ def arguments(qemu: str, spec: MachineSpec, fds: Mapping[str, int]) -> list[str]
         *_rng(),
         *_network(spec),
         *_disks(spec),
+        *(["-incoming", "defer", "-S"] if spec.incoming else []),
     ]

@@ -31,6 +31,7 @@ from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engine import Cost, Counted, Kind
 from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.vm.machine import Machine
+from kernlab.vm.mechanisms import BOOT, BREAK, STOP
 
 _ATTACH = 30.0
 _LEARN = 120.0  # seconds for GDB to read what an expression needs of the kernel's debug info
@@ -285,4 +286,6 @@ def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> 
     return GdbEngine(plan, symbols, run.gdb_log, machine.sockets)
 
 
-KIND = Kind("gdb", "stops the guest, sees everything", _check, _bring, _open)
+KIND = Kind(
+    "gdb", "stops the guest, sees everything", _check, _bring, _open, needs=(BOOT, BREAK, STOP)
+)
