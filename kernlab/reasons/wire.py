@@ -203,7 +203,7 @@ def _row(segment: dict[str, Any], seen: _Seen, reasons: Reasons,
     acked = seen.trait(receiver).ack
     if sender in seen.fin and acked is not None:
         row["connection"]["fin_acked"] = (acked - seen.fin[sender]) & 0xFFFFFFFF < 1 << 31
-    elif sender in seen.syn and sender not in seen.fin:
+    elif sender not in seen.fin and seen.syn & {sender, receiver}:  # it began with the capture
         row["connection"]["fin_acked"] = False
     if provoked is not None:
         row["before"] = {"provoked": {"number": provoked.segment["number"],

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from kernlab.errors import BadInput
+from kernlab.errors import BadInput, KernlabError
+from kernlab.record.foreign import FORMATS, Converted
 
 # Link types, tcpdump.org/linktypes.html
 ETHERNET, RAW, SLL, SLL2 = 1, 101, 113, 276
@@ -114,6 +115,14 @@ class Capture:
                 self._file = io.BufferedReader(_Gunzip(self._first, self._file))
                 self._offset = 0
                 self._first = self._bytes(4)
+            if self._first in FORMATS:
+                converted = Converted(path, FORMATS[self._first], self._stack)
+                self._file = io.BufferedReader(_Unbuffered(converted))
+                self._offset = 0
+                self._first = self._bytes(4)
+        except KernlabError:
+            self._stack.close()
+            raise
         except (OSError, zlib.error) as error:
             self._stack.close()
             why = error.strerror if isinstance(error, OSError) else f"gzip: {error}"
@@ -300,6 +309,21 @@ class _Source(Protocol):
     """What frames are read from; fewer bytes than asked for may come."""
 
     def read(self, size: int, /) -> bytes: ...
+
+
+class _Unbuffered(io.RawIOBase):
+    """A source as what BufferedReader reads from."""
+
+    def __init__(self, file: _Source) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._file.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
 
 
 class _Gunzip(io.RawIOBase):

@@ -81,6 +81,11 @@ def test_each_syn_has_its_refusal(path: Path) -> None:
     assert provoked(talk.rows(path)) == [1, 3, 5]
 
 
+def test_a_refused_syn_has_few_causes(path: Path) -> None:
+    (row,) = Talk().send("c", S, 100).send("s", R | A, 0, 101, 0).rows(path)
+    assert told(row) == ["N1", "P1", "P4"]
+
+
 def test_data_in_a_syn_counts(path: Path) -> None:
     talk = Talk().send("c", S, 100, data=20).send("s", R | A, 0, 121, 0)
     assert provoked(talk.rows(path)) == [1]

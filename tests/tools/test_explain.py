@@ -165,7 +165,7 @@ def test_our_own_captures_need_no_tshark(tmp_path: Path, without: dict[str, str]
     path = tmp_path / "made.pcapng"
     frames = [Captured(n, ETHERNET, len(f), f) for n, f in enumerate(captures.FRAMES)]
     write(path, frames)
-    said = run(path, env=without)
+    said = run(path, env={**without, "PYTHONPATH": str(_no_scapy(tmp_path))})
     assert said.returncode == 0, said.stderr
     assert "1 RST in" in said.stdout
     assert "not understood" not in said.stdout
@@ -196,6 +196,22 @@ def _no_scapy(tmp_path: Path) -> Path:
         "u.find_spec = lambda n, *a: None if n == 'scapy' else real(n, *a)\n"
     )
     return place
+
+
+@pytest.mark.parametrize("kind", ["snoop", "netmon2", "ngsniffer"])
+def test_other_tools_formats_are_read_through_tshark(
+    kind: str, tmp_path: Path, without: dict[str, str]
+) -> None:
+    (tmp_path / "x.pcap").write_bytes(captures.WHOLE["eth.pcap"])
+    path = tmp_path / f"x.{kind}"
+    subprocess.run(["editcap", "-F", kind, tmp_path / "x.pcap", path], check=True)
+    assert [row["number"] for row in explained(path, table())] == oracle(path) == [2]
+    said = run(path, env=without)
+    assert said.returncode == 3
+    assert "tshark is not installed" in said.stderr
+    path.write_bytes(path.read_bytes()[:-9])
+    said = run(path)
+    assert (said.returncode, "tshark cannot read all" in said.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", sorted([*captures.DAMAGED, *captures.CUT]))
