@@ -13,6 +13,7 @@ from pydantic import model_validator
 
 from kernlab.config.paths import config_file, config_names
 from kernlab.config.yaml import Model, load, unknown
+from kernlab.decode.regexp import problem
 from kernlab.record.rundir import RunDir
 from kernlab.vm.channel import Sink
 
@@ -59,10 +60,9 @@ class Recipe(Model):
         if (self.lab is None) == (self.workload is None):
             raise ValueError("give one of lab and workload")
         for pattern in (self.ready, *self.shows):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+            wrong = problem(pattern, limited=True)
+            if wrong:
+                raise ValueError(f"{pattern!r} is no regular expression for this: {wrong}")
         return self
 
     @property

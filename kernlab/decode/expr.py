@@ -30,7 +30,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from kernlab.decode import fields
+from kernlab.decode import fields, regexp
 from kernlab.decode.chains import is_c
 from kernlab.decode.compare import has, number_for, number_in, same
 from kernlab.decode.names import STATE_NUMBERS, flags_text, flags_value
@@ -175,10 +175,14 @@ def _checker(kind: str, operator: str, value: Any) -> Callable[[Any], bool]:
             return lambda found: compare(number_in(found, value), number_for(value, found))
         return lambda found: compare(found, value)
     if operator == "~":
-        search = re.compile(value).search
+        matches = re.compile(value).search
+
+        def search(text: str) -> bool:
+            return len(text) <= regexp.LONGEST and matches(text) is not None
+
         if kind == fields.STACK:
             return lambda found: any(search(frame.get("func", "")) for frame in found)
-        return lambda found: search(str(found)) is not None
+        return lambda found: search(str(found))
     if operator == "has":
         if kind == fields.FLAGS:
             return lambda found: flags_value(found) & value == value
@@ -316,10 +320,9 @@ class _Parser:
         text = token.text[1:-1] if token.kind == "string" else token.text
         shown = token.text
         if operator == "~":
-            try:
-                re.compile(text)
-            except re.error as error:
-                raise ExprError("bad regular expression: %s" % error, token.column) from error
+            wrong = regexp.problem(text)
+            if wrong:
+                raise ExprError(wrong, token.column)
             return text, shown
         if kind == fields.NUMBER:
             return _number(text, name, token), shown

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
 from kernlab.config import sums
+from kernlab.config.files import is_regular, read_regular
 from kernlab.config.needs import require
-from kernlab.config.paths import arriving, expanded, home_dir, shipped
+from kernlab.config.paths import arriving, home_dir, shipped
+from kernlab.config.programs import NAME
 from kernlab.config.yaml import unknown
 from kernlab.errors import BadInput, WeFailed
 from kernlab.guest.needs import PROGRAMS
+from kernlab.guest.strangers import assembly
 from kernlab.process import run, which
 from kernlab.progress import Finished, Reporter, Started
 
 _FLAGS = ("-static", "-O2", "-g0", "-Wall", "-Wextra", "-pthread")
 _LIBBPF = ("bpf", "probe")  # directories of what kernlab.guest.bpf builds
+_LONGEST = 16 << 20  # bytes of a program's source
 _ERROR = re.compile(r"^.*\berror: .*$", re.MULTILINE)
 
 
@@ -28,29 +33,44 @@ def names() -> list[str]:
 
 
 def source_of(name: str, beside: Path) -> Path:
-    """The source of a lab's or a race's program: a path ending in .c, taken from the
-    directory ``beside``, or the name of one in rootfs/guest (``races/r1``) or in its labs."""
+    """The source of a lab's or a race's program (named as ``kernlab.config.programs`` has it): a
+    path ending in .c, in the directory ``beside`` or below it, or the name of one in rootfs/guest
+    (``races/r1``) or in its labs."""
     if name.endswith(".c"):
-        return beside / expanded(name)
+        return beside / name
     folder = () if "/" in name else ("labs",)
     return shipped("rootfs", "guest", *folder, f"{name}.c")
+
+
+def text_of(name: str, beside: Path) -> str | None:
+    """A program's source; None where there is no such file, or a link leads to one elsewhere."""
+    source = source_of(name, beside)
+    try:
+        data = read_regular(source, _LONGEST, beside if name.endswith(".c") else None)
+    except OSError:
+        return None
+    return data.decode("utf-8", "replace")
 
 
 def program(name: str, report: Reporter) -> Path:
     """The built program ``name``. Raises ``BadInput``, ``HostLacks``, ``WeFailed``."""
     source = shipped("rootfs", "guest", f"{name}.c")
-    if not source.is_file():
+    if not NAME.fullmatch(name) or not source.is_file():
         raise unknown(f"there is no guest program '{name}'", name, names(), "ls rootfs/guest")
     return compiled(source, report)
 
 
-def compiled(source: Path, report: Reporter) -> Path:
-    """The program made of one C file; it may include lab.h and tunpeer.h.
+def compiled(source: Path, report: Reporter, below: Path | None = None) -> Path:
+    """The program made of one C file; it may include lab.h and tunpeer.h. Of one that does not
+    come with kernlab, ``below`` is the directory outside which nothing of it may lie.
 
     Raises ``BadInput`` when there is no such file, ``HostLacks``, ``WeFailed``.
     """
-    if not source.is_file():
-        raise BadInput(f"there is no guest program {source}", "", f"ls {source.parent}")
+    ours = source.is_relative_to(shipped("rootfs", "guest"))
+    inside = None if ours else below or source.parent
+    if not is_regular(source, inside):
+        why = "" if ours else "a program is a file, and no link leads to it"
+        raise BadInput(f"there is no guest program {source}", why, f"ls -l {source.parent}")
     if which("gcc") is None:
         require(PROGRAMS)
     final = home_dir("images") / f"guest-{_key(source)}"
@@ -59,7 +79,7 @@ def compiled(source: Path, report: Reporter) -> Path:
         require(PROGRAMS)
         report(Started(f"compile {source.stem}"))
         with arriving(final) as temporary:
-            _compile(source, temporary / source.stem)
+            _compile(source, temporary / source.stem, inside)
         report(Finished(f"compile {source.stem}"))
     return built
 
@@ -69,7 +89,9 @@ def _key(source: Path) -> str:
     digest.update(run(20, ["gcc", "--version"]).stdout)
     headers = {path for folder in (source.parent, *_include()) for path in folder.glob("*.h")}
     for path in [source, *sorted(headers)]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        if is_regular(path):
+            data = read_regular(path, _LONGEST)
+            digest.update(os.fsencode(path.name) + b"\0" + data + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -78,14 +100,21 @@ def _include() -> list[Path]:
     return [shipped("rootfs", "guest", "labs"), shipped("rootfs", "guest", "races")]
 
 
-def _compile(source: Path, out: Path) -> None:
+def _compile(source: Path, out: Path, inside: Path | None) -> None:
     include = [word for folder in _include() for word in ("-I", str(folder))]
     argv = ["gcc", *_FLAGS, *include, "-o", str(out), str(source)]
-    said = run(120, argv, check=False, merge=True)
-    if said.returncode != 0:
-        first = _ERROR.search(said.text)
+    text = out.with_name(f"{out.name}.s")
+    said, given = "", source
+    if inside is not None:
+        flags = [*_FLAGS, *include]
+        said, given = assembly(source, inside, flags, [shipped("rootfs", "guest")], text), text
+    if not said:
+        ended = run(120, [*argv[:-1], str(given)], check=False, merge=True)
+        said = ended.text if ended.returncode else ""
+    text.unlink(missing_ok=True)
+    if said:
+        first = _ERROR.search(said)
         raise WeFailed(
-            f"{source.name} does not compile",
-            first.group() if first else said.text[-1000:],
+            f"{source.name} does not compile", first.group() if first else said[-1000:],
             " ".join(argv),
-        )
+        )  # fmt: skip

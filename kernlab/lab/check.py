@@ -10,7 +10,7 @@ from kernlab.config.yaml import listed, load, near
 from kernlab.decode import expr
 from kernlab.errors import BadInput
 from kernlab.guest.build import names as programs
-from kernlab.guest.build import source_of
+from kernlab.guest.build import text_of
 from kernlab.lab.model import Lab
 from kernlab.reasons.model import table
 from kernlab.trace.expressions import c_expressions
@@ -53,7 +53,7 @@ def _line(text: str, word: str) -> int:
 def _programs(path: Path, lab: Lab) -> Iterator[tuple[str, str]]:
     known = [name.removeprefix("labs/") for name in programs() if name.startswith("labs/")]
     for name in dict.fromkeys(part.program for _, part in lab.legs() if part.program):
-        if not source_of(name, path.parent).is_file():
+        if text_of(name, path.parent) is None:
             close = near(name, known)
             hint = f", did you mean '{close[0]}'?" if close else ""
             yield name, f"program: there is no guest program '{name}'{hint}"
@@ -63,9 +63,7 @@ def _steps(path: Path, lab: Lab) -> Iterator[tuple[str, str]]:
     """The steps that the programs tell and those that the file has words for."""
     told: set[str] = set()
     for name in {part.program for _, part in lab.legs() if part.program}:
-        source = source_of(name, path.parent)
-        if source.is_file():
-            told |= set(_STEP.findall(source.read_text("utf-8", "replace")))
+        told |= set(_STEP.findall(text_of(name, path.parent) or ""))
     for name in sorted(told - set(lab.steps)):
         yield "steps", f"steps: the program tells '{name}', the file has no words for it"
     for name in sorted(set(lab.steps) - told):

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kernlab.config.paths import config_file, config_names, expanded, shipped
+from kernlab.config.programs import Program
 from kernlab.config.text import Text
 from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
@@ -60,7 +61,7 @@ class Part(Model):
     lab's own network namespace, in this order, before anything is counted.
     """
 
-    program: str | None = None
+    program: Program | None = None
     args: list[str] = []
     sysctl: dict[str, int | str] = {}
     setup: list[str] = []

@@ -84,7 +84,7 @@ def bring(programs: dict[str, Path], share: Path, report: Reporter) -> None:
     share, each by its file's stem. Raises ``BadInput``, ``HostLacks``, ``WeFailed``."""
     put(program("labrun", report), share)
     for name, beside in programs.items():
-        put(compiled(source_of(name, beside), report), share, Path(name).stem)
+        put(compiled(source_of(name, beside), report, beside), share, Path(name).stem)
 
 
 def trouble(status: int, said: str) -> str:

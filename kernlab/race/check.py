@@ -11,7 +11,7 @@ from pathlib import Path
 from kernlab.config.yaml import line_of, load, near
 from kernlab.errors import BadInput
 from kernlab.guest.build import names as programs
-from kernlab.guest.build import source_of
+from kernlab.guest.build import source_of, text_of
 from kernlab.race import held
 from kernlab.race.floor import program_of
 from kernlab.race.model import Place, Race, Step
@@ -160,13 +160,13 @@ def _expressions(check: Check) -> Iterable[str]:
 
 def _programs(path: Path, race: Race) -> _Said:
     source = source_of(program_of(race), path.parent)
-    if not source.is_file():
+    text = text_of(program_of(race), path.parent)
+    if text is None:
         known = [name.removeprefix("races/") for name in programs() if name.startswith("races/")]
         close = near(race.program, known)
         hint = f", did you mean '{close[0]}'?" if close else ""
         yield ("program",), f"program: there is no guest program '{race.program}'{hint}", True
         return
-    text = source.read_text("utf-8", "replace")
     vcpus = {name: int(number) for name, number in _ACTOR.findall(text)}
     for name, actor in race.actors.items():
         if name in vcpus and vcpus[name] != actor.vcpu:

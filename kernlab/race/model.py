@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kernlab.config.paths import config_file, config_names, expanded
+from kernlab.config.programs import Program
 from kernlab.config.text import Text
 from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
@@ -188,7 +189,7 @@ class Race(Model):
     title: Text
     idea: Text
     source: list[str]
-    program: str
+    program: Program
     args: list[str] = []
     natural: Natural | None = None
     topology: Literal["loopback", "tun", "veth"] = "tun"

@@ -13,6 +13,8 @@ _PIECES = re.compile(r"\s+|->|\w+(?:\.\w\b)?|.")
 _NEVER_FIRST = ",.;:!?)]}'\"，。；：！？、）》」”"  # at the beginning of a line
 _NEVER_LAST = "([{（《「“"
 
+_LONGEST = 4000  # letters of a text: a picture is no place for more
+
 Measure = Callable[[str], float]
 
 
@@ -50,6 +52,8 @@ def wrap(text: str, width: float, measure: Measure) -> list[str]:
     """The text in lines no wider than ``width``; a piece that is wider by itself is cut."""
     lines: list[str] = []
     line = ""
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST] + "…"
     for piece in _pieces(text):
         if measure((line + piece).rstrip()) <= width:
             line += piece
@@ -58,14 +62,24 @@ def wrap(text: str, width: float, measure: Measure) -> list[str]:
             lines.append(line.rstrip())
         line = piece.lstrip()
         while measure(line.rstrip()) > width and len(line) > 1:
-            cut = next(
-                (at for at in range(len(line), 1, -1) if measure(line[:at]) <= width), 1
-            )
+            cut = _fitting(line, width, measure)
             lines.append(line[:cut])
             line = line[cut:]
     if line.strip() or not lines:
         lines.append(line.rstrip())
     return lines
+
+
+def _fitting(line: str, width: float, measure: Measure) -> int:
+    """How many letters of a line are no wider than that; at least one."""
+    least, most = 1, len(line)
+    while least < most:
+        middle = (least + most + 1) // 2
+        if measure(line[:middle]) <= width:
+            least = middle
+        else:
+            most = middle - 1
+    return least
 
 
 def _pieces(text: str) -> list[str]:

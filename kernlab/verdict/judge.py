@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,6 +12,9 @@ from typing import Any
 from kernlab.config.text import Language, say
 from kernlab.config.yaml import listed
 from kernlab.decode import expr
+from kernlab.decode.regexp import LONGEST
+from kernlab.errors import KernlabError
+from kernlab.process import run
 from kernlab.record.counters import named
 from kernlab.record.leg import Leg
 from kernlab.record.segments import text as segment_text
@@ -19,6 +24,12 @@ Others = Mapping[str, OtherKernel]
 _NONE: Others = {}
 _HERE: dict[Language, str] = {"en": "This kernel: ", "zh": "这个内核："}
 _ELSEWHERE: dict[Language, str] = {"en": "Other kernels: ", "zh": "其他内核："}
+
+_SEARCH = 10.0  # seconds
+_SEARCHER = (
+    "import json, re, sys; pattern, text = json.load(sys.stdin); "
+    "match = re.search(pattern, text); json.dump(match and match.group(), sys.stdout)"
+)
 
 
 @dataclass(frozen=True)
@@ -197,10 +208,26 @@ def _cause(check: Check, leg: Leg) -> Line:
 
 def _log(check: Check, leg: Leg) -> Line:
     assert check.log is not None
-    found = re.search(check.log, leg.kmsg)
+    expected = f"the kernel logs {check.log!r}"
+    try:
+        found = _searched(check.log, leg.kmsg)
+    except KernlabError:
+        return Line("log", expected, f"the pattern was searched for more than {_SEARCH:g} s", False)
     lines = leg.kmsg.strip().splitlines()
-    seen = found.group() if found else (lines[-1] if lines else "nothing was logged")
-    return Line("log", f"the kernel logs {check.log!r}", seen, found is not None)
+    seen = found if found is not None else (lines[-1] if lines else "nothing was logged")
+    return Line("log", expected, seen, found is not None)
+
+
+def _searched(pattern: str, text: str) -> str | None:
+    """What of a log a pattern matches. Both may be a stranger's, and Python's matcher cannot be
+    told to give up: long texts are searched by another process, which ends at its limit."""
+    if len(text) <= LONGEST:
+        match = re.search(pattern, text)
+        return match.group() if match else None
+    told = json.dumps([pattern, text]).encode()
+    said = run(_SEARCH, [sys.executable, "-I", "-c", _SEARCHER], input=told).stdout
+    answer: str | None = json.loads(said)
+    return answer
 
 
 _JUDGES = {

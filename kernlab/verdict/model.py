@@ -31,6 +31,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from kernlab.config.text import Text
 from kernlab.config.yaml import Model, listed
+from kernlab.decode.regexp import problem
 from kernlab.record.expression import Expression
 
 _AMOUNT = re.compile(r"^\s*(?:(==|>=|<=|>|<)\s*(-?\d+)|(-?\d+)\s*\.\.\s*(-?\d+)|(-?\d+))\s*$")
@@ -48,10 +49,9 @@ def _amount(value: int | str) -> int | str:
 
 
 def _regexp(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"bad regular expression: {error}") from error
+    wrong = problem(text, limited=True)
+    if wrong:
+        raise ValueError(wrong)
     return text
 
 
