@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -104,6 +105,7 @@ def run(
         help="What the guest boots into.  [default: busybox, or the recipe's]",
     ),
     add: list[str] = common.ADD,
+    share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int | None = typer.Option(
         None, "--memory", min=128, metavar="MIB",
@@ -130,7 +132,8 @@ def run(
         chosen = recipe.find(what)
         options = MachineOptions(cpus, memory or chosen.memory, network=reach)
         packets = (workload, lab) if workload or lab else (chosen.workload, chosen.lab)
-        return _recipe(chosen, args or [], packets, timeout, out, kernel, image, add, options)
+        return _recipe(chosen, args or [], packets, timeout, out, kernel, image, add, share,
+                       options)  # fmt: skip
     source = bpf.find(what)
     _check(workload, lab)
     options = MachineOptions(cpus, memory or MachineOptions.memory, network=reach)
@@ -138,7 +141,7 @@ def run(
         built, guest = common.artifacts(kernel, image or "busybox", add, report)
         program = bpf.build(source, built, report)
         lacking = _lacking(program, built, report)
-        directory = common.new_run(out)
+        directory = common.new_run(out, share)
         argv = [place(program, directory), *(args or ())]
         work = _work(workload, lab, directory, report)
         said = Complaints(partial(common.write, 2), directory.path / "verifier.log")
@@ -220,7 +223,7 @@ def check(
 
 def _recipe(one: Recipe, args: list[str], packets: tuple[str | None, str | None],
             timeout: float | None, out: str | None, kernel: str | None, image: str | None,
-            add: list[str], options: MachineOptions) -> int:  # fmt: skip
+            add: list[str], share: list[Path], options: MachineOptions) -> int:  # fmt: skip
     """Run a recipe's tool while its packets flow, end with its status."""
     from functools import partial
 
@@ -236,7 +239,7 @@ def _recipe(one: Recipe, args: list[str], packets: tuple[str | None, str | None]
         built, guest = common.artifacts(kernel, image or one.image, add, report)
         for lack in lacks_places(one.sections, built):
             raise BadInput(f"{lack.what}: {lack.says}", "the recipe's tool needs it", one.instead)
-        directory = common.new_run(out)
+        directory = common.new_run(out, share)
         argv = place(one, args, f"/mnt/share/{MARK}", directory)
         work = _work(*packets, directory, report)
         watch = Watch(one.ready, directory.share / MARK)

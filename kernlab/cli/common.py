@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,11 +51,18 @@ def artifacts(kernel: str | None, image: str, add: list[str],
               report: Reporter) -> tuple[Kernel, Image]:  # fmt: skip
     """The kernel and the image a command boots, made when they are not there."""
     from kernlab import pipeline
+    from kernlab.image.added import where
     from kernlab.image.model import ImageRequest
     from kernlab.kernel.model import BuildRequest
+    from kernlab.progress import Said
 
     built = pipeline.kernel_for(BuildRequest(version=kernel), report)
-    return built, pipeline.image_for(ImageRequest(image, tuple(add)), report)
+    made = pipeline.image_for(ImageRequest(image, tuple(add)), report)
+    for argument in add:
+        host, guest, told = where(argument)
+        if not told:
+            report(Said(f"--add {argument}: {host.name} is {guest} in the guest"))
+    return built, made
 
 
 def network_of(text: str) -> Network:
@@ -69,11 +77,13 @@ def network_of(text: str) -> Network:
                    "--network open")  # fmt: skip
 
 
-def new_run(at: str | None = None) -> RunDir:
-    """A run directory for this command line."""
+def new_run(at: str | None = None, share: Sequence[Path] = ()) -> RunDir:
+    """A run directory for this command line, with what ``--share`` named. Raises ``BadInput``."""
     from kernlab.record.rundir import RunDir
 
-    return RunDir.create({"argv": ["kernlab", *sys.argv[1:]]}, Path(at) if at else None)
+    run = RunDir.create({"argv": ["kernlab", *sys.argv[1:]]}, Path(at) if at else None)
+    bring(share, run)
+    return run
 
 
 def keep_report(run: RunDir, language: Language = "en") -> str | None:
@@ -96,7 +106,7 @@ def report_of(run: RunDir) -> str:
     return str(run.report) if run.report.is_file() else f"kernlab report {run.id}"
 
 
-def bring(files: list[Path], run: RunDir) -> None:
+def bring(files: Sequence[Path], run: RunDir) -> None:
     """Copy what ``--share`` named. Raises ``BadInput`` before anything boots."""
     from kernlab.errors import BadInput
     from kernlab.vm.share import put, put_tree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ def run(
     lang: str = LANG,
     out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
     json: bool = common.JSON,
+    share: list[Path] = common.SHARE,
     kernel: str | None = common.KERNEL,
     cpus: int = common.CPUS,
     memory: int = common.MEMORY,
@@ -70,7 +72,7 @@ def run(
     view = LabView(stdout(), language, quiet, () if quiet or no_gdb else senders(table()))
     results, directory = _run(
         requests, kernel, cpus, memory, out, gdb=not no_gdb, answers=answers,
-        language=language, tell=(lambda told: None) if json else view.told,
+        language=language, tell=(lambda told: None) if json else view.told, share=share,
     )  # fmt: skip
     rows = [_row(result) for result in results]
     directory.result(labs={result.request.name: result.holds for result in results})
@@ -85,7 +87,8 @@ def run(
 
 def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int, out: str | None,
          gdb: bool, tell: Any, answers: dict[str, list[int | None]] | None = None,
-         language: Language = "en") -> tuple[list[LabResult], RunDir]:  # fmt: skip
+         language: Language = "en",
+         share: Sequence[Path] = ()) -> tuple[list[LabResult], RunDir]:  # fmt: skip
     from kernlab.cli.output import reporter
     from kernlab.lab import grade, runner
     from kernlab.pipeline import MachineOptions
@@ -93,7 +96,7 @@ def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int,
 
     with reporter() as report:
         built, guest = common.artifacts(kernel, "busybox", [], report)
-        directory = common.new_run(out)
+        directory = common.new_run(out, share)
         for name, given in (answers or {}).items():
             grade.keep_answers(directory.path / name, given)
         options = MachineOptions(cpus, memory)
@@ -186,14 +189,15 @@ def compare(
 
 
 def detect(lab: str, where: Expr | None, json: bool, full: bool, kernel: str | None, cpus: int,
-           memory: int, out: str | None) -> int:  # fmt: skip
+           memory: int, out: str | None, share: Sequence[Path] = ()) -> int:  # fmt: skip
     """``kernlab rst --lab``: the RSTs of a lab's main leg, explained."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.decode import expr
     from kernlab.sinks.rst import RstView
 
     requests = chosen([lab], False)
-    results, directory = _run(requests, kernel, cpus, memory, out, gdb=True, tell=lambda told: None)
+    results, directory = _run(requests, kernel, cpus, memory, out, gdb=True,
+                              tell=lambda told: None, share=share)  # fmt: skip
     view = RstView(stdout(), full)
     shown = sent = 0
     for result in results:

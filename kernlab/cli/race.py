@@ -43,6 +43,7 @@ def run(
     lang: str = LANG,
     out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
     json: bool = common.JSON,
+    share: list[Path] = common.SHARE,
     kernel: str | None = common.KERNEL,
     memory: int = common.MEMORY,
 ) -> int:
@@ -56,7 +57,7 @@ def run(
     path, found = find(race)
     language = language_of(lang)
     with reporter() as report:
-        scene = scene_of(path, found, kernel, memory, out, report)
+        scene = scene_of(path, found, kernel, memory, out, report, share)
         directory = scene.run
         if not json:
             begin(stdout(), scene.id, found, language)

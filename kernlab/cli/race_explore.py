@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,14 @@ _SHOWN = 20  # of the orders that were not run
 
 
 def scene_of(path: Path, race: Race, kernel: str | None, memory: int, out: str | None,
-             report: Reporter) -> Scene:  # fmt: skip
+             report: Reporter, share: Sequence[Path] = ()) -> Scene:  # fmt: skip
     """A race with all that it is run on, made on the way, and a run directory."""
     from kernlab.pipeline import MachineOptions
     from kernlab.race.floor import Scene
 
     built, guest = common.artifacts(kernel, "busybox", [], report)
     return Scene(path.stem, race, path, built, guest, MachineOptions(2, memory),
-                 common.new_run(out))  # fmt: skip
+                 common.new_run(out, share))  # fmt: skip
 
 
 def explore(
@@ -40,6 +41,7 @@ def explore(
     lang: str = LANG,
     out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
     json: bool = common.JSON,
+    share: list[Path] = common.SHARE,
     kernel: str | None = common.KERNEL,
     memory: int = common.MEMORY,
 ) -> int:
@@ -51,7 +53,7 @@ def explore(
 
     path, found = find(race)
     with reporter() as report:
-        scene = scene_of(path, found, kernel, memory, out, report)
+        scene = scene_of(path, found, kernel, memory, out, report, share)
         directory = scene.run
         table = exploring.explore(scene, report, orders)
     rows = _rows(table)

@@ -72,7 +72,7 @@ def rst(
     if lab is not None:
         from kernlab.cli.lab import detect
 
-        return detect(lab, expression, json, full, kernel, cpus, memory, out)
+        return detect(lab, expression, json, full, kernel, cpus, memory, out, share)
     options = MachineOptions(cpus, memory, network=common.network_of(network))
     request = _request(reasons, words, workload, timeout)
     view = RstView(stdout(), full)

@@ -18,12 +18,9 @@ def entries(argument: str) -> tuple[list[Entry], list[Path]]:
     Without GUESTPATH an executable goes to /usr/local/bin and anything else to /root.
     Raises ``BadInput`` naming the option.
     """
-    host, guest = _split(argument)
+    host, guest, _ = where(argument)
     if not os.path.lexists(host):
         raise BadInput(f"--add {argument}: {host} does not exist", "", "check the path")
-    if not guest:
-        program = host.is_file() and os.access(host, os.X_OK)
-        guest = f"/usr/local/bin/{host.name}" if program else f"/root/{host.name}"
     target = PurePosixPath(guest)
     if not target.is_absolute() or ".." in target.parts or len(target.parts) < 2:
         raise BadInput(
@@ -35,6 +32,15 @@ def entries(argument: str) -> tuple[list[Entry], list[Path]]:
     programs: list[Path] = []
     _add(host, str(target).lstrip("/"), found, programs, argument)
     return found, programs
+
+
+def where(argument: str) -> tuple[Path, str, bool]:
+    """The file on the host, its place in the guest, and whether the argument names that."""
+    host, guest = _split(argument)
+    if guest:
+        return host, guest, True
+    program = host.is_file() and os.access(host, os.X_OK)
+    return host, f"/usr/local/bin/{host.name}" if program else f"/root/{host.name}", False
 
 
 def sources(arguments: Iterable[str]) -> list[Path]:

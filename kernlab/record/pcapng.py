@@ -5,6 +5,7 @@ draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. ``container`` reads them.
 
 from __future__ import annotations
 
+import heapq
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -208,12 +209,14 @@ def _statistics(number: int, at: int, lost: Lost) -> bytes:
 
 
 def convert(source: Path, out: Path, without: bytes = b"", names: Mapping[int, str] | None = None,
-            lost: Lost | None = None) -> int:  # fmt: skip
+            lost: Lost | None = None, more: Iterable[Captured] = ()) -> int:  # fmt: skip
     """A capture as pcapng; frames that end with ``without`` are left out. ``names``: of the
-    guest's devices, by the index that a cooked frame has. Of one that is damaged, what comes
+    guest's devices, by the index that a cooked frame has. ``more``: frames of another one, in
+    the order of time, put in between. Of one that is damaged, what comes
     before the damage: a guest wrote it."""
     frames = (f for f in _sound(source) if not (without and f.data.endswith(without)))
-    return write(out, (_named(frame, names or {}) for frame in frames), lost=lost)
+    named = (_named(frame, names or {}) for frame in frames)
+    return write(out, heapq.merge(named, more, key=lambda frame: frame.at), lost=lost)
 
 
 def _sound(source: Path) -> Iterator[Captured]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kernlab.config.files import open_regular
 from kernlab.errors import MachineFailed, WeFailed
 from kernlab.guest.build import program
-from kernlab.progress import Reporter, quiet
+from kernlab.progress import Reporter, Said, quiet
 from kernlab.record import tcpdump
-from kernlab.record.pcapng import convert
+from kernlab.record.pcapng import Captured, convert
+from kernlab.trace.nets import Nets
 from kernlab.vm.channel import GuestProcess, Kept
 from kernlab.vm.machine import Machine
 from kernlab.vm.share import CAPTURE_LIMIT, put, remove, take
@@ -69,6 +70,7 @@ def capturing(machine: Machine, share: Path, out: Path,
     links, dump = _Said(b"\n.\n"), _Said(b"listening on")
     naming = machine.channel.start([f"/mnt/share/{_LINKS}"], on_stdout=links.take)
     process = machine.channel.start(_ARGV, on_stderr=dump.take)
+    nets = Nets(machine, share, report)
     if not dump.wait():
         raise WeFailed(
             "tcpdump did not start in the guest",
@@ -76,6 +78,7 @@ def capturing(machine: Machine, share: Path, out: Path,
             "kernlab run -- tcpdump -D",
         )
     links.wait()
+    nets.wait()
     raw = growing(share)
     try:
         yield raw
@@ -84,18 +87,32 @@ def capturing(machine: Machine, share: Path, out: Path,
             _stop(machine, process, share)
             naming.signal(15)
             naming.wait(_LIMIT)
-        keep_capture(share, _NAME, out, links.text, dump.text)
-        remove(share, _NAME)
+        nets.stop()
+        try:
+            keep_capture(share, _NAME, out, links.text, dump.text, nets.frames())
+            for note in nets.notes():
+                report(Said(note))
+            remove(share, _NAME)
+        except OSError as error:  # a full disk: what there is stays as tcpdump wrote it
+            kept = out.with_suffix(".pcap")
+            where = f"it is kept as {kept}"
+            try:
+                (share / _NAME).rename(kept)
+            except OSError:
+                where = "it is lost"
+            report(Said(f"cannot write {out} ({error.strerror}), the capture: {where}"))
 
 
-def keep_capture(share: Path, name: str, out: Path, links: str, words: str) -> None:
+def keep_capture(share: Path, name: str, out: Path, links: str, words: str,
+                 more: Iterable[Captured] = ()) -> None:  # fmt: skip
     """A capture that a guest's tcpdump left in the share, into the record as pcapng; none where
-    there is no regular file. ``links``: the guest's devices, ``words``: what tcpdump said."""
+    there is no regular file. ``links``: the guest's devices, ``words``: what tcpdump said;
+    ``more``: frames of other namespaces. Raises ``OSError`` on a full disk."""
     raw = out.with_name(f".{out.name}.raw")
     try:
         if take(share, name, raw, CAPTURE_LIMIT):
             convert(raw, out, without=LAST, names=tcpdump.devices(links),
-                    lost=tcpdump.lost(words))  # fmt: skip
+                    lost=tcpdump.lost(words), more=more)  # fmt: skip
     finally:
         raw.unlink(missing_ok=True)
 

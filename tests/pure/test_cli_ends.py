@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kernlab.cli import common, ends
+from kernlab.cli.main import command
 from kernlab.config.paths import arriving_file
 from kernlab.errors import ReaderGone
 from kernlab.process import Child
@@ -163,3 +164,16 @@ def test_a_stdout_that_does_not_block_is_waited_for(tmp_path: Path) -> None:
         os.close(writing)
         assert child.wait(20) == 0
     assert (tmp_path / "count").read_text().strip() == "1000000"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["boot", "debug", "run", "trace", "graph", "rst", "lab run", "race run", "race explore",
+     "bpf run"],
+)  # fmt: skip
+def test_each_command_that_boots_takes_files_for_the_share(words: str) -> None:
+    name, *rest = words.split()
+    found = command(name)
+    for one in rest:
+        found = found.commands[one]
+    assert "--share" in [option for param in found.params for option in param.opts]

@@ -67,6 +67,13 @@ def test_the_guest_is_what_was_meant(booted: Booted) -> None:
         assert guest("ip link add v0 type veth peer name v1 && ip -o link | grep -c v0@v1") == "1\n"
         tools = "tc ss nft iptables conntrack tcpdump ethtool"
         assert guest(f"for t in {tools}; do command -v $t; done | wc -l") == "7\n"
+        # Not busybox' own, which would run its own small ip whatever PATH says.
+        for one in ("timeout 3", "env", "setsid -w", "nice", "nohup", "flock /tmp/l", "chroot /",
+                    "unshare -u", "time", "taskset 1", "chrt -o 0", "ionice", "setarch -R",
+                    "nsenter -t 1 -u"):  # fmt: skip
+            assert "iproute2" in guest(f"{one} ip -V 2>&1"), one
+        assert "iproute2" in guest("echo -V | xargs ip")
+        assert "iproute2" in guest("find /init -maxdepth 0 -exec ip -V ';'")
         rules = "iptables-legacy -A INPUT -p tcp --dport 9 -j REJECT --reject-with tcp-reset"
         assert guest(f"{rules} && iptables-legacy -S | grep -c REJECT") == "1\n"
         assert guest("nft add table inet t && nft list tables") == "table inet t\n"
@@ -91,9 +98,15 @@ def test_what_the_guest_could_not_set_up_is_told(
 def test_added_files_arrive_with_their_libraries(kernlab: Kernlab, tmp_path: Path) -> None:
     note = tmp_path / "note"
     note.write_text("hello\n")
-    said = kernlab("run", "--add", f"{note}:/etc/note", "--add", "/usr/bin/bc", "--",
-                   "sh", "-c", "cat /etc/note; echo 6*7 | bc")  # fmt: skip
-    assert said.stdout == b"hello\n42\n"
+    many = tmp_path / "many"
+    many.mkdir()
+    (many / "one").write_text("one\n")
+    said = kernlab("run", "--add", f"{note}:/etc/note", "--add", "/usr/bin/bc", "--add", str(many),
+                   "--", "sh", "-c", "cat /etc/note; echo 6*7 | bc; cat /root/many/one")
+    assert said.stdout == b"hello\n42\none\n"
+    assert b"many is /root/many in the guest" in said.stderr
+    assert b"bc is /usr/local/bin/bc in the guest" in said.stderr
+    assert b"note is" not in said.stderr  # its place was named
 
 
 def test_a_panic_is_told_with_the_consoles_tail(kernlab: Kernlab) -> None:
