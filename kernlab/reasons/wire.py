@@ -134,8 +134,8 @@ class Explained:
         """Whether this RST was told already: one packet, seen on another device."""
         place = seen_at(segment, frame)
         for row, places in self._rows:
-            if place not in places and same(row["packet"], segment["packet"]) and \
-                    segment["at"] - row["at"] <= _COPY:  # fmt: skip
+            known = row["flow"] == segment["flow"] and segment["at"] - row["at"] <= _COPY
+            if known and place not in places and same(row["packet"], segment["packet"]):
                 places.add(place)
                 row.setdefault("frames", [row["number"]]).append(segment["number"])
                 return True

@@ -12,7 +12,8 @@ Endpoint = tuple[str, int]
 
 @dataclass
 class Flow:
-    """One connection. ``client`` sent the first SYN, as far as the first segment seen tells."""
+    """One connection. ``client`` sent the first SYN, as far as the first segment seen tells;
+    ``network``: the networks that it was seen in ("vlan 5")."""
 
     number: int
     client: Endpoint
@@ -21,6 +22,7 @@ class Flow:
     segments: dict[Endpoint, int] = field(default_factory=dict)
     reset: bool = False
     closing: int = 0
+    network: frozenset[str] = frozenset()
 
     def relative(self, sender: Endpoint, value: int) -> int | None:
         """A sequence number of ``sender``'s side counted from its first one, modulo 2^32."""
@@ -42,7 +44,7 @@ class Flows:
         self.all: list[Flow] = []
         self._most = most
         self._count = 0
-        self._open: OrderedDict[frozenset[Endpoint], dict[tuple[str, ...], Flow]] = OrderedDict()
+        self._open: OrderedDict[frozenset[Endpoint], list[Flow]] = OrderedDict()
 
     def take(
         self, packet: Mapping[str, Any], within: tuple[str, ...] = ()
@@ -60,17 +62,20 @@ class Flows:
             return None
         key = frozenset((sender, receiver))
         flags = str(packet.get("flags", ""))
-        known = self._open.setdefault(key, {})
+        known = self._open.setdefault(key, [])
         self._open.move_to_end(key)
-        here = _network(known, within)
-        flow = known.get(here)
+        network = frozenset(within)
+        flow = _of(known, network)
         opening = "S" in flags and "A" not in flags
         if flow is None or (opening and self._is_new(flow, sender, packet)):
             back = _answers(flags, packet, sender[1], receiver[1])
             client, server = (receiver, sender) if back else (sender, receiver)
-            flow = known[here] = self._new(client, server)
-        if len(known) > _NETWORKS:
-            del known[next(one for one in known if one != here)]
+            if flow is not None:
+                known.remove(flow)
+            flow = self._new(client, server)
+            known.append(flow)
+            del known[:-_NETWORKS]
+        flow.network |= network
         self._learn(flow, sender, receiver, flags, packet)
         return flow, sender == flow.client
 
@@ -102,13 +107,12 @@ class Flows:
             flow.base.setdefault(receiver, (ack - 1) & 0xFFFFFFFF)
 
 
-def _network(known: Mapping[tuple[str, ...], Flow], within: tuple[str, ...]) -> tuple[str, ...]:
-    """Under which networks a packet's connection is known."""
-    if within in known or not known:
-        return within
-    if not within:
-        return next(reversed(list(known)))
-    return () if () in known else within
+def _of(known: list[Flow], network: frozenset[str]) -> Flow | None:
+    """The connection in this network: the last one of which not both were seen in a network that
+    the other was not in. So a packet is found again behind a device that takes its tag off."""
+    exact = (flow for flow in reversed(known) if flow.network == network)
+    near = (flow for flow in reversed(known) if flow.network <= network or network <= flow.network)
+    return next(exact, None) or next(near, None)
 
 
 def _answers(flags: str, packet: Mapping[str, Any], sport: int, dport: int) -> bool:

@@ -221,6 +221,11 @@ def test_the_same_ports_in_two_networks_are_two_connections(tmp_path: Path) -> N
              flows.take(packet(80, "SA", 9), ("vlan 5",)),
              flows.take(packet(80, "SA", 9))]  # fmt: skip
     assert [one[0].number for one in taken if one] == [1, 2, 1, 2]
+    # Outside and inside of one tunnel is one connection, inside of another is not.
+    flows = Flows()
+    networks: list[tuple[str, ...]] = [(), ("vxlan 1",), ("vlan 5", "vxlan 1"), ("vxlan 2",)]
+    taken = [flows.take(packet(40000, "S", 1), network) for network in networks]
+    assert [one[0].number for one in taken if one] == [1, 1, 1, 2]
 
 
 def test_what_is_remembered_has_an_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
