@@ -20,6 +20,7 @@ FILES = ("kernel.json", "bzImage", "vmlinux", "System.map", "config", "build.log
          "vmlinux-gdb.py", "scripts", "build")  # fmt: skip
 _BOOT = 0x202  # where a bzImage has "HdrS": Documentation/x86/boot.rst
 _SYMBOL = re.compile(rb"[0-9a-f]{16} \S \S+")
+_OPTION = re.compile(rb"|#.*|CONFIG_\w+=.*")
 
 
 def look(path: Path) -> tuple[Kernel | None, str]:
@@ -48,15 +49,20 @@ def _unlike(kernel: Kernel) -> str:
             file.seek(_BOOT)
             if file.read(4) != b"HdrS":
                 return "bzImage is no kernel"
-        lines = kernel.system_map.read_bytes().splitlines()
-        if not lines or not (_SYMBOL.fullmatch(lines[0]) and _SYMBOL.fullmatch(lines[-1])):
+        if not _is_text(kernel.system_map, _SYMBOL):
             return "System.map is no list of symbols"
-        if "CONFIG_" not in kernel.config.read_text("utf-8", "replace"):
+        if not _is_text(kernel.config, _OPTION):
             return "config is no configuration"
         if build_id(kernel.vmlinux) != kernel.build_id:
             return "vmlinux is another kernel's, or cut short"
         return ""
     return "a file is gone"
+
+
+def _is_text(path: Path, line: re.Pattern[bytes]) -> bool:
+    """Whether a file has lines of this form and nothing else; its last one is whole."""
+    data = path.read_bytes()
+    return data.endswith(b"\n") and all(line.fullmatch(one) for one in data.splitlines())
 
 
 def build_id(vmlinux: Path) -> str | None:

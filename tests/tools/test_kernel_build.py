@@ -6,11 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from damages import DAMAGES
 
 from kernlab.config import packages, sums
 from kernlab.errors import BadInput, WeFailed
 from kernlab.kernel import build, known
-from kernlab.kernel.built import by_key
+from kernlab.kernel.built import FILES, build_id, by_key, look, newest
 from kernlab.kernel.model import BuildRequest, Kernel
 from kernlab.kernel.needs import build_needs
 from kernlab.progress import quiet
@@ -99,3 +100,69 @@ def test_a_kernel_with_options_of_its_own_is_found_by_its_key(own_home: Path) ->
     assert by_key(key) == kernel
     assert build.build(BuildRequest(key), quiet) == kernel
     assert by_key("../kernels/" + key) is None
+
+
+# -- damaged kernels ----------------------------------------------------------------------
+
+_FILES = ("kernel.json", "bzImage", "vmlinux", "System.map", "config", "vmlinux-gdb.py",
+          "scripts/s.py", "build/autoconf.h")  # fmt: skip
+
+
+@pytest.fixture
+def kernel(own_home: Path) -> Kernel:
+    """A directory with all that a build keeps, as far as a look reads it."""
+    key = "5.10.7-0123456789ab"
+    place = own_home / "kernels" / key
+    (place / "scripts").mkdir(parents=True)
+    (place / "build").mkdir()
+    a_vmlinux(place)
+    for left in ("b.c", "x"):
+        (place / left).unlink()
+    a_config(place)
+    (place / "bzImage").write_bytes(bytes(0x202) + b"HdrS" + bytes(1000))
+    (place / "System.map").write_bytes(b"ffffffff81000000 T _text\nffffffff82000000 B _end\n")
+    for name in ("build.log", "vmlinux-gdb.py", "scripts/s.py", "build/autoconf.h"):
+        (place / name).write_text("x" * 100)
+    found = build_id(place / "vmlinux")
+    assert found is not None
+    made = Kernel(key, "5.10.7", "5.10.7-kernlab", place, own_home, found, 1, 1.0)
+    made.save(place)
+    sums.record(place, FILES)
+    return made
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "gone"])
+@pytest.mark.parametrize("name", _FILES)
+def test_a_damaged_kernel_is_none(kernel: Kernel, name: str, how: str) -> None:
+    assert look(kernel.path) == (kernel, "")
+    path = kernel.path / name
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(DAMAGES[how](path.read_bytes()))
+    found, why = look(kernel.path)
+    assert found is None
+    assert name in why
+    assert newest("5.10") is None
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "gone"])
+def test_a_kernel_whose_record_is_damaged_is_looked_through(kernel: Kernel, how: str) -> None:
+    record = kernel.path / sums.RECORD
+    (kernel.path / "layout.json").write_text("a cache, which changes")
+    if how == "gone":
+        record.unlink()
+    else:
+        record.write_bytes(DAMAGES[how](record.read_bytes()))
+    assert look(kernel.path) == (kernel, "")
+    assert sums.problem(kernel.path) == ""
+    (kernel.path / "layout.json").write_text("and changes")
+    assert look(kernel.path) == (kernel, "")
+    for name in ("bzImage", "vmlinux", "System.map", "config"):
+        record.unlink()
+        path = kernel.path / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 3])
+        assert look(kernel.path)[0] is None, name
+        path.write_bytes(whole)
+        assert look(kernel.path) == (kernel, "")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from damages import DAMAGES, said
 from mirror import Manners, Mirror
 
 from kernlab.errors import BadInput, HostLacks, WeFailed
 from kernlab.kernel import catalogue
 from kernlab.kernel import fetch as fetching
 from kernlab.kernel.catalogue import AptRow
-from kernlab.kernel.sources import apt, local
+from kernlab.kernel.sources import apt, kept, local
 from kernlab.kernel.sources.host_apt import Archive
 from kernlab.progress import Report, Said, quiet
 
@@ -88,12 +90,12 @@ def test_an_altered_package_never_becomes_a_tree(
 
 def test_a_package_damaged_in_our_cache_is_fetched_anew(repository: Path, own_home: Path) -> None:
     tree = apt.get("5.10", [ROW], quiet)
-    kept = next((own_home / "downloads").glob("*.deb"))
-    whole = kept.read_bytes()
-    kept.write_bytes(whole[:-1])
+    deb = next((own_home / "downloads").glob("*.deb"))
+    whole = deb.read_bytes()
+    deb.write_bytes(whole[:-1])
     subprocess.run(["rm", "-r", tree.path], check=True)
     assert apt.get("5.10", [ROW], quiet) == tree
-    assert kept.read_bytes() == whole
+    assert deb.read_bytes() == whole
 
 
 def listed_only(place: Path, version: str) -> None:
@@ -213,3 +215,56 @@ def test_the_rows_archive_is_found_in_the_hosts_configuration() -> None:
     found = [Archive("http://m/debian", ("bookworm",), ("main",), ())]
     row = ROW.model_copy(update={"series": "6.1", "suite": "bookworm", "archive": "security"})
     assert apt.sources_text([row], found, "bookworm").strip() == ""
+
+
+# -- damage ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", ["Makefile", kept.ORIGIN])
+def test_a_tree_that_nothing_can_be_read_from_is_unpacked_anew(
+    repository: Path, own_home: Path, name: str, how: str
+) -> None:
+    tree = apt.get("5.10", [ROW], quiet)
+    path = tree.path / name
+    path.write_bytes(DAMAGES[how](path.read_bytes()))
+    assert kept.find("5.10", ["apt"]) is None
+    seen: list[Report] = []
+    assert apt.get("5.10", [ROW], seen.append) == tree
+    assert "is damaged" in said(seen)[0]
+    kept.check(tree.path)
+
+
+def test_a_tree_is_compared_before_a_build_and_never_removed(
+    repository: Path, own_home: Path
+) -> None:
+    tree = apt.get("5.10", [ROW], quiet)
+    kept.check(tree.path)
+    (tree.path / "Kconfig").write_text("an edit of somebody's")
+    with pytest.raises(HostLacks, match="is damaged") as caught:
+        kept.check(tree.path)
+    assert "Kconfig has" in caught.value.why
+    assert f"rm -rf {tree.path}" in caught.value.next_step
+    assert (tree.path / "Kconfig").read_text() == "an edit of somebody's"
+
+
+def test_a_tarballs_tree_that_is_damaged_is_unpacked_anew(tmp_path: Path, own_home: Path) -> None:
+    tarball = a_tarball(tmp_path)
+    tree = local.get(tarball, quiet)
+    (tree.path / "Makefile").write_text("")
+    seen: list[Report] = []
+    assert local.get(tarball, seen.append) == tree
+    assert "unpacked anew" in said(seen)[0]
+
+
+def test_damaged_lists_of_apt_are_fetched_anew(repository: Path, own_home: Path) -> None:
+    tree = apt.get("5.10", [ROW], quiet)
+    shutil.rmtree(tree.path)
+    state = own_home / "downloads" / "apt" / "5.10"
+    for damage in DAMAGES.values():
+        lists = [*state.glob("lists/*_Packages*"), *state.glob("cache/*.bin")]
+        for path in (*lists, state / "status"):
+            if path.is_file():
+                path.write_bytes(damage(path.read_bytes() or b"garbage"))
+        _, found = apt.available("5.10", [ROW], state.parent)
+        assert found[0].release == "5.10.7"
