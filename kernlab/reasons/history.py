@@ -137,6 +137,10 @@ class History:
             found["connected"] = int(going in self._connected)
             if going in self._connected:
                 found["connected_by"] = self._connected[going]
+        if going in self._errors:
+            found |= _failed(self._errors[going])
+        if not found["syn"] or found.get("connected") != 0:
+            return
         names = ", ".join(self.injectors)
         found["injected_text"] = f": {names} sent packets of its own making" if names else ""
         host, port = going[:2]
@@ -148,8 +152,6 @@ class History:
         found["drop_rule_nft"] = (
             f"{'ip6' if six else 'ip'} saddr {host} tcp sport {port} tcp flags rst drop"
         )
-        if going in self._errors:
-            found |= _failed(self._errors[going])
 
     def _earlier(self, found: dict[str, Any], going: Way,
                  segment: Mapping[str, Any] | None, provoked: int | None) -> None:  # fmt: skip
