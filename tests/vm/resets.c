@@ -205,9 +205,10 @@ static void signed_md5(void)
 	CHECK(connect(c, (void *)&to, size));
 	s = accept(l, 0, 0);
 	CHECK(s);
-	close(s);
+	shutdown(s, SHUT_WR);
 	ready(c, 5000);
-	usleep(200000); /* its FIN is acknowledged, however late: a mini-socket is left of it */
+	usleep(200000);
+	close(s); /* its FIN is acknowledged: a mini-socket is left of it */
 	CHECK(write(c, "late", 4));
 	ready(c, 100);
 	usleep(900000);
