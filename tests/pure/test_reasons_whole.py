@@ -228,6 +228,21 @@ def test_a_rst_of_the_stopping_is_told_as_such() -> None:
     assert "kernlab ended the program" in rst["says"]
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "told"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_rst_without_the_signature_that_is_expected_is_dropped(
+    ours: bool, theirs: bool, told: bool
+) -> None:
+    """tcp_reset() ends an orphan, and tcp_v4_destroy_sock() clears its keys before the answer."""
+    event = refuse(*SOFTIRQ, flags="PA")
+    event["packet"]["options"] = {"md5": "00"} if ours else {}
+    (found,) = findings([event], REASONS)
+    packet = {"flags": "R", "seq": 5, "win": 0, "options": {"md5": "00"} if theirs else {}}
+    rst = complete(found, {"number": 3, "packet": packet})["rst"]
+    assert ("TCPMD5NotFound" in rst["says"]) == told
+
+
 def test_circumstances_name_causes_and_fields_that_are_there() -> None:
     rules = watch.table()
     for one in rules.circumstances:
