@@ -47,8 +47,7 @@ class Finding:
     @property
     def netns(self) -> int | None:
         """The number of the network namespace that the RST is sent in, where it was read."""
-        show = self.event.get("show") or {}
-        found = show.get("netns", show.get("netns_in"))
+        found = self.event.get("netns")
         return found if isinstance(found, int) else None
 
     @property

@@ -17,7 +17,7 @@ from kernlab.reasons.history import History
 from kernlab.reasons.match import Finding, Matcher
 from kernlab.reasons.model import Reasons
 from kernlab.reasons.pairs import Wire
-from kernlab.reasons.report import complete
+from kernlab.reasons.report import complete, on_wire
 from kernlab.record.counters import Counters
 from kernlab.record.pcapng import Growing
 from kernlab.record.segments import Segments, segments
@@ -85,6 +85,7 @@ class Detective:
         self._from = 0
         self._until: int | None = None
         self._stopped = False
+        self._alone = True
         self._findings: list[tuple[Finding, dict[str, Any]]] = []
         self.corrected = False
         self.seen = self.filtered = self.by_stopping = 0
@@ -140,6 +141,8 @@ class Detective:
         """An event of the trace; the RSTs of which everything is known by now."""
         self._later.append(event)
         self._history.event(event)
+        if self._tally is not None and event.get("netns", self._tally.root) != self._tally.root:
+            self._alone = False
         finding = self._matcher.take(event)
         if finding is not None:
             self._calls.append(_Call(finding, time.monotonic(), self._stopped))
@@ -161,9 +164,18 @@ class Detective:
             if segment is not None:
                 self._wire.add([segment])
                 self._history.segment(segment)
-        yield from self._claimed()
+        if self._numbers_stay():
+            yield from self._claimed()
         if any(not one.read and not self._is_silent(one) for one in self._calls):
             self._read()  # soon: a namespace may go with its last process
+
+    def _numbers_stay(self) -> bool:
+        """Whether a frame has the number that it will have in the complete capture: packets of
+        other namespaces come into it at the end. With such, all is told at the end."""
+        waits = any(not self._is_silent(one) for one in self._calls)
+        if waits and self._alone and self._tally is not None:
+            self._alone = self._tally.alone()
+        return self._alone
 
     def _claimed(self, unlikely: bool = False) -> Iterator[dict[str, Any]]:
         """The calls whose RST the capture has. ``unlikely``: those too which were not seen to
@@ -301,7 +313,7 @@ class Detective:
             if "seq" in event:
                 self._history.told(sent["number"], event["seq"])
             if event["rst"].get("frame") != sent["number"]:
-                event["rst"]["frame"] = sent["number"]
+                event["rst"] |= on_wire(sent)
                 self.corrected = True
 
     def _foreign(self, told: list[dict[str, Any]], whole: bool) -> Iterator[dict[str, Any]]:

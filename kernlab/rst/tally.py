@@ -25,6 +25,10 @@ done
 exit 1
 """
 
+_NAMESPACES = (
+    "ls -l /proc/[0-9]*/ns/net 2>/dev/null; ls -ln /run/netns/ /var/run/netns/ 2>/dev/null"
+)
+
 
 class Tally:
     """Reads counters of one machine's namespaces; a namespace that was not there at the
@@ -37,12 +41,25 @@ class Tally:
         self._first = self._files()
         self._last: dict[int | None, Counters] = {None: self._first}
 
+    @property
+    def root(self) -> int | None:
+        """The number of the namespace that the guest began with."""
+        return self._root
+
     def _own(self) -> int | None:
         with suppress(MachineFailed, TimeoutError, OSError):
             said = self._machine.channel.run(_LIMIT, ["readlink", "/proc/self/ns/net"])
             found = re.search(rb"\[(\d+)\]", said.stdout)
             return int(found.group(1)) if found else None
         return None
+
+    def alone(self) -> bool:
+        """Whether no process is in another network namespace, and "ip netns" has made none."""
+        with suppress(MachineFailed, TimeoutError, OSError):
+            said = self._machine.channel.run(_LIMIT, ["sh", "-c", _NAMESPACES])
+            found = set(re.findall(rb"net:\[(\d+)\]", said.stdout))
+            return len(found) <= 1 and b"\n-r" not in said.stdout
+        return True
 
     def rose(self, netns: int | None) -> Counters | None:
         """What moved since the last reading, by the names that are of interest; None when

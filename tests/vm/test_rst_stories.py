@@ -152,7 +152,7 @@ def test_a_namespace_of_its_own(told: Told) -> None:
     (event,) = told.of(9190)
     assert causes([event]) == [("P1", ["refused"])]
     (other,) = told.of(9130)
-    assert event["show"]["netns_in"] != other["show"]["netns_in"]
+    assert event["netns"] != other["netns"]
     assert event["rst"].get("sent") is not False  # nobody looked there, or it was seen
     assert event["rst"]["moved"]["OutRsts"] == 1  # its own namespace's
 
