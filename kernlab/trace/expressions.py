@@ -14,6 +14,7 @@ from kernlab.decode.fields import OPEN_PREFIXES, SHOW
 from kernlab.decode.macros import ACCESSORS
 from kernlab.decode.names import TCP_STATES
 from kernlab.errors import BadInput
+from kernlab.symbols import sites
 from kernlab.symbols.dwarf import Function, Line
 from kernlab.symbols.kernel import KernelSymbols
 
@@ -73,6 +74,35 @@ def check_shows(request: TraceRequest, where: expr.Expr | None, probes: Sequence
         if all(answer.error or answer.kind == "number" for answer in answers):
             numbers.add(text)
     _check_words(where, numbers)
+
+
+def not_set(texts: Sequence[str], probes: Sequence[Probe]) -> list[str]:
+    """What to tell of expressions that view an skb's header where it is not set yet, by the
+    table of sites. Raises ``BadInput`` where it is at no probe."""
+    notes = []
+    for text in texts:
+        headers = {ACCESSORS[call].header for call in _CALLS.findall(text) if call in ACCESSORS}
+        blind = [p for p in probes if any(not _is_set(header, p.site) for header in headers)]
+        if not blind:
+            continue
+        names = ", ".join(dict.fromkeys(probe.name for probe in blind))
+        if len(blind) == len(probes):
+            raise BadInput(
+                f"'{text}' has no value at {names}: what it views is not set there yet",
+                blind[0].site.why,
+                "kernlab trace tcp_v4_do_rcv; or a field of the event, like --where 'flags has F'",
+            )
+        notes.append(f"{text} has no value at {names}, where it is not set yet")
+    return notes
+
+
+def _is_set(header: str, site: sites.SiteRow) -> bool:
+    if site is sites.UNLISTED or header in ("", "mac"):
+        return True
+    if header == "cb":
+        return site.tcp_cb
+    unset = {"transport": ("none", "network", "cb"), "network": ("none", "cb", "tcp")}
+    return site.header not in unset[header]
 
 
 def _check_words(where: expr.Expr | None, numbers: set[str]) -> None:

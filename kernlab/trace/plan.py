@@ -16,7 +16,7 @@ from kernlab.record import drops
 from kernlab.symbols import places, sites
 from kernlab.symbols.dwarf import Argument, Function, Line
 from kernlab.symbols.kernel import KernelSymbols
-from kernlab.trace.expressions import c_expressions, check_c, check_shows
+from kernlab.trace.expressions import c_expressions, check_c, check_shows, not_set
 from kernlab.trace.pointed import points_at
 
 # Every structure that begins with sock_common and so can be decoded as a sock.
@@ -211,6 +211,7 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
         notes.append(
             f"not in sites.yaml, so that only the skb itself is shown: {', '.join(unlisted)}"
         )
+    notes += not_set(list(read), list(probes.values()))
     plan = Plan(request, tuple(probes.values()), parse_where(request.where), tuple(notes),
                 _reasons(probes.values(), symbols))  # fmt: skip
     check_shows(request, plan.where, plan.probes, symbols)

@@ -10,6 +10,7 @@ from kernlab.decode import expr
 from kernlab.errors import BadInput
 from kernlab.symbols.dwarf import Argument, Function
 from kernlab.symbols.sites import SiteRow
+from kernlab.trace.expressions import not_set
 from kernlab.trace.members import reader
 from kernlab.trace.plan import Plan, Probe, TraceRequest
 from kernlab.trace.streaming import Expressions, answerable
@@ -63,6 +64,16 @@ def test_any_other_is_refused(text: str) -> None:
 def test_a_header_that_is_not_set_there_is_not_read() -> None:
     """GDB reads none there either: gdb_scripts.guards."""
     assert reader("tcp_hdr(skb)->fin", probe("network")) is None
+
+
+def test_a_view_of_a_header_that_is_not_set_at_any_probe_is_refused() -> None:
+    assert not_set(["tcp_hdr(skb)->fin", "skb->len"], [probe()]) == []
+    (note,) = not_set(["tcp_hdr(skb)->fin"], [probe(), probe("network")])
+    assert "no value at f" in note
+    with pytest.raises(BadInput, match="not set there yet"):
+        not_set(["tcp_hdr(skb)->fin"], [probe("network")])
+    with pytest.raises(BadInput, match="not set there yet"):
+        not_set(["ip_hdr(skb)->ttl"], [probe("tcp")])
 
 
 def test_a_sock_that_is_not_the_argument_s_has_no_say() -> None:
