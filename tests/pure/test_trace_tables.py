@@ -59,3 +59,21 @@ def test_the_sites_table_knows_what_people_ask_for_and_says_why() -> None:
     table = sites.table().sites
     assert [name for name in ASKED_FOR if name not in table] == []
     assert all(row.why for row in table.values())
+
+
+def test_the_handshake_shows_both_sides_established_and_receive_no_packet_socket() -> None:
+    """sk->sk_state_change is called when a side is ESTABLISHED; sock_def_readable also for the
+    packet socket of the capture beside the trace."""
+
+    def passes(preset: str, probe: str, **sock: str) -> bool:
+        where = parse_where(presets.find(preset).where)
+        assert where is not None
+        return where.evaluate({"probe": probe, "sock": sock}) is True
+
+    assert passes("handshake", "sock_def_wakeup", state="ESTABLISHED")
+    assert not passes("handshake", "sock_def_wakeup", state="CLOSE")
+    assert any("sock_def_wakeup" in group for group in presets.find("handshake").groups)
+    for preset in ("receive", "journey"):
+        assert passes(preset, "sock_def_readable", family="ipv4")
+        assert not passes(preset, "sock_def_readable", family="packet")
+        assert passes(preset, "tcp_v4_do_rcv", family="ipv4")

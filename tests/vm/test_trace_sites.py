@@ -75,7 +75,7 @@ def test_each_that_is_reached_shows_a_packet(
     }  # fmt: skip
     with booted(cpus=1) as machine, ExitStack() as stack:
         lab = Lab(kernel, machine, tmp_path / "run")
-        engine = lab.engine(stack, "gdb", *sorted(headed), stack=0, timeout=300.0)
+        engine = lab.engine(stack, "gdb", *sorted(headed))
         for workload in ("http", "udp-echo", "connect-closed"):
             lab.workload(workload, "-n", "1")
         _, events = end(engine)
@@ -111,7 +111,7 @@ def test_values_are_the_objects_own(traced: Callable[..., Any], tmp_path: Path) 
     (tmp_path / "values.sh").write_text(SCRIPT)
     events, out = traced(
         "ip_rcv", "raw_sendmsg", "icmp_rcv", "do_sys_openat2", "udp_sendmsg", "__sys_connect",
-        "--share", str(tmp_path / "values.sh"), "--workload", "sh /mnt/share/values.sh",
+        "--share", str(tmp_path / "values.sh"), "--workload", "bash /mnt/share/values.sh",
         "--stack", "4", "--where", "probe != do_sys_openat2 or texts.filename ~ hosts",
     )  # fmt: skip
     by: dict[str, list[dict[str, Any]]] = {}
