@@ -26,6 +26,7 @@ from kernlab.config.paths import (
 )
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput, WeFailed
+from kernlab.guest.build import NAMELESS, nameless
 from kernlab.guest.link import Fault, host_libraries, link
 from kernlab.guest.needs import BPF
 from kernlab.kernel.model import Kernel
@@ -193,7 +194,7 @@ def build(source: BpfSource, kernel: Kernel, report: Reporter) -> BpfProgram:
 
 
 def _key(source: BpfSource, kernel: Kernel) -> str:
-    digest = hashlib.sha256(repr((_OBJECT, _LOADER, _WRAPPED, kernel.key)).encode())
+    digest = hashlib.sha256(repr((_OBJECT, _LOADER, _WRAPPED, NAMELESS, kernel.key)).encode())
     for program in ("clang", "gcc"):
         digest.update(run(20, [program, "--version"]).stdout)
     digest.update(repr(list(host_libraries())).encode())
@@ -222,6 +223,7 @@ class _Build:
         self._out = out
         include = [source.directory, types.parent, out, _common()]
         self._include = [word for folder in include for word in ("-I", str(folder))]
+        self._include += nameless(types.parent, out, _common(), source.directory)
 
     def run(self) -> list[Fault]:
         """Build; what is wrong with the host's archives where the program is no static one."""

@@ -20,6 +20,7 @@ from kernlab.process import run, which
 from kernlab.progress import Finished, Reporter, Started
 
 _FLAGS = ("-static", "-O2", "-g0", "-Wall", "-Wextra", "-pthread")
+NAMELESS = "-ffile-prefix-map"
 _LIBBPF = ("bpf", "probe")  # directories of what kernlab.guest.bpf builds
 _LONGEST = 16 << 20  # bytes of a program's source
 _ERROR = re.compile(r"^.*\berror: .*$", re.MULTILINE)
@@ -84,8 +85,14 @@ def compiled(source: Path, report: Reporter, below: Path | None = None) -> Path:
     return built
 
 
+def nameless(*folders: Path) -> list[str]:
+    """Flags for gcc and clang by which a program names its sources (``__FILE__``, a failed
+    assertion, BTF's lines) as they lie in these folders: one checkout's program is another's."""
+    return [f"{NAMELESS}={folder}/=" for folder in dict.fromkeys(folders)]
+
+
 def _key(source: Path) -> str:
-    digest = hashlib.sha256(" ".join(_FLAGS).encode())
+    digest = hashlib.sha256(" ".join((*_FLAGS, NAMELESS)).encode())
     digest.update(run(20, ["gcc", "--version"]).stdout)
     headers = {path for folder in (source.parent, *_include()) for path in folder.glob("*.h")}
     for path in [source, *sorted(headers)]:
@@ -102,6 +109,8 @@ def _include() -> list[Path]:
 
 def _compile(source: Path, out: Path, inside: Path | None) -> None:
     include = [word for folder in _include() for word in ("-I", str(folder))]
+    # Of several that fit, the last is taken.
+    include += nameless(source.parent, shipped("rootfs", "guest"), *_include())
     argv = ["gcc", *_FLAGS, *include, "-o", str(out), str(source)]
     text = out.with_name(f"{out.name}.s")
     said, given = "", source
