@@ -298,14 +298,16 @@ def _quiz_data(found: Grade) -> dict[str, Any]:
 def chosen(names: list[str], every: bool, times: int = 1) -> list[LabRequest]:
     """The labs that are meant, each once for each family and round. Raises ``BadInput``."""
     from kernlab.errors import BadInput
+    from kernlab.lab.check import require
     from kernlab.lab.leg import LabRequest
-    from kernlab.lab.model import find, ids
+    from kernlab.lab.model import find, ids, path_of
 
     if every:
         names = [name for name in ids() if _course(find(name)[1]) is False]
     if not names:
         raise BadInput("which lab?", "an id, or --all", "kernlab lab list")
     found = []
+    require(path_of(name) for name in names)
     for name in names:
         path, lab = find(name)
         found += [

@@ -62,19 +62,26 @@ def show(lab: str = ID, lang: str = LANG) -> None:
 @app.command("validate")
 def validate(
     files: list[Path] = typer.Argument(..., metavar="FILE...", help="Lab files."),
+    kernel: str | None = common.KERNEL,
 ) -> None:
-    """Check lab files: every error with its line, and what it may have been meant as."""
-    from kernlab.errors import BadInput
-    from kernlab.lab.check import problems
+    """Check lab files: every error with its line, and what it may have been meant as; against
+    a kernel that is built also their probes."""
+    from kernlab.config.yaml import load
+    from kernlab.lab.check import lacking, problems, refuse
+    from kernlab.lab.model import Lab
+    from kernlab.pipeline import built_kernel, symbols_for
 
     found = [text for path in files for text in problems(path)]
-    if found:
-        raise BadInput(
-            f"{len(found)} problems" if len(found) > 1 else found[0],
-            "\n".join(found) if len(found) > 1 else "",
-            "kernlab lab validate FILE after an edit",
-        )
-    typer.echo(f"{len(files)} lab files are in order")
+    built = built_kernel(kernel)
+    if built is not None and not found:
+        for path in files:
+            wrong, notes = lacking(path, load(path, Lab), symbols_for(built))
+            found += wrong
+            for note in notes:
+                typer.echo(f"note: {note}", err=True)
+    refuse(found)
+    against = f", and {built.release} has their probes" if built is not None else ""
+    typer.echo(f"{len(files)} lab files are in order{against}")
 
 
 @app.command("docs")

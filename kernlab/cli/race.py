@@ -142,10 +142,12 @@ def _on(version: str, path: Path, race: Race, times: int, memory: int,
     from kernlab.errors import BadInput
     from kernlab.pipeline import MachineOptions, symbols_for
     from kernlab.race import compare, runner
+    from kernlab.race.check import problems, refuse
     from kernlab.race.floor import Scene
     from kernlab.race.stage import stage
     from kernlab.record import left
 
+    refuse(problems(path))
     with reporter() as report:
         built, guest = common.artifacts(version, "busybox", [], report)
         try:

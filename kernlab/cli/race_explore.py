@@ -24,11 +24,19 @@ _SHOWN = 20  # of the orders that were not run
 
 def scene_of(path: Path, race: Race, kernel: str | None, memory: int, out: str | None,
              report: Reporter, share: Sequence[Path] = ()) -> Scene:  # fmt: skip
-    """A race with all that it is run on, made on the way, and a run directory."""
-    from kernlab.pipeline import MachineOptions
+    """A race with all that it is run on, made on the way, and a run directory. Raises
+    ``BadInput`` for a file with a problem, before anything boots."""
+    from kernlab.pipeline import MachineOptions, symbols_for
+    from kernlab.progress import Said
+    from kernlab.race.check import problems, refuse
     from kernlab.race.floor import Scene
 
+    refuse(problems(path))
     built, guest = common.artifacts(kernel, "busybox", [], report)
+    found = problems(path, symbols_for(built))
+    refuse(found)
+    for one in found:
+        report(Said(str(one)))
     return Scene(path.stem, race, path, built, guest, MachineOptions(2, memory),
                  common.new_run(out, share))  # fmt: skip
 

@@ -139,24 +139,16 @@ def validate(
 ) -> None:
     """Check race files: every error with its line, and what it may have been meant as; against
     a kernel that is built also its places, and the locks that a step would wait for."""
-    from kernlab.errors import BadInput
     from kernlab.pipeline import symbols_for
-    from kernlab.race.check import problems
-    from kernlab.sinks.console import safe_lines
+    from kernlab.race.check import problems, refuse
 
     built = _built(kernel)
     symbols = symbols_for(built) if built is not None else None
     found = [one for path in files for one in problems(path, symbols)]
-    wrong = [str(one) for one in found if one.sure]
     for one in found:
         if not one.sure:
-            typer.echo(safe_lines(str(one)), err=True)
-    if wrong:
-        raise BadInput(
-            f"{len(wrong)} problems" if len(wrong) > 1 else wrong[0],
-            "\n".join(wrong) if len(wrong) > 1 else "",
-            "kernlab race validate FILE after an edit",
-        )
+            typer.echo(str(one), err=True)
+    refuse(found)
     against = f", and {built.release} has their places" if built is not None else ""
     typer.echo(f"{len(files)} race files are in order{against}")
     if built is None:

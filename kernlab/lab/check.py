@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
-from kernlab.config.yaml import listed, load, near
+from kernlab.config.paths import shipped
+from kernlab.config.yaml import line_of, listed, load, near
 from kernlab.decode import expr
 from kernlab.errors import BadInput
 from kernlab.guest.build import names as programs
 from kernlab.guest.build import text_of
 from kernlab.lab.model import Lab
 from kernlab.reasons.model import table
+from kernlab.symbols.kernel import KernelSymbols
+from kernlab.symbols.places import unknown
 from kernlab.trace.expressions import c_expressions
 from kernlab.verdict.model import Check
 
+_WORD = re.compile(r"[A-Za-z_]\w+")
 _STEP = re.compile(r'\bstep\("([^"]+)"\)')
 
 
@@ -33,6 +38,34 @@ def problems(path: Path) -> list[str]:
     return [f"{path}:{_line(text, word)}: {what}" for word, what in found]
 
 
+def lacking(path: Path, lab: Lab, symbols: KernelSymbols) -> tuple[list[str], list[str]]:
+    """Probes of which a kernel has none: errors, a line each, for what no kernel that kernlab
+    knows has either, and notes for what this one alone does not have."""
+    wrong, notes = [], []
+    text = path.read_text("utf-8")
+    for number, row in enumerate(lab.probes):
+        if any(":" in name or symbols.map.entries(name) for name in row.places):
+            continue
+        at = line_of(text, "probes", number, "at")
+        for name in row.places:
+            error = unknown(name, symbols, "kernlab trace")
+            said = f"{error.what} ({error.why})" if error.why else error.what
+            if name in _elsewhere() or "inlined" in error.what:
+                notes.append(f"{path.stem}: probe {name} is left out: {said}")
+            else:
+                wrong.append(f"{path}:{at}: probes: {said}")
+    return wrong, notes
+
+
+@cache
+def _elsewhere() -> frozenset[str]:
+    """Functions that the shipped files name: one that is not in a kernel is in another."""
+    files = [shipped("configs", "sites.yaml"), *shipped("configs", "presets").glob("*.yaml"),
+             *shipped("configs", "reasons").glob("*.yaml"),
+             *shipped("configs", "labs").glob("*.yaml")]  # fmt: skip
+    return frozenset(word for file in files for word in _WORD.findall(file.read_text("utf-8")))
+
+
 def c_read(lab: Lab) -> list[str]:
     """The C expressions that a lab's predicates on events name: to be read at its probes."""
     texts = []
@@ -40,6 +73,21 @@ def c_read(lab: Lab) -> list[str]:
         for one in (check.event, *(check.events or ()), check.no_event):
             texts += c_expressions(expr.parse(one)) if one else []
     return list(dict.fromkeys(texts))
+
+
+def require(paths: Iterable[Path]) -> None:
+    """Raises ``BadInput`` with every problem of these files, before anything is run."""
+    refuse([text for path in dict.fromkeys(paths) for text in problems(path)])
+
+
+def refuse(found: list[str]) -> None:
+    """Raises ``BadInput`` for problems; nothing when there is none."""
+    if found:
+        raise BadInput(
+            f"{len(found)} problems" if len(found) > 1 else found[0],
+            "\n".join(found) if len(found) > 1 else "",
+            "kernlab lab validate FILE after an edit",
+        )
 
 
 def _line(text: str, word: str) -> int:

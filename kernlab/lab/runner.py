@@ -12,12 +12,12 @@ from kernlab.config.text import Language
 from kernlab.errors import MachineFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
-from kernlab.lab.check import c_read
+from kernlab.lab.check import c_read, lacking, refuse
 from kernlab.lab.leg import Explain, LabRequest, LegResult, Tell, run_leg
 from kernlab.lab.model import Lab
 from kernlab.leg.run import bring
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
-from kernlab.progress import Reporter
+from kernlab.progress import Reporter, Said
 from kernlab.reasons.model import Reasons, table
 from kernlab.record.leg import LegDir
 from kernlab.record.rundir import RunDir
@@ -62,6 +62,8 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
         run.share,
         report,
     )
+    if symbols is not None:
+        _look_up(requests, symbols, report)
     plans: dict[str, Plan] = {}
     asked = {name for one in requests for name in one.lab.symbols}
     explain = Explain(table() if gdb else {}, kernel.source,
@@ -99,6 +101,18 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
             if broken > 3:
                 raise
     return results
+
+
+def _look_up(requests: Sequence[LabRequest], symbols: KernelSymbols, report: Reporter) -> None:
+    """Say once which probes this kernel does not have. Raises ``BadInput`` for one that no
+    kernel has."""
+    wrong: list[str] = []
+    for path, lab in {one.path: one.lab for one in requests if one.lab.debugger}.items():
+        errors, notes = lacking(path, lab, symbols)
+        wrong += errors
+        for note in notes:
+            report(Said(note))
+    refuse(wrong)
 
 
 def _plan(lab: Lab, symbols: KernelSymbols, reasons: Reasons) -> Plan:

@@ -56,6 +56,17 @@ def problems(path: Path, symbols: KernelSymbols | None = None) -> list[Problem]:
     return sorted(found, key=lambda one: one.line)
 
 
+def refuse(found: Iterable[Problem]) -> None:
+    """Raises ``BadInput`` for problems that are sure; nothing when there is none."""
+    wrong = [str(one) for one in found if one.sure]
+    if wrong:
+        raise BadInput(
+            f"{len(wrong)} problems" if len(wrong) > 1 else wrong[0],
+            "\n".join(wrong) if len(wrong) > 1 else "",
+            "kernlab race validate FILE after an edit",
+        )
+
+
 def _parsed(path: Path, row: str, why: str) -> Problem:
     """A line of the loader's, ``file:line: what``."""
     match = re.match(rf"{re.escape(str(path))}:(\d+): (.*)", row)

@@ -277,3 +277,28 @@ def test_kernel_c_in_a_verdict_is_read_at_the_probes() -> None:
     assert c_read(lab.model_copy(update={"verdict": [line], "then": []}))[:2] == [
         "sk->sk_state", "tcp_sk(sk)->snd_cwnd",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("{go: now}", "{goo: now}"), ("program: mine.c", "program: l33x"),
+     ("- got: {a: 1}", "- cause: [A99]")],
+)  # fmt: skip
+def test_a_file_in_which_validate_finds_a_problem_is_not_run(
+    tmp_path: Path, change: tuple[str, str]
+) -> None:
+    path = written(tmp_path, LAB.replace(*change))
+    argv = [sys.executable, "-m", "kernlab", "lab", "run", str(path)]
+    said = subprocess.run(argv, capture_output=True, text=True)
+    assert said.returncode == 2
+    assert problems(path)[0] in said.stderr
+    assert "building" not in said.stderr
+
+
+def test_a_race_file_in_which_validate_finds_a_problem_is_not_run(tmp_path: Path) -> None:
+    text = (ROOT / "configs" / "races" / "R1.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("reached == blocked", "reached == bloked"))
+    argv = [sys.executable, "-m", "kernlab", "race", "run", str(tmp_path / "mine.yaml")]
+    said = subprocess.run(argv, capture_output=True, text=True)
+    assert said.returncode == 2
+    assert "race.reached is never 'bloked', did you mean blocked?" in said.stderr

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from kernlab.config.yaml import load as load_lab
+from kernlab.kernel.model import Kernel
+from kernlab.lab.check import lacking
 from kernlab.lab.grade import grade, truth
 from kernlab.lab.leg import LabRequest
 from kernlab.lab.model import Lab, find, ids
+from kernlab.pipeline import symbols_for
 from kernlab.record.leg import LegDir, load
 from kernlab.verdict.judge import judge, ruling
 from kernlab.verdict.model import as_data, inverted
@@ -265,3 +269,29 @@ def test_a_lab_leaves_nothing_behind(booted: Booted, tmp_path: Path) -> None:
         assert said.returncode == 0, said.stderr
         assert machine.channel.run(60, ["sh", "-c", look]).text == before
         assert "tcp_max_orphans" in before
+
+
+def test_a_probe_that_no_kernel_has_is_told_before_the_boot(
+    kernlab: Kernlab, kernel: Kernel, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    text = find("L03")[0].read_text().replace("at: __tcp_close,", "at: __tcp_clos,")
+    path.write_text(text)
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if "__tcp_clos," in row)
+    for command in ("run", "validate"):
+        said = kernlab("lab", command, str(path))
+        told = said.stderr.decode()
+        assert said.returncode == 2
+        assert f"{path}:{line}: probes: this kernel has no function '__tcp_clos'" in told
+        assert "__tcp_close" in told
+        assert "boot" not in told
+    # One of a list is enough; what another kernel has is left out, and said.
+    path.write_text(text.replace("at: __tcp_clos,", "at: [__tcp_clos, __tcp_close],"))
+    symbols = symbols_for(kernel)
+    assert lacking(path, load_lab(path, Lab), symbols) == ([], [])
+    path.write_text(text.replace("at: __tcp_clos,", "at: nf_conntrack_tcp_packet_gone,"))
+    assert len(lacking(path, load_lab(path, Lab), symbols)[0]) == 1
+    path.write_text(text.replace("at: __tcp_clos,", "at: sk_skb_reason_drop,"))
+    wrong, notes = lacking(path, load_lab(path, Lab), symbols)
+    assert wrong == []
+    assert bool(notes) == (not symbols.map.entries("sk_skb_reason_drop"))
