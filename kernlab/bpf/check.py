@@ -23,6 +23,10 @@ _FUNCTION = re.compile(r"^(kprobe|kretprobe|fentry|fexit|fmod_ret)/(?P<name>[A-Z
 _TRACEPOINT = re.compile(r"^(tp|tracepoint)/(?P<group>\w+)/(?P<name>\w+)$")
 _RAW = re.compile(r"^(tp_btf|raw_tp|raw_tracepoint)(\.w)?/(?P<name>\w+)$")
 # Names of what is newer than the kernel's own BTF: the host's headers know them.
+# bpf_probe_read_kernel() and …_str(): libbpf puts the older helpers in their place where the
+# kernel lacks them (bpf_object__sanitize_prog()).
+_REPLACED = frozenset({113, 115})
+_RINGBUF = frozenset(range(130, 135))  # bpf_ringbuf_output() to _query()
 _HELPERS = re.compile(r"\(\*(?:const )?(bpf_\w+)\)\(.*\) = \(void \*\) ?(\d+);")
 
 
@@ -78,7 +82,8 @@ class _Kernel:
     def lacks(self, one: BpfObject) -> list[Lack]:
         found = [lack for name in one.sections for lack in self.place(name.lstrip("?"))]
         known = numbers(self._types, "bpf_func_id")
-        for number in sorted(one.helpers - set(known)):
+        guarded = _RINGBUF if "bpf_ringbuf" in one.asks else frozenset()
+        for number in sorted(one.helpers - set(known) - _REPLACED - guarded):
             found.append(Lack(_helper(number), f"Linux {self._release} has no such helper",
                               "bpf-helpers(7) says since when there is which"))  # fmt: skip
         known = numbers(self._types, "bpf_map_type")

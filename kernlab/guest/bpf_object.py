@@ -20,6 +20,7 @@ from kernlab.process import CommandFailed, run
 _MAGIC = b"\x7fELF\x02\x01"
 _EM_BPF = 247
 _CALL = 0x85  # BPF_JMP | BPF_CALL; with src_reg 0 the call of a helper
+_OWN = re.compile(rb"\0(\w+?)___\w+(?=\0)")  # CO-RE's flavours, in the strings of BTF
 _EXECUTABLE = 4  # SHF_EXECINSTR
 _LIMIT = 20.0
 
@@ -27,11 +28,13 @@ _LIMIT = 20.0
 @dataclass(frozen=True)
 class BpfObject:
     """``sections``: what libbpf attaches to, as in SEC(); ``helpers`` and ``maps``: numbers of
-    helpers and map types (include/uapi/linux/bpf.h), the latter by the map's name."""
+    helpers and map types (include/uapi/linux/bpf.h), the latter by the map's name. ``asks``:
+    types that the program has a version of its own of (NAME___…), to ask a kernel for them."""
 
     sections: tuple[str, ...]
     helpers: frozenset[int]
     maps: dict[str, int]
+    asks: frozenset[str] = frozenset()
 
 
 def objects(path: Path) -> Iterator[BpfObject]:
@@ -58,7 +61,8 @@ def _read(data: bytes) -> BpfObject:
             if code == _CALL and registers >> 4 == 0:
                 helpers.add(value)
     end = elf["e_shoff"] + elf["e_shnum"] * elf["e_shentsize"]
-    return BpfObject(tuple(sections), frozenset(helpers), _maps(data[:end]))
+    asks = frozenset(name.decode() for name in _OWN.findall(data[:end]))
+    return BpfObject(tuple(sections), frozenset(helpers), _maps(data[:end]), asks)
 
 
 def _maps(data: bytes) -> dict[str, int]:

@@ -2,6 +2,7 @@
  *
  * What stands behind HAS_RINGBUF is no part of the program elsewhere: CO-RE answers it when the
  * program is loaded, before the verifier, which knows no such function there.
+ * ``kernlab bpf check`` knows by the type that the program asks.
  */
 #ifndef RINGBUF_BPF_H
 #define RINGBUF_BPF_H

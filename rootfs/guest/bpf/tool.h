@@ -1,6 +1,7 @@
 /* What the shipped loaders share: an end by Ctrl-C or after some seconds. */
 #ifndef TOOL_H
 #define TOOL_H
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -9,6 +10,16 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+/* A copy of a skeleton's variables. By their map: 5.4 cannot map it into the loader
+ * (fc9702273e2e, v5.5), and libbpf leaves skeleton->bss NULL there. */
+#define globals(skeleton)                                                              \
+	({                                                                             \
+		typeof(*(skeleton)->bss) copy = {};                                    \
+		unsigned int first = 0;                                                \
+		bpf_map_lookup_elem(bpf_map__fd((skeleton)->maps.bss), &first, &copy); \
+		copy;                                                                  \
+	})
 
 static volatile sig_atomic_t over;
 

@@ -56,6 +56,12 @@ struct {
 	__uint(value_size, 127 * sizeof(__u64)); /* set by the loader */
 } stacks SEC(".maps");
 
+/* A mask for places in a record's data. What was compared is masked once more where it is used,
+ * behind a barrier_var() so that the compiler keeps the mask: the verifier of 5.4 forgets a
+ * comparison that was made with a copy in another register. */
+#define PLACES 4095
+_Static_assert(DATA_ROOM <= PLACES && PLACES + CHUNK_ROOM <= 2 * DATA_ROOM, "PLACES");
+
 struct kl_scratch {
 	struct kl_record record;
 	u8_t data[2 * DATA_ROOM]; /* every masked offset and size fits */
@@ -76,7 +82,22 @@ struct {
 } counted SEC(".maps");
 
 __u32 made;    /* records so far, for the plan's limit */
-__u32 stopped; /* set by the loader: the recording is over */
+
+/* 1 once the loader has ended the recording. A map, since 5.4 gives a loader no way to a global
+ * variable (fc9702273e2e, v5.5). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} stopped SEC(".maps");
+
+static __always_inline bool is_stopped(void)
+{
+	__u32 first = 0, *told = bpf_map_lookup_elem(&stopped, &first);
+
+	return told && *told;
+}
 
 /* A member of the skb's copy; offsets are the kernel's, from the struct's begin. */
 #define SKB(type, s, member) \
@@ -129,6 +150,7 @@ static __always_inline __u32 copy_header(struct kl_scratch *s, __u32 at, __u32 h
 		size = size < 20 ? 20 : size;
 	}
 	size = size < 1 ? 1 : size > HEADER_ROOM ? HEADER_ROOM : size;
+	barrier_var(size);
 	if (bpf_probe_read_kernel(s->data + (at & (2 * SKB_ROOM - 1)), size & (2 * HEADER_ROOM - 1),
 				  (void *)start))
 		return 0;
@@ -151,7 +173,9 @@ static __always_inline __u32 copy_sock(struct kl_scratch *s, __u32 at, __u64 soc
 		length = plan.chunk[class][i].size;
 		if (length > CHUNK_ROOM - 1 || place > DATA_ROOM - 1 || size + length > SOCK_ROOM)
 			return 0;
-		if (bpf_probe_read_kernel(s->data + place, length,
+		barrier_var(place);
+		barrier_var(length);
+		if (bpf_probe_read_kernel(s->data + (place & PLACES), length & (CHUNK_ROOM - 1),
 					  (void *)sock + plan.chunk[class][i].offset))
 			break; /* what follows is absent */
 		size += length;
@@ -205,7 +229,7 @@ static __always_inline struct kl_scratch *admit(struct kl_counts *counts)
 	struct kl_scratch *s;
 
 	counts->seen++;
-	if (stopped) {
+	if (is_stopped()) {
 		counts->late++;
 		return NULL;
 	}
@@ -388,7 +412,7 @@ int returned(struct pt_regs *ctx)
 	struct kl_counts *counts = bpf_map_lookup_elem(&counted, &zero);
 	struct kl_scratch *s;
 
-	if (!counts || stopped)
+	if (!counts || is_stopped())
 		return 0;
 	s = take(counts);
 	if (!s) {

@@ -301,6 +301,15 @@ static struct probe_bpf *loaded(const struct kl_plan *plan)
 	return NULL;
 }
 
+/* No hit from now on becomes a record. */
+static void stop(struct probe_bpf *skeleton)
+{
+	__u32 first = 0, one = 1;
+
+	if (bpf_map_update_elem(bpf_map__fd(skeleton->maps.stopped), &first, &one, BPF_ANY))
+		fail("stop", errno);
+}
+
 int main(int argc, char **argv)
 {
 	size_t plan_size, probes_size;
@@ -378,7 +387,7 @@ int main(int argc, char **argv)
 		if (waiting[0].revents && read(waiting[0].fd, &signal, sizeof(signal)) < 0)
 			fail("signal", errno);
 		if (signal.ssi_signo && !paused) {
-			skeleton->bss->stopped = 1;
+			stop(skeleton);
 			settle();
 		}
 		if (!paused) {

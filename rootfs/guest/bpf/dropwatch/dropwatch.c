@@ -98,9 +98,9 @@ int main(int argc, char **argv)
 		dropwatch_bpf__detach(skeleton);
 		show(bpf_map__fd(skeleton->maps.drops));
 		show_rsts(bpf_map__fd(skeleton->maps.rsts), bpf_map__fd(skeleton->maps.stacks));
-		if (skeleton->bss->full)
+		if (globals(skeleton).full)
 			fprintf(stderr, "dropwatch: %llu drops at places beyond the first 4096\n",
-				skeleton->bss->full);
+				globals(skeleton).full);
 	}
 	dropwatch_bpf__destroy(skeleton);
 	return error ? 1 : 0;

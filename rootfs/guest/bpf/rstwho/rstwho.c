@@ -51,8 +51,9 @@ int main(int argc, char **argv)
 		events_poll(100);
 	rstwho_bpf__detach(skeleton);
 	events_drain();
-	if (skeleton->bss->lost + events_missed)
-		fprintf(stderr, "rstwho: %llu RSTs lost\n", skeleton->bss->lost + events_missed);
+	events_missed += globals(skeleton).lost;
+	if (events_missed)
+		fprintf(stderr, "rstwho: %llu RSTs lost\n", events_missed);
 	error = 0;
 out:
 	events_close();

@@ -68,8 +68,9 @@ int main(int argc, char **argv)
 		events_poll(100);
 	tcpstate_bpf__detach(skeleton);
 	events_drain();
-	if (skeleton->bss->lost + events_missed)
-		fprintf(stderr, "tcpstate: %llu changes lost\n", skeleton->bss->lost + events_missed);
+	events_missed += globals(skeleton).lost;
+	if (events_missed)
+		fprintf(stderr, "tcpstate: %llu changes lost\n", events_missed);
 	error = 0;
 out:
 	events_close();
