@@ -121,6 +121,7 @@ class Run:
         self._stderr = Kept(_SAID)
         self._steps: list[str] = []
         self._got: dict[str, str] = {}
+        self._printed: list[str] = []
         self.status = 0
 
     @property
@@ -195,6 +196,8 @@ class Run:
         if self._recorder is not None:
             # The guest has answered after the program's end: every probe it hit has been sent.
             self._machine.channel.ping(_ANSWER)
+        if self._half:
+            self._heard(b"\n")  # a last line without its end
         self._take(writer, last=True)
         return status
 
@@ -243,6 +246,7 @@ class Run:
             self._got[name] = value
             self._tell("got", text=name, value=value)
         else:
+            self._printed.append(line)
             self._tell("said", text=line)
 
     def _keep(self) -> None:
@@ -252,6 +256,7 @@ class Run:
         write_json(
             keep.results,
             {"status": self.status, "said": self.said, "steps": self._steps, "got": self._got,
+             **({"printed": self._printed} if self._printed else {}),
              "debugger": self._recorder is not None,
              **({"symbols": symbols} if symbols else {})},
         )  # fmt: skip

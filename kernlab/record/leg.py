@@ -2,9 +2,9 @@
 
 A leg is a lab's main part or one of its variants. Its directory holds
 
-    results.json     status, stderr, steps in order, what the program got, and whether a
-                     debugger looked on; symbols: which of those that the lab asks for the
-                     kernel has
+    results.json     status, stderr, steps in order, what the program got, what else it
+                     printed, and whether a debugger looked on; symbols: which of those that
+                     the lab asks for the kernel has
     counters.json    by how much each of the kernel's counters moved
     capture.pcapng   tcpdump's
     events.jsonl     what the probes recorded; absent without a debugger
