@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from damages import DAMAGES
 from elftools.elf.elffile import ELFFile
 
 from kernlab import pipeline
@@ -15,7 +16,7 @@ from kernlab.errors import BadInput, WeFailed
 from kernlab.kernel.build import build
 from kernlab.kernel.model import BuildRequest, Kernel
 from kernlab.progress import Advanced, Report, quiet
-from kernlab.symbols.kernel import KernelSymbols
+from kernlab.symbols.kernel import KernelFiles, KernelSymbols
 from kernlab.trace.plan import TraceRequest, make
 
 
@@ -181,3 +182,22 @@ def test_the_trampolines_places_are_unused(symbols: KernelSymbols, kernel: Kerne
     assert len(set(re.findall(r"\t(0x[0-9a-f]{2})", said))) == 1
     assert holes["watch"] >> 12 != holes["lock"] >> 12
     assert os.path.getsize(kernel.path / "orc.bin" if symbols.orc() else "") > 100_000
+
+
+def test_a_damaged_cache_of_symbols_is_made_anew(kernel: Kernel, tmp_path: Path) -> None:
+    """orc.bin cut in half gave stacks of nothing, and status 0."""
+    place = tmp_path / "kernel"
+    place.mkdir()
+    for name in ("vmlinux", "System.map", "config"):
+        (place / name).symlink_to(kernel.path / name)
+    files = KernelFiles(place, place / "vmlinux", place / "System.map", place / "config",
+                        kernel.source)  # fmt: skip
+
+    def known() -> tuple[bytes, object, object]:
+        symbols = KernelSymbols(files)
+        return symbols.orc().read_bytes(), symbols.holes(), symbols.layout()
+
+    whole = known()
+    for name, how in (("orc.bin", "cut"), ("holes.json", "empty"), ("layout.json", "garbage")):
+        (place / name).write_bytes(DAMAGES[how]((place / name).read_bytes()))
+    assert known() == whole
