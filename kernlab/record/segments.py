@@ -100,13 +100,13 @@ def text(segment: dict[str, Any]) -> str:
     """A segment on one line, as tcpdump writes it: flags, numbers, window, length. One that
     has no header yet (an skb of the retransmit queue) has no window."""
     packet = segment["packet"]
-    flags = str(packet["flags"])
+    flags = str(packet.get("flags", ""))
     shown = "".join(letter for letter in "SFRPUEC" if letter in flags)
     shown += "." if "A" in flags else ""
-    parts = [f"{packet['sport']} > {packet['dport']} [{shown}]"]
+    parts = [f"{packet.get('sport', '?')} > {packet.get('dport', '?')} [{shown}]"]
     length = packet.get("len", 0)
-    seq = packet.get("rseq", packet["seq"])
-    if "S" in flags or length or "F" in flags or "R" in flags:
+    seq = packet.get("rseq", packet.get("seq"))
+    if seq is not None and ("S" in flags or length or "F" in flags or "R" in flags):
         parts.append(f"seq {seq}:{seq + length}" if length else f"seq {seq}")
     if "A" in flags:
         parts.append(f"ack {packet.get('rack', packet.get('ack', '?'))}")
