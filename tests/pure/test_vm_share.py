@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from kernlab.leg import run as leg
 from kernlab.record.leg import LegDir
 from kernlab.trace import capture
 from kernlab.vm import share as shares
+from kernlab.vm.machine import Machine
 from kernlab.vm.share import fresh, model, put, put_tree, take, text
 
 
@@ -82,11 +84,8 @@ def test_a_legs_record_takes_no_file_of_the_hosts(share: Path) -> None:
         for name in names:
             (raw / name).symlink_to(target)
         record = LegDir(share.parent / "record")
-        one = leg.Run.__new__(leg.Run)
-        one.status = 0
-        vars(one).update(_share=share, _directory=record, _steps=[], _got={},
-                         _stderr=leg.Kept())  # fmt: skip
-        one._keep()
+        machine = cast(Machine, None)  # it has ended
+        leg.Run(leg.Setup("L00", "one"), machine, share, record, None, leg.deaf)._keep()
         kept = {path.name: path.read_text() for path in record.path.iterdir()}
         assert set(kept) == {"results.json"}
         assert "root:x" not in "".join(kept.values())
