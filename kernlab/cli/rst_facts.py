@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console
 from rich.text import Text
 
+from kernlab.cli.output import stderr
 from kernlab.reasons.match import Finding
 from kernlab.rst.live import Detective
 from kernlab.sinks.console import safe_lines
@@ -95,7 +95,7 @@ def _lines(found: Sequence[str]) -> str:
 
 def aside(told: Mapping[str, str]) -> None:
     """The summary beside --json: what no event tells goes to stderr."""
-    console = Console(stderr=True, highlight=False)
+    console = stderr()
     for name in ("time-out", "interrupted", "not sent", "timed out", "instead", "lost"):
         if name in told:
             console.print(Text(safe_lines(f"{name}: {told[name]}")), soft_wrap=True)

@@ -85,8 +85,9 @@ def test_the_kernel_lets_pass_whatever_the_filter_does(text: str, event: str, wa
 
 
 def test_most_of_what_can_be_said_in_the_kernel_is() -> None:
-    """Of the rows that are false because a number differs, the kernel drops nearly all."""
-    rows = [row for row in TABLE["rows"] if row[2] == "false"]
+    """Of the rows that are false because a number differs, the kernel drops nearly all. The
+    event "shown" has what --show read, which only GDB does (docs/engines.md)."""
+    rows = [row for row in TABLE["rows"] if row[2] == "false" and row[1] != "shown"]
     dropped = []
     for row in rows:
         if not Record(TABLE["events"][row[1]]).passes(expr.parse(row[0])):
