@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import typer
 from kernlab.cli import common, complete
 
 if TYPE_CHECKING:
+    from kernlab.errors import BadInput
     from kernlab.rst.live import Detective
 
 app = typer.Typer(add_completion=False)
@@ -67,6 +69,9 @@ def rst(
 
         return explain(Path(words[1]), parse_where(where), json)
     _one_of(words, workload, lab)
+    _in_range(count, timeout)
+    if share and not (words or workload or lab):
+        raise _unused(share[0])
     expression = parse_where(where)
     reasons = table()
     if lab is not None:
@@ -130,14 +135,31 @@ def _one_of(words: list[str], workload: str | None, lab: str | None) -> None:
         )
 
 
-def _request(reasons: Any, words: list[str], workload: str | None, timeout: float) -> Any:
+def _in_range(count: int | None, timeout: float) -> None:
     from kernlab.errors import BadInput
+
+    if count is not None and count < 1:
+        raise BadInput(f"--count {count}: at least 1", "", "--count 5")
+    if timeout <= 0:
+        raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
+
+
+def _unused(path: Path) -> BadInput:
+    """A file in the guest that nothing runs: the default workload is not what was asked for."""
+    from kernlab.errors import BadInput
+
+    return BadInput(
+        f"--share {path}: no command uses it",
+        "without a command, rst runs a connect() to a closed port",
+        f"kernlab rst --share {shlex.quote(str(path))} -- {shlex.quote(f'/mnt/share/{path.name}')}",
+    )
+
+
+def _request(reasons: Any, words: list[str], workload: str | None, timeout: float) -> Any:
     from kernlab.rst import plan
     from kernlab.trace import workloads
     from kernlab.trace.plan import TraceRequest
 
-    if timeout <= 0:
-        raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
     name = workload or "connect-closed"
     workloads.find(name)
     return TraceRequest(
