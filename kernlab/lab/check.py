@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -86,7 +87,7 @@ def refuse(found: list[str]) -> None:
         raise BadInput(
             f"{len(found)} problems" if len(found) > 1 else found[0],
             "\n".join(found) if len(found) > 1 else "",
-            "kernlab lab validate FILE after an edit",
+            f"edit the file, then kernlab lab validate {shlex.quote(found[0].split(':', 1)[0])}",
         )
 
 

@@ -4,6 +4,7 @@ kernel that is built."""
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +59,13 @@ def problems(path: Path, symbols: KernelSymbols | None = None) -> list[Problem]:
 
 def refuse(found: Iterable[Problem]) -> None:
     """Raises ``BadInput`` for problems that are sure; nothing when there is none."""
-    wrong = [str(one) for one in found if one.sure]
-    if wrong:
+    sure = [one for one in found if one.sure]
+    if sure:
+        wrong = [str(one) for one in sure]
         raise BadInput(
             f"{len(wrong)} problems" if len(wrong) > 1 else wrong[0],
             "\n".join(wrong) if len(wrong) > 1 else "",
-            "kernlab race validate FILE after an edit",
+            f"edit the file, then kernlab race validate {shlex.quote(str(sure[0].path))}",
         )
 
 

@@ -292,6 +292,7 @@ def test_a_file_in_which_validate_finds_a_problem_is_not_run(
     said = subprocess.run(argv, capture_output=True, text=True)
     assert said.returncode == 2
     assert problems(path)[0] in said.stderr
+    assert f"next: edit the file, then kernlab lab validate {path}\n" in said.stderr
     assert "building" not in said.stderr
 
 
@@ -302,3 +303,4 @@ def test_a_race_file_in_which_validate_finds_a_problem_is_not_run(tmp_path: Path
     said = subprocess.run(argv, capture_output=True, text=True)
     assert said.returncode == 2
     assert "race.reached is never 'bloked', did you mean blocked?" in said.stderr
+    assert f"then kernlab race validate {tmp_path / 'mine.yaml'}\n" in said.stderr
