@@ -16,6 +16,8 @@ from kernlab.record.pcapng import inner, read
 from kernlab.record.segments import Segments
 
 _MOST = 10  # connections that are told one by one
+_QUOTED = {6: "TCP", 17: "UDP"}  # IP protocols
+_ARP = 0x0806  # ethertype
 _UNREACHABLE = {"ipv4": 3, "ipv6": 1}  # ICMP types
 _CODES = {
     "ipv4": {0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable",
@@ -46,30 +48,61 @@ def story(capture: Path, errors: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """What happened to each connection of a capture without a RST, a line each. ``errors``:
     events of sock_def_error_report(), sockets that were told of a failure. Raises
     ``BadInput`` for no capture."""
-    found = _connections(capture)
-    told = [_said(one, errors) for one in found if not one.reset]
+    found, other = _connections(capture)
+    told = [_said(one, errors) for one in found if not one.reset] + other
     if not found:
-        return ["no TCP segment was seen"]
-    more = [f"and {len(told) - _MOST} more connections"] if len(told) > _MOST else []
+        told = ["no TCP segment was seen", *told]
+    more = [f"and {len(told) - _MOST} more"] if len(told) > _MOST else []
     return told[:_MOST] + more
 
 
-def _connections(capture: Path) -> list[_Connection]:
+def _connections(capture: Path) -> tuple[list[_Connection], list[str]]:
+    """The connections; and in words what the capture has of those without a segment, and of UDP:
+    ICMP errors, and neighbours (ARP) that never answered."""
     taker = Segments()
     found: dict[int, _Connection] = {}
+    other: dict[str, None] = {}
+    asked: dict[str, int] = {}
     for frame in read(capture):
         segment = taker.take(frame)
         if segment is not None:
             one = found.setdefault(segment["flow"], _Connection(way(segment["packet"])))
             _learn(one, segment["packet"])
             continue
+        _arp(frame, asked)
         told = _icmp(frame)
+        if told is None:
+            continue
+        protocol, about, words = told
         for one in reversed(found.values()):
-            if told is not None and told[0] in (one.opener, (*one.opener[2:], *one.opener[:2])):
-                if told[1] not in one.icmp:
-                    one.icmp.append(told[1])
+            if protocol == "TCP" and about in (one.opener, (*one.opener[2:], *one.opener[:2])):
+                if words not in one.icmp:
+                    one.icmp.append(words)
                 break
-    return list(found.values())
+        else:
+            other[f"{protocol} {_end(about[:2])} → {_end(about[2:])}: {words}"] = None
+    silent = [f"{host}: no answer to ARP, asked {_times(count)}" for host, count in asked.items()]
+    return list(found.values()), [*other, *silent]
+
+
+def _arp(frame: Any, asked: dict[str, int]) -> None:
+    """Count who is asked for (RFC 826, Ethernet and IPv4), until there is an answer."""
+    inside = inner(frame)
+    if inside is None or inside.ethertype != _ARP or len(inside.data) < 28:
+        return
+    data = inside.data
+    if data[:6] != b"\0\x01\x08\0\x06\x04":
+        return
+    operation = data[7]
+    if operation == 1 and data[14:18] not in (data[24:28], bytes(4)):  # not a probe of its own
+        target = address_text(data[24:28])
+        asked[target] = asked.get(target, 0) + 1
+    elif operation == 2:
+        asked.pop(address_text(data[14:18]), None)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _learn(one: _Connection, packet: Mapping[str, Any]) -> None:
@@ -134,8 +167,8 @@ def _end(side: tuple[Any, Any]) -> str:
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
-def _icmp(frame: Any) -> tuple[Way, str] | None:
-    """The connection that an ICMP "unreachable" is about, and what it says."""
+def _icmp(frame: Any) -> tuple[str, Way, str] | None:
+    """The protocol and the ends that an ICMP "unreachable" is about, and what it says."""
     inside = inner(frame)
     packet = decode(inside.data) if inside is not None else None
     if inside is None or packet is None or "icmp_type" not in packet:
@@ -149,18 +182,21 @@ def _icmp(frame: Any) -> tuple[Way, str] | None:
         return None
     code = packet["icmp_code"]
     said = _CODES[family].get(code, f"code {code}")
-    return quoted, f"ICMP from {packet['src']}: {said}"
+    return *quoted, f"ICMP from {packet['src']}: {said}"
 
 
-def _quoted(data: bytes) -> Way | None:
-    """The addresses and ports of a quoted TCP segment (RFC 792: at least 8 bytes of it)."""
-    if len(data) >= 28 and data[0] >> 4 == 4 and data[9] == 6:
+def _quoted(data: bytes) -> tuple[str, Way] | None:
+    """The protocol, addresses and ports of a quoted TCP segment or UDP datagram (RFC 792: at
+    least 8 bytes of it)."""
+    if len(data) >= 28 and data[0] >> 4 == 4 and data[9] in _QUOTED:
+        protocol = _QUOTED[data[9]]
         at, src, dst = (data[0] & 15) * 4, data[12:16], data[16:20]
-    elif len(data) >= 48 and data[0] >> 4 == 6 and data[6] == 6:
+    elif len(data) >= 48 and data[0] >> 4 == 6 and data[6] in _QUOTED:
+        protocol = _QUOTED[data[6]]
         at, src, dst = 40, data[8:24], data[24:40]
     else:
         return None
     if len(data) < at + 4:
         return None
     sport, dport = struct.unpack_from(">HH", data, at)
-    return address_text(src), sport, address_text(dst), dport
+    return protocol, (address_text(src), sport, address_text(dst), dport)

@@ -297,6 +297,42 @@ def test_what_happened_without_a_rst(tmp_path: Path) -> None:
     assert line.endswith("the socket at 10.0.0.2:9000 got ETIMEDOUT")
 
 
+def test_without_a_segment_icmp_and_arp_are_told(tmp_path: Path) -> None:
+    refused = ip(1, "10.0.0.2", "10.0.0.2", bytes([3, 1]) + bytes(6) + raw(2, 1, 0)[:28])
+    assert told(tmp_path, refused) == [
+        "no TCP segment was seen",
+        "TCP 10.0.0.2:9000 → 10.0.0.1:80: ICMP from 10.0.0.2: host unreachable",
+    ]
+    datagram = ip(17, C[0], S[0], struct.pack(">HHHH", 5000, 53, 8, 0))
+    closed = ip(1, S[0], C[0], bytes([3, 3]) + bytes(6) + datagram)
+    assert told(tmp_path, datagram, closed, closed) == [
+        "no TCP segment was seen",
+        "UDP 10.0.0.2:5000 → 10.0.0.1:53: ICMP from 10.0.0.1: port unreachable",
+    ]
+
+
+def arp(operation: int, sender: str, target: str) -> bytes:
+    ends = [ipaddress.ip_address(one).packed for one in (sender, target)]
+    body = struct.pack(">HHBBH", 1, 0x0800, 6, 4, operation) + bytes(6) + ends[0]
+    return bytes(12) + struct.pack(">H", 0x0806) + body + bytes(6) + ends[1]
+
+
+def test_a_neighbour_that_never_answered_is_told(tmp_path: Path) -> None:
+    def after(*frames: bytes) -> list[str]:
+        path = tmp_path / "a.pcapng"
+        rows = (pcapng.Captured(n, pcapng.ETHERNET, len(f), f) for n, f in enumerate(frames))
+        pcapng.write(path, rows)
+        return quiet.story(path)
+
+    ask = arp(1, "10.0.2.15", "10.0.2.99")
+    nothing = "no TCP segment was seen"
+    assert after(ask, ask) == [nothing, "10.0.2.99: no answer to ARP, asked 2 times"]
+    assert after(ask, arp(2, "10.0.2.99", "10.0.2.15")) == [nothing]
+    assert after(arp(1, "10.0.2.15", "10.0.2.15"), arp(1, "0.0.0.0", "10.0.2.15")) == [nothing]
+    for size in range(14, len(ask)):
+        assert after(ask[:size]) == [nothing]
+
+
 @pytest.mark.parametrize("cut", range(0, 48, 5))
 def test_a_quotation_that_is_cut_is_none(tmp_path: Path, cut: int) -> None:
     icmp = ip(1, "10.0.0.9", C[0], (bytes([3, 1]) + bytes(6) + raw(2, 1, 0))[:cut])
