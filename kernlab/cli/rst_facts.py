@@ -34,7 +34,7 @@ def facts(detective: Detective, outcome: Outcome, path: str, timeout: float) -> 
     for where, number in outcome.lost.items():
         if number:
             found["lost"] = f"{number} events, {where}: RSTs of theirs may be shown as foreign"
-    found["capture"] = f"{outcome.captured} frames in {path}/capture.pcapng"
+    found["capture"] = outcome.frames(path)
     found["run"] = path
     return found
 

@@ -268,6 +268,6 @@ def _facts(plan: Plan, outcome: Outcome, release: str, path: str) -> dict[str, s
         )
     for number, note in enumerate(outcome.notes, 1):
         facts[f"note {number}"] = note
-    facts["capture"] = f"{outcome.captured} frames in {path}/capture.pcapng"
+    facts["capture"] = outcome.frames(path)
     facts["run"] = path
     return facts

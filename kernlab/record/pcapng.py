@@ -6,6 +6,7 @@ draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. ``container`` reads them.
 from __future__ import annotations
 
 import heapq
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -48,6 +49,11 @@ class Lost(NamedTuple):
     @property
     def any(self) -> bool:
         return bool(self.by_kernel or self.by_device)
+
+    @property
+    def packets(self) -> int:
+        """The packets that it has not got."""
+        return self.by_kernel + self.by_device
 
 
 _SIZE = 24  # of a classic pcap's header
@@ -110,33 +116,37 @@ class Growing:
             yield frame
 
 
-class _Block(NamedTuple):
-    kind: int
-    order: str
-    body: bytes
+_MOST = 1 << 20  # bytes of a block of statistics; more is no such block
 
 
-def _blocks(data: bytes) -> Iterator[_Block]:
-    at, order = 0, "<"
-    while at + 12 <= len(data):
-        if data[at : at + 4] == struct.pack("<I", _SHB):
-            order = "<" if data[at + 8 : at + 12] == b"\x4d\x3c\x2b\x1a" else ">"
-        kind, size = struct.unpack_from(order + "II", data, at)
-        if size < 12 or at + size > len(data):
-            return
-        yield _Block(kind, order, data[at + 8 : at + size - 4])
-        at += size
+def _statistics_of(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The byte order and body of each block of statistics; all others are passed over."""
+    order = "<"
+    with path.open("rb") as file:
+        while len(head := file.read(12)) == 12:
+            if head[:4] == struct.pack("<I", _SHB):
+                order = "<" if head[8:] == b"\x4d\x3c\x2b\x1a" else ">"
+            kind, size = struct.unpack_from(order + "II", head)
+            if size < 12 or (kind == _ISB and size > _MOST):
+                return
+            if kind != _ISB:
+                file.seek(size - 12, os.SEEK_CUR)
+                continue
+            rest = file.read(size - 12)
+            if len(rest) < size - 12:
+                return
+            yield order, (head[8:] + rest)[:-4]
 
 
 def losses(path: Path) -> Lost:
-    """What a pcapng says of the packets that it has not got, all interfaces together."""
+    """What a pcapng says of the packets that it has not got, all interfaces together. Its frames
+    are not read."""
     found = Lost()
-    for kind, order, body in _blocks(path.read_bytes()):
-        if kind == _ISB:
-            told = options(order, body[12:])
-            counts = (int.from_bytes(told.get(code, b""), "little" if order == "<" else "big")
-                      for code in (_FILTERACCEPT, _OSDROP, _IFDROP))  # fmt: skip
-            found = Lost(*(one + more for one, more in zip(found, counts, strict=True)))
+    for order, body in _statistics_of(path):
+        told = options(order, body[12:])
+        counts = (int.from_bytes(told.get(code, b""), "little" if order == "<" else "big")
+                  for code in (_FILTERACCEPT, _OSDROP, _IFDROP))  # fmt: skip
+        found = Lost(*(one + more for one, more in zip(found, counts, strict=True)))
     return found
 
 

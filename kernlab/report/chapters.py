@@ -177,8 +177,7 @@ def _counted(leg: Leg, directory: LegDir) -> list[tuple[str, str]]:
 def _missing(capture: Path) -> list[tuple[str, str]]:
     """What the capture itself says that it has not got."""
     lost = losses(capture) if there(capture, capture.parent) else Lost()
-    count = lost.by_kernel + lost.by_device
-    return [("not in the capture", f"{count} packets that tcpdump lost")] if count else []
+    return [("not in the capture", f"{lost.packets} packets that tcpdump lost")] if lost.any else []
 
 
 # -- races -------------------------------------------------------------------------------

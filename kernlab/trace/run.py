@@ -16,7 +16,7 @@ from kernlab.kernel.model import Kernel
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Finished, Reporter, Said, Started
 from kernlab.record import counters, drops
-from kernlab.record.pcapng import read
+from kernlab.record.pcapng import losses, read
 from kernlab.record.rundir import RunDir
 from kernlab.record.store import EventWriter
 from kernlab.trace import never, workloads
@@ -79,7 +79,8 @@ class Refine(Protocol):
 @dataclass
 class Outcome:
     """How a trace ended. ``reason``: count, workload, timeout, interrupted, unread (nobody
-    takes the events any more). ``never_ran``: what is to be said of a program that did not."""
+    takes the events any more). ``never_ran``: what is to be said of a program that did not;
+    ``uncaptured``: packets that tcpdump counted and has not got."""
 
     reason: str
     events: int = 0
@@ -88,12 +89,18 @@ class Outcome:
     seconds: float = 0.0
     segments_in: int | None = None
     captured: int = 0
+    uncaptured: int = 0
     workload_status: int | None = None
     workload_said: str = ""
     never_ran: BadInput | None = None
     lost: dict[str, int] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def frames(self, path: str) -> str:
+        """What the capture in the run directory ``path`` has, and has not."""
+        lost = f"; tcpdump lost {self.uncaptured} packets" if self.uncaptured else ""
+        return f"{self.captured} frames in {path}/capture.pcapng{lost}"
 
     def why_nothing(self, plan: Plan) -> str:
         """Why there is no event, in words; empty when there are some."""
@@ -216,6 +223,7 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
     outcome.notes += counted.notes
     if run.capture.exists():
         outcome.captured = sum(1 for _ in read(run.capture))
+        outcome.uncaptured = losses(run.capture).packets
     return plan, outcome
 
 

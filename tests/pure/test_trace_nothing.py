@@ -62,3 +62,9 @@ def test_a_stack_whose_depth_was_asked_for_is_shown_whole() -> None:
     stack = [{"func": f, "inlined": f == "b"} for f in ("a", "b", "do_syscall_64", "c")]
     assert [part.text for part in whole(stack)] == ["a", "b (inlined)", "do_syscall_64", "c"]
     assert len(fold(stack)) < 4
+
+
+def test_packets_that_tcpdump_lost_are_told_with_the_capture() -> None:
+    assert Outcome("workload", captured=46).frames("/run") == "46 frames in /run/capture.pcapng"
+    said = Outcome("workload", captured=46, uncaptured=65).frames("/run")
+    assert said == "46 frames in /run/capture.pcapng; tcpdump lost 65 packets"
