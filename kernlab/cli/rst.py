@@ -58,22 +58,23 @@ def rst(
     from kernlab.cli.output import print_json, reporter, stdout, words_view
     from kernlab.pipeline import MachineOptions
     from kernlab.reasons.model import table
+    from kernlab.rst import plan
     from kernlab.rst.live import Detective
     from kernlab.sinks.rst import RstView
     from kernlab.trace import run as tracing
     from kernlab.trace.plan import parse_where
 
     words = list(command or ())
+    expression, reasons = parse_where(where), table()
+    plan.known_causes(expression, reasons)
     if words[:1] == ["explain"] and len(words) == 2:
         from kernlab.cli.explain import explain
 
-        return explain(Path(words[1]), parse_where(where), json)
+        return explain(Path(words[1]), expression, json)
     _one_of(words, workload, lab)
     _in_range(count, timeout)
     if share and not (words or workload or lab):
         raise _unused(share[0])
-    expression = parse_where(where)
-    reasons = table()
     if lab is not None:
         from kernlab.cli.lab import detect
 

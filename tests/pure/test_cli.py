@@ -72,6 +72,8 @@ def test_help_imports_no_room() -> None:
         (["trace", "tcp_v4_rcv", "--workload", "htpt"], 2, "did you mean http?"),
         (["trace", "tcp_v4_rcv", "--engine", "magic"], 2, "--engine magic"),
         (["rst", "--count", "0"], 2, "--count 0"),
+        (["rst", "--where", "rst.cause == a1"], 2, "no cause 'a1'\ndid you mean A1?"),
+        (["rst", "--where", "port == 80 and not rst.cause in (A1, Z99)"], 2, "no cause 'Z99'"),
         (["rst", "--lab", "L02", "--count", "-1"], 2, "--count -1"),
         (["rst", "--lab", "L02", "--timeout", "0"], 2, "--timeout 0"),
         (["rst", "--share", "./my.sh"], 2, "kernlab rst --share my.sh -- /mnt/share/my.sh"),
