@@ -190,7 +190,10 @@ def the_sock(lab: Lab, text: str = "") -> Tuple[Found, Dict[str, Any]]:
     else:
         at_hand = own_sock(lab)
         if at_hand is None:
-            raise gdb.error("no frame from here on has a socket yet; give one: kl-sock EXPR")
+            raise gdb.error(
+                "no frame from here on has a socket; give an expression, or an address "
+                "that kl-sockets lists"
+            )
         found = at_hand[0]
     if not found.address:
         raise gdb.error("%s is NULL" % found.where)

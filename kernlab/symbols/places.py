@@ -148,8 +148,9 @@ def _no_line(asked: Asked, source: Path, command: str) -> BadInput:
 
 def init_only(name: str, asked: str = "") -> BadInput:
     """The error for a function that is gone when the guest takes commands."""
+    place = f"{asked}: " if asked not in ("", name) else ""
     return BadInput(
-        f"{asked or name}: {name} is __init code: it runs during the boot alone",
+        f"{place}{name} is __init code: it runs during the boot alone",
         "the kernel frees its memory when the boot ends, and a trace begins after that; "
         f"to stop in it, attach GDB before the kernel runs and set: hbreak {name}",
         "kernlab boot --gdb-port 1234 --wait",

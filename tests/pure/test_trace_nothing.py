@@ -53,6 +53,8 @@ def test_what_is_gone_after_the_boot_is_refused(symbols: KernelSymbols, text: st
     with pytest.raises(BadInput) as caught:
         places.resolve(places.parse(text), symbols, 64)
     assert "__init" in caught.value.what
+    prefix = "" if text == "inet_init" else f"{text}: "
+    assert places.init_only("inet_init", text).what.startswith(f"{prefix}inet_init is __init code")
     assert "hbreak inet_init" in caught.value.why
     assert caught.value.next_step == "kernlab boot --gdb-port 1234 --wait"
     assert not symbols.map.only_init("vfs_read")
