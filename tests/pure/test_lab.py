@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 from rich.console import Console
@@ -27,6 +28,7 @@ from kernlab.verdict.judge import judge
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "configs" / "labs").glob("*.yaml"))
+EXAMPLE = ROOT / "docs" / "examples" / "shut.yaml"
 
 LAB = """
 title: {en: a, zh: b}
@@ -75,7 +77,7 @@ def test_a_variant_replaces_args_and_adds_settings() -> None:
     assert other.program == "mine.c"
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*SHIPPED, EXAMPLE], ids=lambda path: path.stem)
 def test_a_shipped_lab_is_in_order(path: Path) -> None:
     assert problems(path) == []
 
@@ -294,6 +296,13 @@ def test_a_file_in_which_validate_finds_a_problem_is_not_run(
     assert problems(path)[0] in said.stderr
     assert f"next: edit the file, then kernlab lab validate {path}\n" in said.stderr
     assert "building" not in said.stderr
+
+
+def test_the_example_of_the_documentation_is_the_file() -> None:
+    page = (ROOT / "docs" / "lab.md").read_text()
+    program = EXAMPLE.with_suffix(".c").read_text()
+    for text in (EXAMPLE.read_text(), program[program.index("int main") :]):
+        assert indent(text, "    ") in page
 
 
 def test_a_race_file_in_which_validate_finds_a_problem_is_not_run(tmp_path: Path) -> None:
