@@ -347,6 +347,8 @@ class _Parser:
             try:
                 return int(text, 0), shown
             except ValueError:
+                if name.endswith("state"):
+                    _no_misspelt_state(text, token)
                 return text, shown
         return text, shown
 
@@ -365,11 +367,22 @@ def _state(text: str, token: Token) -> str:
     name = name[4:] if name.startswith("TCP_") else name
     if name in STATE_NUMBERS:
         return name
+    hint = "did you mean %s?" % " or ".join(_near_states(name, 0.6) or sorted(STATE_NUMBERS))
+    raise ExprError("'%s' is no TCP state" % text, token.column, hint)
+
+
+def _near_states(name: str, cutoff: float) -> List[str]:
     import difflib
 
-    close = difflib.get_close_matches(name, list(STATE_NUMBERS), n=2, cutoff=0.6)
-    hint = "did you mean %s?" % " or ".join(close or sorted(STATE_NUMBERS))
-    raise ExprError("'%s' is no TCP state" % text, token.column, hint)
+    return difflib.get_close_matches(name, list(STATE_NUMBERS), n=2, cutoff=cutoff)
+
+
+def _no_misspelt_state(text: str, token: Token) -> None:
+    """Raises ``ExprError`` for a word that is all but a TCP state. Others may be names of
+    another enum."""
+    name = text.upper()
+    if _near_states(name[4:] if name.startswith("TCP_") else name, 0.85):
+        _state(text, token)
 
 
 def passes(filter: Optional[Expr], event: Mapping[str, Any]) -> bool:

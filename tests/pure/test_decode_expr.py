@@ -33,6 +33,8 @@ def test_printed_it_means_the_same(text: str, event: str, wanted: str) -> None:
         ("prt == 80", 1, "no field 'prt'"),
         ("port == abc", 9, "a number"),
         ("state == SYNSENT", 10, "no TCP state"),
+        ("sk->sk_state == CLOSED", 17, "no TCP state"),
+        ("args.state in (CLOSE_WAIT, TCP_CLOSE_WAITT)", 28, "no TCP state"),
         ("flags == XY", 10, "no TCP flag"),
         ("flags < S", 7, "cannot be used"),
         ("port ==", 8, "ends here"),
@@ -51,6 +53,11 @@ def test_a_bad_expression_is_refused_where_it_is_wrong(text: str, column: int, s
         expr.parse(text)
     assert caught.value.column == column
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["args.state == TCP_CA_Open", "show.ca_state == Loss"])
+def test_a_name_of_another_enum_is_left_alone(text: str) -> None:
+    assert expr.parse(text).tests()[0].value == text.split(" == ")[1]
 
 
 def test_a_misspelt_field_gets_near_names() -> None:
