@@ -145,7 +145,7 @@ class TraceView:
             line.append(f"len {packet.get('len', 0)}")
             return
         named = " ".join(_WORDS.get(letter, "?") for letter in flags) or "none"
-        line.append(f"{named:<8}", _flag_style(flags))
+        line.append(f"{named:<7} ", _flag_style(flags))
         sender, receiver = (flow.client, flow.server) if from_client else (flow.server, flow.client)
         seq, ack = packet.get("seq"), packet.get("ack")
         shown = self._relative(flow, sender, receiver, seq) if isinstance(seq, int) else "?"

@@ -70,6 +70,11 @@ def drawn(
     return raw.getvalue().decode(encoding)
 
 
+def test_many_flags_do_not_run_into_the_number() -> None:
+    events = [EVENTS[0], segment(2, "FPA", 4294967291, 7001, length=33)]
+    assert "FIN PSH ACK seq " in drawn(100, events=events)
+
+
 @pytest.mark.parametrize("width", [80, 100, 160])
 @pytest.mark.parametrize("stack", ["fold", "full", "none"])
 def test_no_line_is_wider_than_the_terminal(width: int, stack: str) -> None:
