@@ -76,7 +76,7 @@ def stop(
         raise BadInput("which machine?", "a run's id, or --all", "kernlab ps")
     live, wrong = running() if every else ([], [])
     processes = {run.id: owner for run, owner in live}
-    for run in map(find, names or []):
+    for run in (find(name, remedy="kernlab ps") for name in names or []):
         named = run.owner()
         if named is not None:
             processes[run.id] = named

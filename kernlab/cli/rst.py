@@ -71,6 +71,8 @@ def rst(
         from kernlab.cli.explain import explain
 
         return explain(Path(words[1]), expression, json)
+    if words[:1] == ["explain"]:
+        raise _one_capture(words[1:])
     _one_of(words, workload, lab)
     _in_range(count, timeout)
     if share and not (words or workload or lab):
@@ -143,6 +145,15 @@ def _in_range(count: int | None, timeout: float) -> None:
         raise BadInput(f"--count {count}: at least 1", "", "--count 5")
     if timeout <= 0:
         raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
+
+
+def _one_capture(files: list[str]) -> BadInput:
+    from kernlab.errors import BadInput
+
+    one = shlex.quote(files[0]) if files else "FILE.pcapng"
+    return BadInput(
+        "explain takes one capture", f"{len(files)} are given", f"kernlab rst explain {one}"
+    )
 
 
 def _unused(path: Path) -> BadInput:

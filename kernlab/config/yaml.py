@@ -70,7 +70,7 @@ def load(path: Path, model: type[M], below: Path | None = None) -> M:
         text = read_regular(path, _LONGEST, below).decode("utf-8")
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadInput(f"cannot read {path}", said or str(error), "check the path") from error
+        raise BadInput(f"cannot read {path}", said or str(error), f"ls -l {path}") from error
     return parse(text, model, str(path))
 
 

@@ -22,6 +22,7 @@ from kernlab.trace.expressions import c_expressions
 from kernlab.verdict.model import Check
 
 _WORD = re.compile(r"[A-Za-z_]\w+")
+_AT = re.compile(r"(.*?):\d+: ")
 _STEP = re.compile(r'\bstep\("([^"]+)"\)')
 
 
@@ -87,8 +88,16 @@ def refuse(found: list[str]) -> None:
         raise BadInput(
             f"{len(found)} problems" if len(found) > 1 else found[0],
             "\n".join(found) if len(found) > 1 else "",
-            f"edit the file, then kernlab lab validate {shlex.quote(found[0].split(':', 1)[0])}",
+            _again(found[0]),
         )
+
+
+def _again(problem: str) -> str:
+    """What to do about a file of which this was said."""
+    match = _AT.match(problem)
+    if match is None:  # it could not be read
+        return "kernlab lab list"
+    return f"edit the file, then kernlab lab validate {shlex.quote(match[1])}"
 
 
 def _line(text: str, word: str) -> int:

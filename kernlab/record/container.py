@@ -126,7 +126,7 @@ class Capture:
         except (OSError, zlib.error) as error:
             self._stack.close()
             why = error.strerror if isinstance(error, OSError) else f"gzip: {error}"
-            raise BadInput(f"cannot read {path}", str(why or error), "check the path") from error
+            raise BadInput(f"cannot read {path}", str(why or error), f"ls -l {path}") from error
         if self._first not in MAGIC and self._first != struct.pack("<I", SHB):
             self._stack.close()
             if not self._first:

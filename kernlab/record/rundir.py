@@ -193,10 +193,11 @@ def running() -> tuple[list[tuple[RunDir, psutil.Process]], list[KernlabError]]:
     return found, wrong
 
 
-def find(name: str, having: str = "run.json", latest_with: Sequence[str] = ()) -> RunDir:
+def find(name: str, having: str = "run.json", latest_with: Sequence[str] = (),
+         remedy: str = "kernlab show latest") -> RunDir:  # fmt: skip
     """A run by its id, ``latest`` (of those that have a file ``having``, and one that matches
     a pattern (as of glob) of ``latest_with`` before others), or the path of its directory. Raises
-    ``BadInput``."""
+    ``BadInput``, with ``remedy`` for a name that no run has."""
     known = [run for run in runs() if (run.path / having).exists()]
     if name == "latest":
         if not known:
@@ -215,5 +216,5 @@ def find(name: str, having: str = "run.json", latest_with: Sequence[str] = ()) -
     raise BadInput(
         f"there is no run '{name}'",
         f"did you mean {close[0]}?" if close else "",
-        "kernlab show latest",
+        remedy,
     )
