@@ -35,6 +35,8 @@ from kernlab.progress import Finished, Reporter, Said, Started
 
 _OBJECT = ("-g", "-O2", "-target", "bpf", "-D__TARGET_ARCH_x86", "-Wall",
            "-Wno-missing-declarations")  # fmt: skip
+# Not the other names: clang finds the lines that BTF keeps for the verifier's log by them.
+_MACROS = "-fmacro-prefix-map"
 _LOADER = ("-O2", "-g0", "-Wall", "-pthread")
 # What rootfs/guest/bpf/start.c stands in front of.
 _WRAPPED = (
@@ -194,7 +196,8 @@ def build(source: BpfSource, kernel: Kernel, report: Reporter) -> BpfProgram:
 
 
 def _key(source: BpfSource, kernel: Kernel) -> str:
-    digest = hashlib.sha256(repr((_OBJECT, _LOADER, _WRAPPED, NAMELESS, kernel.key)).encode())
+    how = (_OBJECT, _LOADER, _WRAPPED, NAMELESS, _MACROS, kernel.key)
+    digest = hashlib.sha256(repr(how).encode())
     for program in ("clang", "gcc"):
         digest.update(run(20, [program, "--version"]).stdout)
     digest.update(repr(list(host_libraries())).encode())
@@ -223,7 +226,7 @@ class _Build:
         self._out = out
         include = [source.directory, types.parent, out, _common()]
         self._include = [word for folder in include for word in ("-I", str(folder))]
-        self._include += nameless(types.parent, out, _common(), source.directory)
+        self._folders = (types.parent, out, _common(), source.directory)
 
     def run(self) -> list[Fault]:
         """Build; what is wrong with the host's archives where the program is no static one."""
@@ -232,15 +235,16 @@ class _Build:
         # <linux/types.h> of libc's headers asks for the host's <asm/types.h>.
         multiarch = run(20, ["gcc", "-print-multiarch"]).text.strip()
         asm = ["-idirafter", f"/usr/include/{multiarch}"] if multiarch else []
-        self._step(["clang", *_OBJECT, *self._include, *asm, "-c", str(source.kernel_side),
-                    "-o", str(made)])  # fmt: skip
+        names = nameless(*self._folders, option=_MACROS)
+        self._step(["clang", *_OBJECT, *self._include, *names, *asm, "-c",
+                    str(source.kernel_side), "-o", str(made)])  # fmt: skip
         # libbpf's linker keeps BTF and leaves DWARF behind: the skeleton holds the whole file.
         self._step(["bpftool", "gen", "object", str(linked), str(made)])
         skeleton = self._step(["bpftool", "gen", "skeleton", str(linked)])
         (out / f"{source.name}.skel.h").write_bytes(skeleton)
         wraps = [f"-Wl,--wrap={name}" for name in _WRAPPED]
-        argv = ["gcc", *_LOADER, *self._include, *wraps, str(source.loader),
-                str(_common() / "start.c")]  # fmt: skip
+        argv = ["gcc", *_LOADER, *self._include, *nameless(*self._folders), *wraps,
+                str(source.loader), str(_common() / "start.c")]  # fmt: skip
         said, faults = link(argv, out / source.name)
         self._checked(argv, said)
         made.unlink()

@@ -85,10 +85,10 @@ def compiled(source: Path, report: Reporter, below: Path | None = None) -> Path:
     return built
 
 
-def nameless(*folders: Path) -> list[str]:
+def nameless(*folders: Path, option: str = NAMELESS) -> list[str]:
     """Flags for gcc and clang by which a program names its sources (``__FILE__``, a failed
     assertion, BTF's lines) as they lie in these folders: one checkout's program is another's."""
-    return [f"{NAMELESS}={folder}/=" for folder in dict.fromkeys(folders)]
+    return [f"{option}={folder}/=" for folder in dict.fromkeys(folders)]
 
 
 def _key(source: Path) -> str:
