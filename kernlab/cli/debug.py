@@ -114,7 +114,8 @@ def debug(
             if machine.child.poll() is not None:
                 raise machine.lost() from error  # that is why GDB failed
             raise
-        if session.gone:
+        # GDB does not always hear that the guest has ended: the connection may break first.
+        if session.gone or machine.broken:
             with suppress(WeFailed):
                 machine.child.wait(_ENDS)
         if machine.child.poll() is not None:

@@ -121,6 +121,11 @@ class Machine:
         self._news.put(_Line(line))
 
     @property
+    def broken(self) -> bool:
+        """Whether the console has told that the guest cannot go on (a panic)."""
+        return self._verdict is not None
+
+    @property
     def qmp(self) -> Qmp:
         if self._qmp is None:
             self._qmp = Qmp(self.sockets / "qmp.sock")
