@@ -180,7 +180,11 @@ def _one(check: Check, leg: Leg) -> Line:
     wanted = check.count if check.count is not None else ">= 1"
     expected = text if check.count is None else f"{text}  × {check.count}"
     seen = f"{len(hits)} × {_examples(hits, shown)}" if len(hits) > 1 else _examples(hits, shown)
-    return Line(kind, expected, seen or "none", amount_holds(wanted, len(hits)))
+    holds = amount_holds(wanted, len(hits))
+    if not hits and not holds and rows:
+        there = [row for row in rows if row.get("probe") and str(row["probe"]) in text]
+        seen = f"none of {_listed(there or rows, shown)}"
+    return Line(kind, expected, seen or "none", holds)
 
 
 def _several(check: Check, leg: Leg) -> Line:
@@ -193,7 +197,7 @@ def _several(check: Check, leg: Leg) -> Line:
         while at < len(rows) and test.evaluate(rows[at]) is not True:
             at += 1
         if at == len(rows):
-            seen = " → ".join(shown(row) for row in rows[:12]) or "none"
+            seen = _listed(rows, shown) if rows else "none"
             return Line(kind, " → ".join(texts), f"number {number} did not come: {seen}", False)
         at += 1
     return Line(kind, " → ".join(texts), "in this order", True)
@@ -251,6 +255,12 @@ def _event_text(event: Mapping[str, Any]) -> str:
 def _matching(text: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     test = expr.parse(text)
     return [row for row in rows if test.evaluate(row) is True]
+
+
+def _listed(rows: Sequence[Mapping[str, Any]], shown: Any) -> str:
+    """What came, in its order: by that a predicate that asks for too much is found."""
+    more = [f"… {len(rows) - 12} more"] if len(rows) > 12 else []
+    return " → ".join([*(shown(row) for row in rows[:12]), *more])
 
 
 def _examples(rows: Sequence[Mapping[str, Any]], shown: Any) -> str:

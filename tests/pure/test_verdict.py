@@ -96,6 +96,20 @@ def test_every_line_says_what_was_expected_and_what_was_seen() -> None:
     assert (line.expected, line.seen, line.holds) == ("OutRsts +2", "+1", False)
 
 
+@pytest.mark.parametrize(
+    ("check", "seen"),
+    [
+        ({"event": "probe == tcp_v4_rcv and stack has tcp_close"}, "none of tcp_v4_rcv(LISTEN)"),
+        ({"event": "stack has x"}, "none of tcp_v4_rcv(LISTEN) → tcp_send_active_reset(CLOSE)"),
+        ({"event": "probe == tcp_v4_rcv", "count": 0}, "tcp_v4_rcv(LISTEN)"),
+        ({"event": "probe == tcp_fin", "count": 0}, "none"),
+    ],
+)
+def test_a_line_that_nothing_fits_says_what_came(check: dict[str, Any], seen: str) -> None:
+    (line,) = judge([Check.model_validate(check)], LEG)
+    assert (line.seen, line.holds) == (seen, check.get("count") == 0 and seen == "none")
+
+
 @pytest.mark.parametrize("kind", ["event", "events", "no_event", "cause"])
 def test_without_a_debugger_events_are_not_judged(kind: str) -> None:
     value: Any = {"cause": ["A1"], "events": ["cpu == 0"]}.get(kind, "cpu == 0")
