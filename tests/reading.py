@@ -44,7 +44,7 @@ _ARROWS = """(() => {
 _WORD = re.compile(r"[\w.+\-−]*\d[\w.+\-−]*")
 _TIME = re.compile(r"(?<![\w.])\+?-?\d+\.\d+ m?s\b")
 _COUNTED = re.compile(
-    r"\d+ stops?\b|stack, \d+ frames|\d+ values|\d+ of \d+ events|\d+ more sockets"
+    r"\d+ stops?\b|stack, \d+ frames|\d+ values|\d+ of \d+ events|\d+ more sockets?"
     r"|gap of \d+ bytes|and \d+ more|one of \d+ rounds|· \d+(?: · RST)?$|\d+ ×"
     r"|\d+ packets that tcpdump lost"
 )

@@ -154,7 +154,7 @@
     input.addEventListener("input", filter);
     const paths = Drawings.paths(chapter, page.states), machines = section.querySelector(".machines");
     const worth = paths.filter((path) => path.states.length > 1), some = (worth.length ? worth : paths).slice(0, 6);
-    if (some.length) machines.replaceChildren(...some.map(Drawings.machine), paths.length > some.length ? el("p", {cls: "dim"}, (paths.length - some.length) + " more sockets were seen" + (worth.length ? ", most in one state" : "")) : "");
+    if (some.length) machines.replaceChildren(...some.map(Drawings.machine), paths.length > some.length ? el("p", {cls: "dim"}, (paths.length - some.length === 1 ? "1 more socket was seen" : (paths.length - some.length) + " more sockets were seen") + (worth.length ? ", most in one state" : "")) : "");
     else section.querySelector(".states").hidden = true;
     const plots = Drawings.plots(chapter);
     if (plots.length) section.querySelector(".plotted").replaceChildren(...plots);
