@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kernlab.errors import BadInput
     from kernlab.rst.live import Detective
 
+_TIMEOUT = 60.0  # seconds
 app = typer.Typer(add_completion=False)
 
 
@@ -34,7 +35,7 @@ def rst(
         "", "--where", metavar="EXPR", help="Only RSTs for which this is true: 'rst.cause == A1'."
     ),
     count: int | None = typer.Option(None, "--count", metavar="N", help="Stop after N RSTs."),
-    timeout: float = typer.Option(60.0, "--timeout", metavar="S", help="Stop after S seconds."),
+    timeout: float = typer.Option(_TIMEOUT, "--timeout", metavar="S", help="Stop after S seconds."),
     full: bool = typer.Option(False, "--full", help="The whole call stack."),
     share: list[Path] = common.SHARE,
     out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
@@ -78,6 +79,7 @@ def rst(
     if share and not (words or workload or lab):
         raise _unused(share[0])
     if lab is not None:
+        _of_a_lab(lab, count, timeout, image, add, network)
         from kernlab.cli.lab import detect
 
         return detect(lab, expression, json, full, kernel, cpus, memory, out, share)
@@ -145,6 +147,23 @@ def _in_range(count: int | None, timeout: float) -> None:
         raise BadInput(f"--count {count}: at least 1", "", "--count 5")
     if timeout <= 0:
         raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
+
+
+def _of_a_lab(lab: str, count: int | None, timeout: float, image: str, add: list[str],
+              network: str) -> None:  # fmt: skip
+    """Refuse what a lab's machine does not take: it would be passed over in silence."""
+    from kernlab.errors import BadInput
+
+    asked = [("--count", count is not None), ("--timeout", timeout != _TIMEOUT),
+             ("--image", image != "busybox"), ("--add", bool(add)),
+             ("--network", network != "closed")]  # fmt: skip
+    given = [name for name, there in asked if there]
+    if given:
+        raise BadInput(
+            f"{', '.join(given)} together with --lab",
+            "a lab brings its own machine and runs to its end; its file has its limit in seconds",
+            f"kernlab rst --lab {shlex.quote(lab)}",
+        )
 
 
 def _one_capture(files: list[str]) -> BadInput:

@@ -72,6 +72,8 @@ def test_help_imports_no_room() -> None:
         (["trace", "tcp_v4_rcv", "--workload", "htpt"], 2, "did you mean http?"),
         (["trace", "tcp_v4_rcv", "--engine", "magic"], 2, "--engine magic"),
         (["rst", "--count", "0"], 2, "--count 0"),
+        (["rst", "--lab", "L02", "--count", "1"], 2, "--count together with --lab"),
+        (["rst", "--lab", "L02", "--add", "x", "--image", "debian"], 2, "--image, --add together"),
         (["rst", "explain"], 2, "explain takes one capture"),
         (["rst", "explain", "a.pcap", "b.pcap"], 2, "next: kernlab rst explain a.pcap"),
         (["lab", "validate", "./none.yaml"], 2, "next: kernlab lab list"),
