@@ -130,6 +130,8 @@ class Tracer:
     def _send(self, event: Decoded) -> bool:
         """Send a line. The socket blocks while the host reads slowly; when it breaks, the
         host is gone and the trace is over."""
+        # The guest stands still: what it says next is later, whoever on the host reads it first.
+        event["host_ns"] = time.time_ns()
         try:
             self._socket.sendall(json.dumps(event, separators=(",", ":")).encode() + b"\n")
         except OSError:

@@ -40,7 +40,7 @@ _IDLE = 0.1  # seconds without an event after which the reader has no half line 
 
 
 # What GDB sent, a line each, with the time it came (ns since 1970); None: it has ended.
-_Lines = queue.SimpleQueue[tuple[int, bytes] | None]
+_Lines = queue.SimpleQueue[bytes | None]
 
 
 class GdbEngine:
@@ -135,7 +135,7 @@ class GdbEngine:
     def _read(connection: socket.socket, lines: _Lines) -> None:
         with connection, connection.makefile("rb", buffering=1 << 16) as file:
             for line in file:
-                lines.put((time.time_ns(), line))
+                lines.put(line)
         lines.put(None)
 
     # -- while it runs ------------------------------------------------------
@@ -150,7 +150,7 @@ class GdbEngine:
                 return
             if line is None:
                 return
-            event = self._event(line[0], json.loads(line[1]))
+            event = self._event(json.loads(line))
             if event is not None:
                 yield event
 
@@ -175,14 +175,13 @@ class GdbEngine:
             return 0  # closed: nothing more will come
         return size[0]
 
-    def _event(self, at: int, data: dict[str, Any]) -> dict[str, Any] | None:
+    def _event(self, data: dict[str, Any]) -> dict[str, Any] | None:
         pcs = data.pop("pcs")
         stack = self._symbolizer.stack([(pc, exact) for pc, exact in pcs])
         event: dict[str, Any] = {"v": VERSION, "seq": self._seq + 1, "engine": self.name}
-        for key in ("probe", "cpu", "task", "guest_ns"):
+        for key in ("probe", "cpu", "task", "guest_ns", "host_ns"):
             if key in data:
                 event[key] = data.pop(key)
-        event["host_ns"] = at
         event.update(data)
         if self._plan.request.stack:
             event["stack"] = stack[: self._plan.request.stack]
