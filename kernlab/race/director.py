@@ -344,8 +344,8 @@ def _wait_text(event: dict[str, Any]) -> str:
     if "func" not in waits:
         return f"waits for {name}, held by {waits['held_by']}, which stands"
     line = f"{waits['func']} ({waits['file']}:{waits.get('since', waits['line'])})"
-    since = f"since {line}" if "since" in waits else f"which stands in {line}"
-    return f"waits for the {name}, held by {waits['held_by']} {since}"
+    since = f" since {line}" if "since" in waits else f", which stands in {line}"
+    return f"waits for the {name}, held by {waits['held_by']}{since}"
 
 
 def _key(target: str | Place) -> str:

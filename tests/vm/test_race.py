@@ -101,6 +101,7 @@ steps:
   - {hold: A, at: {source: "inet_csk_reqsk_queue_drop(", inside: inet_csk_complete_hashdance}}
   - {hold: A, at: {inlined: [no_such, reqsk_queue_removed], inside: inet_csk_complete_hashdance}}
   - {hold: A, at: {word: "sk->sk_ack_backlog"}}
+  - {hold: B, at: tcp_v4_rcv}
   - release: all
 endings:
   - {id: through, title: through, when: [{got: {server.recv: 5}}]}
@@ -115,7 +116,7 @@ def test_every_kind_of_place(kernlab: Kernlab, tmp_path: Path) -> None:
     assert one["ending"] == "through", said.stderr.decode()
     record = tmp_path / "run" / "kinds" / "round-001" / "events.jsonl"
     stops = [json.loads(line) for line in record.read_text().splitlines()]
-    entry, returned, second, source, inlined, word = ([
+    entry, returned, second, source, inlined, word, other = ([
         (frame["func"], stop["race"]["source"].get(f"{frame['file']}:{frame['line']}", ""))
         for frame in stop["stack"]
     ] for stop in stops)  # fmt: skip
@@ -124,6 +125,7 @@ def test_every_kind_of_place(kernlab: Kernlab, tmp_path: Path) -> None:
     assert source[0][0] == "inet_csk_complete_hashdance"
     assert source[0][1].startswith("inet_csk_reqsk_queue_drop(")
     assert any("reqsk_queue_removed(" in text for _, text in inlined)
+    assert other[0][0] == "tcp_v4_rcv"
     assert any("spin_unlock" in text or "sk_acceptq_added" in text for _, text in word)
 
 
