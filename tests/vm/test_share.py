@@ -89,6 +89,7 @@ def test_a_guest_leaves_plain_files_and_reaches_nobody(booted: Booted) -> None:
         assert got == []
         # A forward that the host asked for comes in all the same.
         machine.channel.start(["sh", "-c", "echo in | nc -l -p 2222"])
+        machine.channel.run(20, ["sh", "-c", "until ss -ltn | grep -q ':2222 '; do :; done"])
         with socket.create_connection(("127.0.0.1", machine.forward(2222)), 10) as peer:
             peer.settimeout(30)
             assert peer.recv(10) == b"in\n"
