@@ -306,7 +306,12 @@ def test_ctrl_c_stops_the_guest_and_not_kernlab(debug: Callable[..., Terminal]) 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_whatever_ends_kernlab_ends_all(debug: Callable[..., Terminal], number: int) -> None:
-    gdb = debug("tcp_v4_rcv")
+    # Under nohup SIGHUP is ignored, by all children too.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        gdb = debug("tcp_v4_rcv")
+    finally:
+        signal.signal(signal.SIGHUP, before)
     gdb.ready()
     with nothing_left(gdb.children()):
         os.kill(gdb.child.pid, number)
