@@ -86,23 +86,23 @@ class Command(gdb.Command):  # type: ignore[misc]
 class KernlabHelp(gdb.Command):  # type: ignore[misc]
     """kernlab's commands for the guest's network stack.
 
-kl-skb [EXPR [HEADER]]   an skb and the packet in it
-kl-sock [EXPR]           a socket: addresses, state, buffers, errors
-kl-tcp [EXPR]            a TCP socket: sequence numbers, windows, congestion control
-kl-stack [N]             the call stack by the kernel's own unwind table, with the
-                         switches between interrupt, softirq and system call
-kl-sockets [FILTER]      every TCP socket of the guest: listening, connected, TIME_WAIT
-kl-route [EXPR|ADDRESS|all]
-                         the route of a packet or a socket; the routing tables
-lx-*                     the kernel's own commands: apropos lx-
+    kl-skb [EXPR [HEADER]]   an skb and the packet in it
+    kl-sock [EXPR]           a socket: addresses, state, buffers, errors
+    kl-tcp [EXPR]            a TCP socket: sequence numbers, windows, congestion control
+    kl-stack [N]             the call stack by the kernel's own unwind table, with the
+                             switches between interrupt, softirq and system call
+    kl-sockets [FILTER]      every TCP socket of the guest: listening, connected, TIME_WAIT
+    kl-route [EXPR|ADDRESS|all]
+                             the route of a packet or a socket; the routing tables
+    lx-*                     the kernel's own commands: apropos lx-
 
-Without EXPR the packet or the socket at hand is meant: the one in the selected frame, or
-in the nearest frame above it that has one. EXPR is a GDB expression, for example
-``kl-skb skb->next``; FILTER is what kernlab trace --where takes, for example
-``kl-sockets state == LISTEN``. "help kl-skb" and so on say more.
+    Without EXPR the packet or the socket at hand is meant: the one in the selected frame, or
+    in the nearest frame above it that has one. EXPR is a GDB expression, for example
+    ``kl-skb skb->next``; FILTER is what kernlab trace --where takes, for example
+    ``kl-sockets state == LISTEN``. "help kl-skb" and so on say more.
 
-Addresses and ports (__be32, __be16, struct in6_addr, struct tcphdr) are printed as people
-write them; "p/x" and "p/r" show the bytes as they are."""
+    Addresses and ports (__be32, __be16, struct in6_addr, struct tcphdr) are printed as people
+    write them; "p/x" and "p/r" show the bytes as they are."""
 
     def __init__(self) -> None:
         super().__init__("kernlab", gdb.COMMAND_SUPPORT)

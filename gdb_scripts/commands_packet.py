@@ -21,13 +21,13 @@ _DEPTH = 64
 class KlSkb(Command):
     """An skb and the packet in it: kl-skb [EXPR [network|transport|cb]]
 
-Without EXPR: the skb of the selected frame, or of the nearest one above it.
-Which headers are valid depends on where the kernel stands; kernlab's table (sites.yaml)
-says so for the functions it knows. Elsewhere only the skb itself is shown. A last word
-takes a header as valid on your own word:
-  network    the IP header (skb->network_header)
-  transport  the TCP or UDP header too (skb->transport_header)
-  cb         no header yet; TCP_SKB_CB(skb) has sequence number and flags"""
+    Without EXPR: the skb of the selected frame, or of the nearest one above it.
+    Which headers are valid depends on where the kernel stands; kernlab's table (sites.yaml)
+    says so for the functions it knows. Elsewhere only the skb itself is shown. A last word
+    takes a header as valid on your own word:
+      network    the IP header (skb->network_header)
+      transport  the TCP or UDP header too (skb->transport_header)
+      cb         no header yet; TCP_SKB_CB(skb) has sequence number and flags"""
 
     NAME = "kl-skb"
 
@@ -56,9 +56,15 @@ takes a header as valid on your own word:
             lines.append("  TCP_SKB_CB  " + _pairs(skb["cb"], ("seq", "end_seq", "ack_seq")))
         if owner is not None:
             sent = (skb or {}).get("owner") == "sender" and site.get("direction") == "in"
-            lines.append("  %ssocket %s %s  (kl-sock %s)" % (
-                "sender's " if sent else "", owner["addr"], owner.get("state", ""),
-                owner["addr"]))  # fmt: skip
+            lines.append(
+                "  %ssocket %s %s  (kl-sock %s)"
+                % (
+                    "sender's " if sent else "",
+                    owner["addr"],
+                    owner.get("state", ""),
+                    owner["addr"],
+                )
+            )
         return lines
 
 
@@ -119,9 +125,9 @@ class Line(NamedTuple):
 class KlStack(Command):
     """The call stack of the selected vCPU: kl-stack [N]
 
-Walked by the kernel's own unwind table (ORC), which knows how the kernel switches to the
-interrupt stack: GDB's "backtrace" may end there. N: at most so many functions (64).
-Switches of context are marked; calls that were inlined are there too, in (…)."""
+    Walked by the kernel's own unwind table (ORC), which knows how the kernel switches to the
+    interrupt stack: GDB's "backtrace" may end there. N: at most so many functions (64).
+    Switches of context are marked; calls that were inlined are there too, in (…)."""
 
     NAME = "kl-stack"
     COMPLETE = gdb.COMPLETE_NONE

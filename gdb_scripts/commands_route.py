@@ -19,12 +19,12 @@ _ROUTES = ("dst_entry", "rtable", "rt6_info")
 class KlRoute(Command):
     """A route: kl-route [EXPR|ADDRESS|all]
 
-Without a word: the route that the skb at hand has been given (or its socket sends by), and
-where it has none yet, what the tables say for the packet's destination.
-EXPR: an skb, a socket, a dst_entry, rtable or rt6_info.
-ADDRESS: what the IPv4 tables (local, main, default) say for this address.
-all: all IPv4 routes of all tables, in the words of "ip route show table all".
-Rules other than the kernel's first three (ip rule) are not looked at."""
+    Without a word: the route that the skb at hand has been given (or its socket sends by), and
+    where it has none yet, what the tables say for the packet's destination.
+    EXPR: an skb, a socket, a dst_entry, rtable or rt6_info.
+    ADDRESS: what the IPv4 tables (local, main, default) say for this address.
+    all: all IPv4 routes of all tables, in the words of "ip route show table all".
+    Rules other than the kernel's first three (ip rule) are not looked at."""
 
     NAME = "kl-route"
 

@@ -50,20 +50,24 @@ def _lines(sock: Dict[str, Any], rows: Any) -> List[str]:
 def _head(sock: Dict[str, Any], where: str) -> List[str]:
     return [
         "sock %s  (%s)" % (sock["addr"], where),
-        "  %s %s  %s -> %s  %s" % (
-            sock["family"], sock.get("protocol", "?"), end(sock, "sport"), end(sock, "dport"),
+        "  %s %s  %s -> %s  %s"
+        % (
+            sock["family"],
+            sock.get("protocol", "?"),
+            end(sock, "sport"),
+            end(sock, "dport"),
             sock.get("state", ""),
         ),
-    ]  # fmt: skip
+    ]
 
 
 class KlSock(Command):
     """A socket: kl-sock [EXPR]
 
-Addresses (the local end first), state, queues and errors. EXPR: a struct sock, or one that
-begins with it (tcp_sock, request_sock, inet_timewait_sock ...), or a struct socket.
-Without EXPR: the socket of the selected frame or of the nearest one above it; else the one
-its skb belongs to; else, where the kernel is about to look it up, the one it will find."""
+    Addresses (the local end first), state, queues and errors. EXPR: a struct sock, or one that
+    begins with it (tcp_sock, request_sock, inet_timewait_sock ...), or a struct socket.
+    Without EXPR: the socket of the selected frame or of the nearest one above it; else the one
+    its skb belongs to; else, where the kernel is about to look it up, the one it will find."""
 
     NAME = "kl-sock"
 
@@ -79,10 +83,10 @@ its skb belongs to; else, where the kernel is about to look it up, the one it wi
 class KlTcp(Command):
     """A TCP socket's protocol state: kl-tcp [EXPR]
 
-Sequence numbers, windows (bytes), congestion control (snd_cwnd in segments), timers
-(rto in ms, srtt in us). "flight" is what is sent and not acknowledged, "unsent" what waits
-in the write queue, "unread" what the program has not read yet, all in bytes.
-EXPR as for kl-sock. A TIME_WAIT or request socket shows the few fields that it has."""
+    Sequence numbers, windows (bytes), congestion control (snd_cwnd in segments), timers
+    (rto in ms, srtt in us). "flight" is what is sent and not acknowledged, "unsent" what waits
+    in the write queue, "unread" what the program has not read yet, all in bytes.
+    EXPR as for kl-sock. A TIME_WAIT or request socket shows the few fields that it has."""
 
     NAME = "kl-tcp"
 
@@ -92,9 +96,11 @@ EXPR as for kl-sock. A TIME_WAIT or request socket shows the few fields that it 
             raise gdb.error("0x%x is a %s socket" % (found.address, sock.get("protocol", "?")))
         lines = _head(sock, found.where) + _lines(sock, _TCP_LINES)
         derived = []
-        for name, high, low in (("flight", "snd_nxt", "snd_una"),
-                                ("unsent", "write_seq", "snd_nxt"),
-                                ("unread", "rcv_nxt", "copied_seq")):  # fmt: skip
+        for name, high, low in (
+            ("flight", "snd_nxt", "snd_una"),
+            ("unsent", "write_seq", "snd_nxt"),
+            ("unread", "rcv_nxt", "copied_seq"),
+        ):
             # Before the handshake these count from numbers that are not set yet.
             if high in sock and low in sock and sock[low]:
                 derived.append("%s %d" % (name, sock[high] - sock[low] & _U32))
@@ -104,11 +110,11 @@ EXPR as for kl-sock. A TIME_WAIT or request socket shows the few fields that it 
 class KlSockets(Command):
     """Every TCP socket of the guest: kl-sockets [FILTER]
 
-Walks the listening and the established table of all network namespaces; TIME_WAIT and
-half-open (NEW_SYN_RECV) sockets are in the latter. The columns are those of "ss -tan":
-for a listener, Recv-Q is how many connections wait to be accepted, Send-Q how many may.
-FILTER is an expression as kernlab trace --where takes it:
-  kl-sockets port == 80 and state != LISTEN"""
+    Walks the listening and the established table of all network namespaces; TIME_WAIT and
+    half-open (NEW_SYN_RECV) sockets are in the latter. The columns are those of "ss -tan":
+    for a listener, Recv-Q is how many connections wait to be accepted, Send-Q how many may.
+    FILTER is an expression as kernlab trace --where takes it:
+      kl-sockets port == 80 and state != LISTEN"""
 
     NAME = "kl-sockets"
     COMPLETE = gdb.COMPLETE_NONE
@@ -127,19 +133,42 @@ FILTER is an expression as kernlab trace --where takes it:
             if sock is None or not expr.passes(wanted, {"sock": sock}):
                 continue
             rows.append((sock, _namespace(address)))
-        rows.sort(key=lambda row: (row[0].get("state") != "LISTEN", row[0].get("sport", 0),
-                                   row[0].get("dport", 0)))  # fmt: skip
+        rows.sort(
+            key=lambda row: (
+                row[0].get("state") != "LISTEN",
+                row[0].get("sport", 0),
+                row[0].get("dport", 0),
+            )
+        )
         several = len({name for _, name in rows}) > 1
         lines = [_row("State", "Recv-Q", "Send-Q", "Local", "Peer", "Address", several, "Netns")]
         for sock, name in rows:
             received, sent = queues(sock)
-            lines.append(_row(sock.get("state", "?"), received, sent, end(sock, "sport"),
-                              end(sock, "dport"), sock["addr"], several, name or "?"))  # fmt: skip
+            lines.append(
+                _row(
+                    sock.get("state", "?"),
+                    received,
+                    sent,
+                    end(sock, "sport"),
+                    end(sock, "dport"),
+                    sock["addr"],
+                    several,
+                    name or "?",
+                )
+            )
         return lines if rows else ["no socket" + (" passes the filter" if text else "")]
 
 
-def _row(state: str, received: object, sent: object, local: str, peer: str, address: str,
-         several: bool, name: str) -> str:  # fmt: skip
+def _row(
+    state: str,
+    received: object,
+    sent: object,
+    local: str,
+    peer: str,
+    address: str,
+    several: bool,
+    name: str,
+) -> str:
     line = "%-12s %6s %6s  %-22s %-22s %-18s" % (state, received, sent, local, peer, address)
     return (line + (" " + name if several else "")).rstrip()
 

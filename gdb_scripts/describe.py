@@ -233,10 +233,13 @@ def _inside(function: str) -> List[Dict[str, Any]]:
                 place = gdb.find_pc_line(at)
                 if name not in seen and place.symtab is not None:
                     seen[name] = {
-                        "address": at, "func": name, "symbol": function,
-                        "file": place.symtab.filename, "line": place.line,
+                        "address": at,
+                        "func": name,
+                        "symbol": function,
+                        "file": place.symtab.filename,
+                        "line": place.line,
                         "locals": [_typed(n, s.type) for n, s in visible(at, function).items()],
-                    }  # fmt: skip
+                    }
             if inner.superblock is None or inner.superblock.is_static:
                 break
             inner = inner.superblock

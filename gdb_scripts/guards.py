@@ -26,14 +26,23 @@ _TIME_WAIT = ("inet_timewait_sock", "tcp_timewait_sock")
 _REQUEST = ("request_sock", "inet_request_sock", "tcp_request_sock")
 # What a socket of these families and protocols is, beside struct sock.
 _FAMILIES = {1: ("unix_sock",), 16: ("netlink_sock",), 17: ("packet_sock",)}
-_PROTOCOLS = {17: ("udp_sock", "udp6_sock"), 136: ("udp_sock", "udp6_sock"),
-              262: ("inet_connection_sock", "mptcp_sock")}  # fmt: skip
-_OTHERS = ("unix_sock", "netlink_sock", "packet_sock", "udp_sock", "udp6_sock", "mptcp_sock",
-           "raw_sock", "raw6_sock")  # fmt: skip
-_SOCKS = frozenset((*_TCP, *_TIME_WAIT, *_REQUEST, *_OTHERS))
-_VIEWS = re.compile(
-    r"\b(%s)\(" % "|".join(name for name, one in ACCESSORS.items() if one.header)
+_PROTOCOLS = {
+    17: ("udp_sock", "udp6_sock"),
+    136: ("udp_sock", "udp6_sock"),
+    262: ("inet_connection_sock", "mptcp_sock"),
+}
+_OTHERS = (
+    "unix_sock",
+    "netlink_sock",
+    "packet_sock",
+    "udp_sock",
+    "udp6_sock",
+    "mptcp_sock",
+    "raw_sock",
+    "raw6_sock",
 )
+_SOCKS = frozenset((*_TCP, *_TIME_WAIT, *_REQUEST, *_OTHERS))
+_VIEWS = re.compile(r"\b(%s)\(" % "|".join(name for name, one in ACCESSORS.items() if one.header))
 
 
 class _Step(NamedTuple):
@@ -132,9 +141,7 @@ def _what(address: int) -> Optional[Tuple[str, ...]]:
     return (*_FULL, *_PROTOCOLS.get(protocol, ()))
 
 
-def _view(
-    name: str, of: str, site: Mapping[str, Any], packet: Optional[Mapping[str, Any]]
-) -> bool:
+def _view(name: str, of: str, site: Mapping[str, Any], packet: Optional[Mapping[str, Any]]) -> bool:
     """Whether a header is there to be viewed: by the table of sites where the function is
     listed, by the skb itself, and by what the packet was found to be."""
     accessor = ACCESSORS[name]

@@ -14,9 +14,18 @@ from kernlab.decode.sock import decode_sock
 _MASK = (1 << 64) - 1
 _FRAMES = 12  # frames looked through, from the selected one outwards
 # Every structure that begins with sock_common and so can be decoded as a sock.
-SOCKS = ("sock", "tcp_sock", "inet_sock", "inet_connection_sock", "request_sock",
-         "inet_timewait_sock", "inet_request_sock", "udp_sock", "tcp_timewait_sock",
-         "tcp_request_sock")  # fmt: skip
+SOCKS = (
+    "sock",
+    "tcp_sock",
+    "inet_sock",
+    "inet_connection_sock",
+    "request_sock",
+    "inet_timewait_sock",
+    "inet_request_sock",
+    "udp_sock",
+    "tcp_timewait_sock",
+    "tcp_request_sock",
+)
 _UNLISTED: Dict[str, Any] = {"header": "none", "direction": "none"}
 
 
@@ -201,6 +210,8 @@ def the_sock(lab: Lab, text: str = "") -> Tuple[Found, Dict[str, Any]]:
     if sock is None:
         raise gdb.error("at 0x%x (%s) is no INET socket" % (found.address, found.where))
     if sock["family"] not in FAMILIES.values():
-        raise gdb.error("0x%x (%s) is a %s socket, no INET socket"
-                        % (found.address, found.where, sock["family"]))  # fmt: skip
+        raise gdb.error(
+            "0x%x (%s) is a %s socket, no INET socket"
+            % (found.address, found.where, sock["family"])
+        )
     return found, sock

@@ -141,8 +141,12 @@ class Floor:
             sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
             lock = sock.dereference()["sk_lock"]
             owned = bool(int(lock["owned"]))
-            yield ("%s->sk_lock.slock" % name, int(lock["slock"].address) & _MASK,
-                   "spinlock (slock) %s" % whose, owned)  # fmt: skip
+            yield (
+                "%s->sk_lock.slock" % name,
+                int(lock["slock"].address) & _MASK,
+                "spinlock (slock) %s" % whose,
+                owned,
+            )
             if owned:
                 # By a process, which need not be on a vCPU: known by the sock.
                 yield "%s->sk_lock.owned" % name, address, "ownership (owned) %s" % whose, False
@@ -175,10 +179,13 @@ def _place(frame: Any, name: str) -> Dict[str, Any]:
     while newer is not None and newer.type() == gdb.INLINE_FRAME:
         newer = newer.newer()
     return {
-        "func": frame.name() or "?", "name": name,
-        "file": where.symtab.filename if where.symtab else "", "line": where.line,
-        "pc": int(frame.pc()) & _MASK, "exact": newer is None or newer.type() == gdb.SIGTRAMP_FRAME,
-    }  # fmt: skip
+        "func": frame.name() or "?",
+        "name": name,
+        "file": where.symtab.filename if where.symtab else "",
+        "line": where.line,
+        "pc": int(frame.pc()) & _MASK,
+        "exact": newer is None or newer.type() == gdb.SIGTRAMP_FRAME,
+    }
 
 
 def _holds(text: str) -> bool:
@@ -212,8 +219,10 @@ class Word(gdb.Breakpoint):  # type: ignore[misc]
         self._size = place.type.target().sizeof
         super().__init__(
             "*(%s *) 0x%x" % (_WORDS[self._size], self._address),
-            gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True,
-        )  # fmt: skip
+            gdb.BP_WATCHPOINT,
+            gdb.WP_WRITE,
+            internal=True,
+        )
         self.silent = True
         self._floor = floor
         self._spec = spec

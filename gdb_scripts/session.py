@@ -26,9 +26,14 @@ from gdb_scripts import (
 from gdb_scripts.commands import KernlabHelp, Lab, use
 
 _COMMANDS = (
-    KernlabHelp, commands_packet.KlSkb, commands_packet.KlStack, commands_socket.KlSock,
-    commands_socket.KlTcp, commands_socket.KlSockets, commands_route.KlRoute,
-)  # fmt: skip
+    KernlabHelp,
+    commands_packet.KlSkb,
+    commands_packet.KlStack,
+    commands_socket.KlSock,
+    commands_socket.KlTcp,
+    commands_socket.KlSockets,
+    commands_route.KlRoute,
+)
 
 
 class Session:
@@ -126,5 +131,5 @@ def arrived() -> None:
             "kernlab: %s was not reached. The guest is stopped where it was; "
             "continue, or try another --workload\n" % ", ".join(settings["functions"])
         )
-    gdb.write("kernlab: Linux %s; \"help kernlab\" lists the kl-* commands\n" % settings["release"])
+    gdb.write('kernlab: Linux %s; "help kernlab" lists the kl-* commands\n' % settings["release"])
     session.restore("pagination")

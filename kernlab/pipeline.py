@@ -82,8 +82,9 @@ def symbols_for(kernel: Kernel) -> KernelSymbols:
 
 
 @contextmanager
-def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptions,
-                report: Reporter = quiet) -> Iterator[Machine]:  # fmt: skip
+def machine_for(
+    run: RunDir, kernel: Kernel, image: Image, options: MachineOptions, report: Reporter = quiet
+) -> Iterator[Machine]:
     """A machine for a run, started and not yet ready; ended with the block."""
     from kernlab.vm.accel import accelerator
     from kernlab.vm.machine import start
@@ -93,12 +94,20 @@ def machine_for(run: RunDir, kernel: Kernel, image: Image, options: MachineOptio
 
     disks = _disks(kernel, image, report)
     spec = MachineSpec(
-        bzimage=kernel.bzimage, initramfs=image.initramfs, share=run.share,
-        console_log=run.console_log, cpus=options.cpus, memory=options.memory,
-        gdb_port=options.gdb_port, wait=options.wait, append=options.append,
+        bzimage=kernel.bzimage,
+        initramfs=image.initramfs,
+        share=run.share,
+        console_log=run.console_log,
+        cpus=options.cpus,
+        memory=options.memory,
+        gdb_port=options.gdb_port,
+        wait=options.wait,
+        append=options.append,
         disks=disks,
-        network=options.network, share_model=model(run.share), sandbox=has_sandbox(),
-    )  # fmt: skip
+        network=options.network,
+        share_model=model(run.share),
+        sandbox=has_sandbox(),
+    )
     chosen = accelerator(spec, options.needs, lambda: places_for(symbols_for(kernel)), report)
     spec = replace(spec, accelerator=chosen)
     if not spec.sandbox:

@@ -13,8 +13,9 @@ def path_with(folder: Path) -> str:
     """A PATH whose gcc takes a libelf.a, made in ``folder``, that calls what is nowhere."""
     gcc = subprocess.run(["which", "gcc"], capture_output=True, text=True, check=True)
     real = gcc.stdout.strip()
-    found = subprocess.run([real, "-print-file-name=libelf.a"], capture_output=True, text=True,
-                           check=True)  # fmt: skip
+    found = subprocess.run(
+        [real, "-print-file-name=libelf.a"], capture_output=True, text=True, check=True
+    )
     folder.mkdir()
     archive = folder / "libelf.a"
     archive.write_bytes(Path(found.stdout.strip()).read_bytes())

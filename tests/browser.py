@@ -81,8 +81,13 @@ class Browser:
             self._loaded = True
 
     def open(self, path: Path, width: int = 1280, height: int = 900, fragment: str = "") -> None:
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                  deviceScaleFactor=1, mobile=False)  # fmt: skip
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         self._go("about:blank")
         self.asked.clear()
         self.said.clear()
@@ -104,15 +109,22 @@ class Browser:
 
     def scheme(self, name: str) -> None:
         """``light`` or ``dark``, as the system says."""
-        self.call("Emulation.setEmulatedMedia",
-                  features=[{"name": "prefers-color-scheme", "value": name}])  # fmt: skip
+        self.call(
+            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}]
+        )
 
     def key(self, name: str) -> None:
         codes = {"ArrowDown": 40, "ArrowUp": 38, "Tab": 9, "Enter": 13, "Escape": 27, "End": 35}
         for kind in ("keyDown", "keyUp"):
             extra = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {}
-            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name,
-                      windowsVirtualKeyCode=codes[name], **extra)  # fmt: skip
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=name,
+                code=name,
+                windowsVirtualKeyCode=codes[name],
+                **extra,
+            )
 
     def picture(self, path: Path, whole: bool = False) -> None:
         data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
@@ -142,13 +154,32 @@ def chromium(profile: Path, dark: bool = False) -> Iterator[Browser]:
     out_read, out_write = os.pipe()
 
     script = f'exec 3<&{in_read} 4>&{out_write}; exec "$@"'
-    argv = ["bash", "-c", script, "chromium", name, "--headless=new", "--remote-debugging-pipe",
-            f"--user-data-dir={profile}", "--no-first-run", "--disable-gpu", "--no-sandbox",
-            "--disable-dev-shm-usage", "--disable-background-networking", "--mute-audio",
-            *(["--force-dark-mode"] if dark else []), "about:blank"]  # fmt: skip
-    process = subprocess.Popen(argv, pass_fds=(in_read, out_write), stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               start_new_session=True)  # fmt: skip
+    argv = [
+        "bash",
+        "-c",
+        script,
+        "chromium",
+        name,
+        "--headless=new",
+        "--remote-debugging-pipe",
+        f"--user-data-dir={profile}",
+        "--no-first-run",
+        "--disable-gpu",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--mute-audio",
+        *(["--force-dark-mode"] if dark else []),
+        "about:blank",
+    ]
+    process = subprocess.Popen(
+        argv,
+        pass_fds=(in_read, out_write),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     os.close(in_read)
     os.close(out_write)
     try:

@@ -7,8 +7,17 @@ import os
 import sys
 
 VERSION = os.environ.get("KERNLAB_TEST_KERNEL")
-_BOOT = (("boot",), ("debug",), ("run",), ("trace",), ("rst",), ("lab", "run"), ("race", "run"),
-         ("race", "explore"), ("bpf", "run"))  # fmt: skip
+_BOOT = (
+    ("boot",),
+    ("debug",),
+    ("run",),
+    ("trace",),
+    ("rst",),
+    ("lab", "run"),
+    ("race", "run"),
+    ("race", "explore"),
+    ("bpf", "run"),
+)
 
 
 def kernlab(*words: str) -> list[str]:

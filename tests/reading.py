@@ -48,8 +48,17 @@ _COUNTED = re.compile(
     r"|gap of \d+ bytes|and \d+ more|one of \d+ rounds|· \d+(?: · RST)?$|\d+ ×"
     r"|\d+ packets that tcpdump lost"
 )
-_FIELDS = ("frame.number", "frame.time_relative", "tcp.seq", "tcp.ack", "tcp.window_size_value",
-           "tcp.len", "tcp.stream", "tcp.options.mss_val", "tcp.options.wscale.shift")  # fmt: skip
+_FIELDS = (
+    "frame.number",
+    "frame.time_relative",
+    "tcp.seq",
+    "tcp.ack",
+    "tcp.window_size_value",
+    "tcp.len",
+    "tcp.stream",
+    "tcp.options.mss_val",
+    "tcp.options.wscale.shift",
+)
 
 
 def strange(browser: Browser, run: Path, *legs: Path) -> list[str]:
@@ -83,9 +92,14 @@ def wrong_arrows(browser: Browser, capture: Path) -> list[str]:
         if row is None:
             continue
         told = dict(re.findall(r"(seq|ack|win|len|mss|wscale) (\d+)", label))
-        for name, key in (("seq", "tcp.seq"), ("ack", "tcp.ack"), ("len", "tcp.len"),
-                          ("win", "tcp.window_size_value"), ("mss", "tcp.options.mss_val"),
-                          ("wscale", "tcp.options.wscale.shift")):  # fmt: skip
+        for name, key in (
+            ("seq", "tcp.seq"),
+            ("ack", "tcp.ack"),
+            ("len", "tcp.len"),
+            ("win", "tcp.window_size_value"),
+            ("mss", "tcp.options.mss_val"),
+            ("wscale", "tcp.options.wscale.shift"),
+        ):
             if name in told and told[name] != row[key]:
                 found.append(f"frame {number}: {name} {told[name]}, tshark {row[key]}")
         if "len" not in told and row["tcp.len"] != "0":
@@ -142,9 +156,11 @@ def _times(leg: Path) -> set[str]:
     """Every difference of two times of the record that a page may show."""
     stamps = [one["guest_ns"] for one in _events(leg)]
     found = {time(b - a) for a in stamps for b in stamps}
-    wire = [_ns(row["frame.time_relative"])
-            for row in fields(leg / "capture.pcapng", "frame.time_relative", "tcp.seq")
-            if row["tcp.seq"]]  # fmt: skip
+    wire = [
+        _ns(row["frame.time_relative"])
+        for row in fields(leg / "capture.pcapng", "frame.time_relative", "tcp.seq")
+        if row["tcp.seq"]
+    ]
     return found | {time(b - a) for a in wire for b in wire if b >= a}
 
 

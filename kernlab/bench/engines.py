@@ -106,8 +106,9 @@ def _bulk(machine: Machine, count: int, engine: Engine | None) -> float:
     return count / (time.monotonic() - started) / 1e6
 
 
-def measure(kernel: Kernel, image: Image, directory: RunDir, rounds: int, seconds: float,
-            report: Reporter) -> list[Comparison]:  # fmt: skip
+def measure(
+    kernel: Kernel, image: Image, directory: RunDir, rounds: int, seconds: float, report: Reporter
+) -> list[Comparison]:
     """Events per second of each engine, and what one probe costs a transfer."""
     row = workloads.find("bulk")
     workloads.place(row, directory.share, report)
@@ -133,19 +134,31 @@ def measure(kernel: Kernel, image: Image, directory: RunDir, rounds: int, second
         if lost:
             report(Said(f"engine {name} lost {lost} events"))
     return [
-        Comparison(f"events recorded under {_LOAD}, with packet and stack", "1/s", tuple(
-            contender(f"engine {name}{_loss(found)}", [rate.per_second for rate in found])
-            for name, found in rates.items()
-        )),
-        Comparison("the same, until the last is decoded", "1/s", tuple(
-            contender(f"engine {name}", [rate.decoded for rate in found])
-            for name, found in rates.items()
-        )),
-        Comparison("bulk transfer over loopback, a probe on tcp_v4_rcv", "MB/s", tuple(
-            contender("no probe" if name == "none" else f"engine {name}", found)
-            for name, found in speeds.items()
-        )),
-    ]  # fmt: skip
+        Comparison(
+            f"events recorded under {_LOAD}, with packet and stack",
+            "1/s",
+            tuple(
+                contender(f"engine {name}{_loss(found)}", [rate.per_second for rate in found])
+                for name, found in rates.items()
+            ),
+        ),
+        Comparison(
+            "the same, until the last is decoded",
+            "1/s",
+            tuple(
+                contender(f"engine {name}", [rate.decoded for rate in found])
+                for name, found in rates.items()
+            ),
+        ),
+        Comparison(
+            "bulk transfer over loopback, a probe on tcp_v4_rcv",
+            "MB/s",
+            tuple(
+                contender("no probe" if name == "none" else f"engine {name}", found)
+                for name, found in speeds.items()
+            ),
+        ),
+    ]
 
 
 def _loss(found: list[_Rate]) -> str:

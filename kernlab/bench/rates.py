@@ -73,19 +73,24 @@ def measure(
                 ours.append(_ours(symbols, machine, events * 4))
                 figures = f"{plain[-1]:.0f}/s, {floor[-1]:.0f}/s, {ours[-1]:.0f}/s"
                 report(Finished(stage, figures))
-    return Comparison("events at tcp_v4_rcv", "1/s", (
-        contender("plain GDB command file (bt 16, p *skb, continue)", plain),
-        contender("bare remote protocol, nothing decoded", floor),
-        contender("engine gdb (packet, sock, task, full stack)", ours),
-    ))  # fmt: skip
+    return Comparison(
+        "events at tcp_v4_rcv",
+        "1/s",
+        (
+            contender("plain GDB command file (bt 16, p *skb, continue)", plain),
+            contender("bare remote protocol, nothing decoded", floor),
+            contender("engine gdb (packet, sock, task, full stack)", ours),
+        ),
+    )
 
 
 def _plain(kernel: Kernel, machine: Machine, events: int) -> float:
     script = _PLAIN.format(socket=machine.gdb_socket, function=_FUNCTION, events=events)
     with _file(script) as path:
         gdb = need("gdb", "is measured", "gdb")
-        said = run(_LIMIT, [gdb, "-nx", "-q", "-batch", "-x", str(path), str(kernel.vmlinux)],
-                   check=False)  # fmt: skip
+        said = run(
+            _LIMIT, [gdb, "-nx", "-q", "-batch", "-x", str(path), str(kernel.vmlinux)], check=False
+        )
     for line in said.text.splitlines():
         if line.startswith("kernlab-rate"):
             return float(line.split()[1])

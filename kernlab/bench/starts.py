@@ -33,10 +33,14 @@ def warm_trace(kernel: Kernel, image: Image, rounds: int, report: Reporter) -> C
         parts.append(_boot(kernel, image) + _gdb_loads(kernel.vmlinux))
         ours.append(_kernlab(words))
         report(Finished(stage, f"{parts[-1]:.1f} s, {ours[-1]:.1f} s"))
-    return Comparison("first event of a warm trace", "s", (
-        contender("guest boot + gdb loading vmlinux", parts),
-        contender("kernlab trace tcp_v4_rcv --count 1", ours),
-    ))  # fmt: skip
+    return Comparison(
+        "first event of a warm trace",
+        "s",
+        (
+            contender("guest boot + gdb loading vmlinux", parts),
+            contender("kernlab trace tcp_v4_rcv --count 1", ours),
+        ),
+    )
 
 
 def boots(kernel: Kernel, rounds: int, report: Reporter) -> Comparison | None:
@@ -52,10 +56,14 @@ def boots(kernel: Kernel, rounds: int, report: Reporter) -> Comparison | None:
         theirs.append(_virtme(vng, kernel))
         ours.append(_kernlab(["run", "--kernel", kernel.version, "--", "uname", "-r"]))
         report(Finished(stage, f"{theirs[-1]:.1f} s, {ours[-1]:.1f} s"))
-    return Comparison("command line to uname -r and back", "s", (
-        contender("vng --run bzImage -- uname -r", theirs),
-        contender("kernlab run -- uname -r", ours),
-    ))  # fmt: skip
+    return Comparison(
+        "command line to uname -r and back",
+        "s",
+        (
+            contender("vng --run bzImage -- uname -r", theirs),
+            contender("kernlab run -- uname -r", ours),
+        ),
+    )
 
 
 def _beside_python(name: str) -> str | None:
@@ -68,9 +76,24 @@ def _virtme(vng: str, kernel: Kernel) -> float:
         # It calls programs of its own by name; in a virtual environment they lie beside it.
         path = f"PATH={Path(vng).parent}:{os.environ.get('PATH', '')}"
         # Without udev on the host its quiet way has no port to print to: hence --verbose.
-        argv = ["env", path, vng, "--verbose", "--run", str(kernel.bzimage), "--disable-kvm",
-                "--cpus", "2", "--memory", "512M", "--cwd", scratch,
-                "--", "uname", "-r"]  # fmt: skip
+        argv = [
+            "env",
+            path,
+            vng,
+            "--verbose",
+            "--run",
+            str(kernel.bzimage),
+            "--disable-kvm",
+            "--cpus",
+            "2",
+            "--memory",
+            "512M",
+            "--cwd",
+            scratch,
+            "--",
+            "uname",
+            "-r",
+        ]
         started = time.monotonic()
         said = run(_LIMIT, ["script", "-qec", shlex.join(argv), "/dev/null"], check=False)
         spent = time.monotonic() - started

@@ -84,13 +84,23 @@ class _Kernel:
         known = numbers(self._types, "bpf_func_id")
         guarded = _RINGBUF if "bpf_ringbuf" in one.asks else frozenset()
         for number in sorted(one.helpers - set(known) - _REPLACED - guarded):
-            found.append(Lack(_helper(number), f"Linux {self._release} has no such helper",
-                              "bpf-helpers(7) says since when there is which"))  # fmt: skip
+            found.append(
+                Lack(
+                    _helper(number),
+                    f"Linux {self._release} has no such helper",
+                    "bpf-helpers(7) says since when there is which",
+                )
+            )
         known = numbers(self._types, "bpf_map_type")
         for name, number in one.maps.items():
             if known and number not in known:
-                found.append(Lack(f"map {name}", f"Linux {self._release} has no map of type "
-                                  f"{number}", "an older type of map"))  # fmt: skip
+                found.append(
+                    Lack(
+                        f"map {name}",
+                        f"Linux {self._release} has no map of type {number}",
+                        "an older type of map",
+                    )
+                )
         return found
 
     def place(self, name: str) -> list[Lack]:

@@ -99,8 +99,15 @@ def place(recipe: Recipe, args: list[str], mark: str, run: RunDir) -> list[str]:
     # What -c starts begins when every probe is attached (bpftrace(8)); its end would be ours.
     keep = f": > {shlex.quote(mark)}\nexec sleep 2000000\n"
     (run.share / _KEEP).write_text(keep, "utf-8")
-    return ["bpftrace", "-B", "line", "-c", f"/bin/sh /mnt/share/{_KEEP}", f"/mnt/share/{_SCRIPT}",
-            *(args or recipe.args)]  # fmt: skip
+    return [
+        "bpftrace",
+        "-B",
+        "line",
+        "-c",
+        f"/bin/sh /mnt/share/{_KEEP}",
+        f"/mnt/share/{_SCRIPT}",
+        *(args or recipe.args),
+    ]
 
 
 class Watch:

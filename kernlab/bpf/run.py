@@ -67,9 +67,16 @@ def place(program: BpfProgram, run: RunDir) -> str:
     return put_program(program.program, run.share)
 
 
-def run_tool(argv: Sequence[str], machine: Machine, run: RunDir, on_stdout: Sink,
-             on_stderr: Sink, work: Work | None, timeout: float | None,
-             patience: float = _READY) -> int:  # fmt: skip
+def run_tool(
+    argv: Sequence[str],
+    machine: Machine,
+    run: RunDir,
+    on_stdout: Sink,
+    on_stderr: Sink,
+    work: Work | None,
+    timeout: float | None,
+    patience: float = _READY,
+) -> int:
     """Run a loader to its end, or while ``work`` makes packets, and then to its end after a
     Ctrl-C. Its status; 0 for one that the Ctrl-C killed because it does not handle it.
 
@@ -79,9 +86,12 @@ def run_tool(argv: Sequence[str], machine: Machine, run: RunDir, on_stdout: Sink
     mark = run.share / MARK
     mark.unlink(missing_ok=True)
     process = machine.channel.start(
-        argv, stdin=False, env={"KERNLAB_READY": f"/mnt/share/{MARK}"},
-        on_stdout=on_stdout, on_stderr=on_stderr,
-    )  # fmt: skip
+        argv,
+        stdin=False,
+        env={"KERNLAB_READY": f"/mnt/share/{MARK}"},
+        on_stdout=on_stdout,
+        on_stderr=on_stderr,
+    )
     try:
         if work is None:
             return _to_its_end(process, timeout)

@@ -43,16 +43,29 @@ def bench(
 
             source = fetch(built.version, report)
             costs = [measure(source, report) for measure in (cost.usual, cost.ours)]
-            found.append(Comparison("build of a kernel", "CPU s", tuple(
-                contender(f"{c.name}, {c.objects} objects", [c.cpu_seconds]) for c in costs
-            )))  # fmt: skip
+            found.append(
+                Comparison(
+                    "build of a kernel",
+                    "CPU s",
+                    tuple(
+                        contender(f"{c.name}, {c.objects} objects", [c.cpu_seconds]) for c in costs
+                    ),
+                )
+            )
     rows = [comparison for comparison in found if comparison is not None]
     if json:
         for row in rows:
             for way in row.contenders:
-                print_json({"what": row.what, "unit": row.unit, "name": way.name,
-                            "median": round(way.median, 3), "rounds": way.rounds,
-                            "ratio": round(row.ratio(way), 2)})  # fmt: skip
+                print_json(
+                    {
+                        "what": row.what,
+                        "unit": row.unit,
+                        "name": way.name,
+                        "median": round(way.median, 3),
+                        "rounds": way.rounds,
+                        "ratio": round(row.ratio(way), 2),
+                    }
+                )
         return
     stdout().print(_machine(), style="dim", soft_wrap=True)
     _draw(rows)

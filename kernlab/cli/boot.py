@@ -46,8 +46,9 @@ def boot(
     if ssh:
         _check_ssh(image, wait)
         require_ssh()
-    options = MachineOptions(cpus, memory, gdb_port, wait, ("loglevel=7",),
-                             network=common.network_of(network))  # fmt: skip
+    options = MachineOptions(
+        cpus, memory, gdb_port, wait, ("loglevel=7",), network=common.network_of(network)
+    )
     with reporter() as report:
         built, guest = common.artifacts(kernel, image, add, report)
         run = common.new_run()
@@ -74,8 +75,11 @@ def _check_ssh(image: str, wait: bool) -> None:
     if image != "debian":
         raise BadInput(f"--ssh: the image {image} has no sshd", "", "--ssh --image debian")
     if wait:
-        raise BadInput("--ssh with --wait: the guest stands, and nobody can come in", "",
-                       "leave out one of them")  # fmt: skip
+        raise BadInput(
+            "--ssh with --wait: the guest stands, and nobody can come in",
+            "",
+            "leave out one of them",
+        )
 
 
 def _hints(path: object, gdb_port: int | None, wait: bool, run: str) -> list[str]:

@@ -23,9 +23,11 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 _NOT_FOUND = 127  # the shell's status, and the agent's, for a program that is not there
 
 WHAT: str = typer.Argument(
-    ..., metavar="NAME|DIR", autocompletion=complete.bpf_programs,
+    ...,
+    metavar="NAME|DIR",
+    autocompletion=complete.bpf_programs,
     help="A shipped program, or a directory with NAME.bpf.c and its loader NAME.c.",
-)  # fmt: skip
+)
 
 
 @app.callback()
@@ -83,16 +85,24 @@ def build(what: str = WHAT, kernel: str | None = common.KERNEL) -> int:
 @app.command("run", context_settings={"ignore_unknown_options": False})
 def run(
     what: str = typer.Argument(
-        ..., metavar="NAME|DIR|recipe:NAME", autocompletion=complete.bpf_runs,
+        ...,
+        metavar="NAME|DIR|recipe:NAME",
+        autocompletion=complete.bpf_runs,
         help="As for build; or a recipe, which names its own image and packets.",
     ),
     args: list[str] = typer.Argument(None, metavar="[-- ARGS...]", help="For the program."),
     workload: str | None = typer.Option(
-        None, "--workload", metavar="W", autocompletion=complete.workloads,
+        None,
+        "--workload",
+        metavar="W",
+        autocompletion=complete.workloads,
         help="Run this while the program is attached, then end it; as in trace.",
     ),
     lab: str | None = typer.Option(
-        None, "--lab", metavar="ID", autocompletion=complete.labs,
+        None,
+        "--lab",
+        metavar="ID",
+        autocompletion=complete.labs,
         help="The same with what a lab provokes.",
     ),
     timeout: float | None = typer.Option(
@@ -101,18 +111,23 @@ def run(
     out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
     kernel: str | None = common.KERNEL,
     image: str | None = typer.Option(
-        None, "--image", autocompletion=complete.images,
+        None,
+        "--image",
+        autocompletion=complete.images,
         help="What the guest boots into.  [default: busybox, or the recipe's]",
     ),
     add: list[str] = common.ADD,
     share: list[Path] = common.SHARE,
     cpus: int = common.CPUS,
     memory: int | None = typer.Option(
-        None, "--memory", min=128, metavar="MIB",
+        None,
+        "--memory",
+        min=128,
+        metavar="MIB",
         help="Memory of the guest.  [default: 512, or the recipe's]",
     ),
     network: str = common.NETWORK,
-) -> int:  # fmt: skip
+) -> int:
     """Build a program, boot, run it in the guest, end with its status.
 
     2: it does not compile. 125: kernlab itself failed. The verifier's words are made short; the
@@ -132,8 +147,9 @@ def run(
         chosen = recipe.find(what)
         options = MachineOptions(cpus, memory or chosen.memory, network=reach)
         packets = (workload, lab) if workload or lab else (chosen.workload, chosen.lab)
-        return _recipe(chosen, args or [], packets, timeout, out, kernel, image, add, share,
-                       options)  # fmt: skip
+        return _recipe(
+            chosen, args or [], packets, timeout, out, kernel, image, add, share, options
+        )
     source = bpf.find(what)
     _check(workload, lab)
     options = MachineOptions(cpus, memory or MachineOptions.memory, network=reach)
@@ -168,15 +184,19 @@ def run(
 @app.command("check")
 def check(
     what: str = typer.Argument(
-        ..., metavar="FILE|NAME|DIR", autocompletion=complete.bpf_programs,
+        ...,
+        metavar="FILE|NAME|DIR",
+        autocompletion=complete.bpf_programs,
         help="A libbpf tool or a BPF object; or a program as for build.",
     ),
     image: str | None = typer.Option(
-        None, "--image", autocompletion=complete.images,
+        None,
+        "--image",
+        autocompletion=complete.images,
         help="The name of a tool of this image in place of a file: debian.",
     ),
     kernel: str | None = common.KERNEL,
-) -> int:  # fmt: skip
+) -> int:
     """What a program asks of a kernel and that one has not, without booting it.
 
     Ends with 1 when something is missing: the program may still get along without it.
@@ -221,9 +241,18 @@ def check(
     return 1 if found else 0
 
 
-def _recipe(one: Recipe, args: list[str], packets: tuple[str | None, str | None],
-            timeout: float | None, out: str | None, kernel: str | None, image: str | None,
-            add: list[str], share: list[Path], options: MachineOptions) -> int:  # fmt: skip
+def _recipe(
+    one: Recipe,
+    args: list[str],
+    packets: tuple[str | None, str | None],
+    timeout: float | None,
+    out: str | None,
+    kernel: str | None,
+    image: str | None,
+    add: list[str],
+    share: list[Path],
+    options: MachineOptions,
+) -> int:
     """Run a recipe's tool while its packets flow, end with its status."""
     from functools import partial
 
@@ -275,8 +304,11 @@ def _check(workload: str | None, lab: str | None) -> None:
     from kernlab.trace import workloads
 
     if workload is not None and lab is not None:
-        raise BadInput("--workload and --lab together", "one thing makes the packets flow",
-                       f"kernlab bpf run … --lab {lab}")  # fmt: skip
+        raise BadInput(
+            "--workload and --lab together",
+            "one thing makes the packets flow",
+            f"kernlab bpf run … --lab {lab}",
+        )
     if workload is not None:
         workloads.find(workload)
     if lab is not None:

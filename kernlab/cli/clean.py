@@ -58,9 +58,10 @@ def clean(
         raise HostLacks(
             f"{len(stuck)} could not be removed",
             "\n".join(stuck[:_MOST]),
-            f"sudo rm -rf {shlex.quote(str(home() / wanted[0]))}" if os.geteuid() else
-            f"lsattr -d {shlex.quote(str(home() / wanted[0]))}",
-        )  # fmt: skip
+            f"sudo rm -rf {shlex.quote(str(home() / wanted[0]))}"
+            if os.geteuid()
+            else f"lsattr -d {shlex.quote(str(home() / wanted[0]))}",
+        )
 
 
 def _size(directory: Path) -> int:

@@ -29,9 +29,11 @@ KERNEL: str | None = typer.Option(
     None, "--kernel", metavar="VERSION", autocompletion=complete.kernels, help=WHICH
 )
 IMAGE: str = typer.Option(
-    "busybox", "--image", autocompletion=complete.images,
+    "busybox",
+    "--image",
+    autocompletion=complete.images,
     help="What the guest boots into: busybox, or debian with bpftrace, bcc and others.",
-)  # fmt: skip
+)
 ADD: list[str] = typer.Option(
     [], "--add", metavar="PATH[:GUESTPATH]", help="Put a file or directory into the image."
 )
@@ -41,14 +43,17 @@ SHARE: list[Path] = typer.Option(
     [], "--share", metavar="FILE", help="Copy a file into the guest's /mnt/share, its mode kept."
 )
 NETWORK: str = typer.Option(
-    "closed", "--network", metavar="closed|open",
+    "closed",
+    "--network",
+    metavar="closed|open",
     help="open: the guest reaches the host's 127.0.0.1 and what the host reaches.",
-)  # fmt: skip
+)
 JSON: bool = typer.Option(False, "--json", help="Machine-readable output alone on stdout.")
 
 
-def artifacts(kernel: str | None, image: str, add: list[str],
-              report: Reporter) -> tuple[Kernel, Image]:  # fmt: skip
+def artifacts(
+    kernel: str | None, image: str, add: list[str], report: Reporter
+) -> tuple[Kernel, Image]:
     """The kernel and the image a command boots, made when they are not there."""
     from kernlab import pipeline
     from kernlab.image.added import where
@@ -73,8 +78,7 @@ def network_of(text: str) -> Network:
         return "closed"
     if text == "open":
         return "open"
-    raise BadInput(f"--network {text}: there is no such network", "closed, open",
-                   "--network open")  # fmt: skip
+    raise BadInput(f"--network {text}: there is no such network", "closed, open", "--network open")
 
 
 def new_run(at: str | None = None, share: Sequence[Path] = ()) -> RunDir:

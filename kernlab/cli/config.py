@@ -88,9 +88,10 @@ def validate(
     if problems:
         count = sum(len(text.splitlines()) for text in problems)
         raise BadInput(
-            f"{count} error{'s' if count > 1 else ''}", "\n".join(problems),
+            f"{count} error{'s' if count > 1 else ''}",
+            "\n".join(problems),
             "edit the file; kernlab config schema KIND shows what may stand where",
-        )  # fmt: skip
+        )
 
 
 @app.command("man")

@@ -70,9 +70,7 @@ def debug(
         raise BadInput("--tui needs a terminal", "", "kernlab debug without --tui")
     if timeout <= 0:
         raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
-    options = MachineOptions(
-        cpus, memory, network=common.network_of(network), needs=(BOOT, BREAK)
-    )
+    options = MachineOptions(cpus, memory, network=common.network_of(network), needs=(BOOT, BREAK))
     row = workloads.find(workload)
     working: list[Running] = []
     with ExitStack() as stack:
@@ -91,9 +89,7 @@ def debug(
             run = common.new_run(out)
             common.bring(share, run)
             workloads.place(row, run.share, report)
-            machine = stack.enter_context(
-                machine_for(run, built, guest, options, report)
-            )
+            machine = stack.enter_context(machine_for(run, built, guest, options, report))
             wait_ready(machine, report)
 
         def work() -> None:

@@ -85,10 +85,12 @@ def _verify(json: bool) -> None:
         found = verify(report)
     bad = [one for one in found if one.state == "damaged"]
     if json:
-        print_json([
-            {"path": str(one.path), "state": one.state, "what": one.what, "remedy": one.remedy}
-            for one in found
-        ])  # fmt: skip
+        print_json(
+            [
+                {"path": str(one.path), "state": one.state, "what": one.what, "remedy": one.remedy}
+                for one in found
+            ]
+        )
     else:
         for one in found:
             if one.state == "ok":

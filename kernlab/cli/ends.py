@@ -63,9 +63,11 @@ def prepare() -> None:
                 sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
             continue
         stream = io.TextIOWrapper(
-            io.BufferedWriter(_Output(number, name)), encoding, "replace",
+            io.BufferedWriter(_Output(number, name)),
+            encoding,
+            "replace",
             line_buffering=number == 2 or os.isatty(number),
-        )  # fmt: skip
+        )
         setattr(sys, name, stream)
     for one in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(one) != signal.SIG_IGN:  # nohup stays nohup

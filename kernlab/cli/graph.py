@@ -84,8 +84,9 @@ def _json(outcome: GraphOutcome) -> str:
     return json.dumps([one.as_data() for one in outcome.graphs], indent=1) + "\n"
 
 
-def _facts(request: GraphRequest, outcome: GraphOutcome, release: str, path: str,
-           json: bool) -> None:  # fmt: skip
+def _facts(
+    request: GraphRequest, outcome: GraphOutcome, release: str, path: str, json: bool
+) -> None:
     from rich.text import Text
 
     from kernlab.cli.output import stdout
@@ -93,8 +94,12 @@ def _facts(request: GraphRequest, outcome: GraphOutcome, release: str, path: str
 
     facts = {}
     if len(outcome.graphs) < request.count:
-        names = {"workload": "the workload ended", "timeout": "--timeout passed",
-                 "interrupted": "interrupted", "count": ""}  # fmt: skip
+        names = {
+            "workload": "the workload ended",
+            "timeout": "--timeout passed",
+            "interrupted": "interrupted",
+            "count": "",
+        }
         facts["calls"] = (
             f"{outcome.seen} of {request.function} on Linux {release} "
             f"({names[outcome.reason]}); asked for: {request.count}"

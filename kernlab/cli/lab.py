@@ -71,9 +71,17 @@ def run(
     quiet = json or len(requests) > 3
     view = LabView(stdout(), language, quiet, () if quiet or no_gdb else senders(table()))
     results, directory = _run(
-        requests, kernel, cpus, memory, out, gdb=not no_gdb, answers=answers,
-        language=language, tell=(lambda told: None) if json else view.told, share=share,
-    )  # fmt: skip
+        requests,
+        kernel,
+        cpus,
+        memory,
+        out,
+        gdb=not no_gdb,
+        answers=answers,
+        language=language,
+        tell=(lambda told: None) if json else view.told,
+        share=share,
+    )
     rows = [_row(result) for result in results]
     directory.result(labs={result.request.name: result.holds for result in results})
     for row in rows if json else ():
@@ -85,10 +93,18 @@ def run(
     return 0 if all(result.holds for result in results) else 1
 
 
-def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int, out: str | None,
-         gdb: bool, tell: Any, answers: dict[str, list[int | None]] | None = None,
-         language: Language = "en",
-         share: Sequence[Path] = ()) -> tuple[list[LabResult], RunDir]:  # fmt: skip
+def _run(
+    requests: list[LabRequest],
+    kernel: str | None,
+    cpus: int,
+    memory: int,
+    out: str | None,
+    gdb: bool,
+    tell: Any,
+    answers: dict[str, list[int | None]] | None = None,
+    language: Language = "en",
+    share: Sequence[Path] = (),
+) -> tuple[list[LabResult], RunDir]:
     from kernlab.cli.output import reporter
     from kernlab.lab import grade, runner
     from kernlab.pipeline import MachineOptions
@@ -102,7 +118,7 @@ def _run(requests: list[LabRequest], kernel: str | None, cpus: int, memory: int,
         options = MachineOptions(cpus, memory)
         results = runner.run_labs(
             requests, built, guest, options, directory, report, tell, gdb=gdb, language=language
-        )  # fmt: skip
+        )
     common.keep_report(directory, language)
     left.keep(directory)
     return results, directory
@@ -134,11 +150,18 @@ def grade_run(
     view = LabView(stdout(), language)
     for one in grades:
         if json:
-            _print({"lab": one.name, "holds": one.holds, "errors": dict(one.errors),
+            _print(
+                {
+                    "lab": one.name,
+                    "holds": one.holds,
+                    "errors": dict(one.errors),
                     **({"said": list(one.said)} if one.said else {}),
-                    "legs": {name: [line.as_data() for line in lines]
-                             for name, lines in one.legs.items()},
-                    **_quiz_data(one)})  # fmt: skip
+                    "legs": {
+                        name: [line.as_data() for line in lines] for name, lines in one.legs.items()
+                    },
+                    **_quiz_data(one),
+                }
+            )
         else:
             view.grade(one)
     return 0 if all(one.holds for one in grades) else 1
@@ -179,25 +202,41 @@ def compare(
         rows = compared(same)
         if json:
             for row in rows:
-                _print({"lab": one.name, "leg": row.leg, "expected": row.expected,
+                _print(
+                    {
+                        "lab": one.name,
+                        "leg": row.leg,
+                        "expected": row.expected,
                         "parts": row.parts,
                         "seen": dict(zip(grades, row.seen, strict=True)),
-                        "holds": dict(zip(grades, row.holds, strict=True))})  # fmt: skip
+                        "holds": dict(zip(grades, row.holds, strict=True)),
+                    }
+                )
         else:
             view.compared(one.name, one.lab, list(grades), rows)
     return 0
 
 
-def detect(lab: str, where: Expr | None, json: bool, full: bool, kernel: str | None, cpus: int,
-           memory: int, out: str | None, share: Sequence[Path] = ()) -> int:  # fmt: skip
+def detect(
+    lab: str,
+    where: Expr | None,
+    json: bool,
+    full: bool,
+    kernel: str | None,
+    cpus: int,
+    memory: int,
+    out: str | None,
+    share: Sequence[Path] = (),
+) -> int:
     """``kernlab rst --lab``: the RSTs of a lab's main leg, explained."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.decode import expr
     from kernlab.sinks.rst import RstView
 
     requests = chosen([lab], False)
-    results, directory = _run(requests, kernel, cpus, memory, out, gdb=True,
-                              tell=lambda told: None, share=share)  # fmt: skip
+    results, directory = _run(
+        requests, kernel, cpus, memory, out, gdb=True, tell=lambda told: None, share=share
+    )
     view = RstView(stdout(), full)
     shown = sent = 0
     for result in results:
@@ -241,8 +280,9 @@ def _row(result: LabResult) -> dict[str, Any]:
     }
 
 
-def _ask(requests: list[LabRequest], given: list[int],
-         language: Language) -> dict[str, list[int | None]]:  # fmt: skip
+def _ask(
+    requests: list[LabRequest], given: list[int], language: Language
+) -> dict[str, list[int | None]]:
     """Predictions for each lab, before anything runs. Raises ``BadInput``."""
     from kernlab.cli.output import stdout
     from kernlab.errors import BadInput
@@ -262,12 +302,16 @@ def _ask(requests: list[LabRequest], given: list[int],
             picked = given[number]
         else:
             question(stdout(), number + 1, asked, language)
-            text = typer.prompt("  1" + (f"-{count}" if count > 1 else ""), default="", err=True,
-                                show_default=False)  # fmt: skip
+            text = typer.prompt(
+                "  1" + (f"-{count}" if count > 1 else ""), default="", err=True, show_default=False
+            )
             picked = int(text) if text.isdigit() else 0
         if picked > count or picked < 0:
-            raise BadInput(f"--answer {picked}: question {number + 1} has {count} choices", "",
-                           f"--answer {count}")  # fmt: skip
+            raise BadInput(
+                f"--answer {picked}: question {number + 1} has {count} choices",
+                "",
+                f"--answer {count}",
+            )
         answers.append(picked - 1 if picked else None)
     return {request.name: answers for request in requests[:1]}
 

@@ -43,9 +43,15 @@ def list_labs(lang: str = LANG, json: bool = common.JSON) -> None:
         return
     for name, lab in labs.items():
         print_json(
-            {"id": name, "topic": lab.topic, "level": lab.level, "title": say(lab.title, language),
-             "families": lab.families, "variants": [then.id for then in lab.then]}
-        )  # fmt: skip
+            {
+                "id": name,
+                "topic": lab.topic,
+                "level": lab.level,
+                "title": say(lab.title, language),
+                "families": lab.families,
+                "variants": [then.id for then in lab.then],
+            }
+        )
 
 
 @app.command("show")
@@ -124,6 +130,9 @@ def docs(
     if not check:
         for name in gone:
             (directory / name).unlink()
-    typer.echo(f"{len(made)} pages in {directory}, {len(stale)} written, {len(gone)} removed"
-               if not check else f"{len(made)} pages are up to date")  # fmt: skip
+    typer.echo(
+        f"{len(made)} pages in {directory}, {len(stale)} written, {len(gone)} removed"
+        if not check
+        else f"{len(made)} pages are up to date"
+    )
     return 0

@@ -86,11 +86,13 @@ def _stub(name: str) -> Any:
 
 
 app = typer.Typer(
-    cls=_Lazy, no_args_is_help=True, pretty_exceptions_enable=False,
+    cls=_Lazy,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 done, 1 verdict failed, 2 bad input, 3 the host lacks something, "
     "4 the machine failed, 130 interrupted.",
-)  # fmt: skip
+)
 
 
 def _version(value: bool) -> None:
@@ -191,8 +193,11 @@ _HOST = {
 def _of_the_host(error: OSError) -> KernlabError | None:
     """The error in words where the host is to blame: its disk, rights, memory or limits."""
     if isinstance(error, FileNotFoundError) and not _here():
-        return HostLacks("the current directory is gone", "it was removed after you entered it",
-                         "cd to a directory that is there")  # fmt: skip
+        return HostLacks(
+            "the current directory is gone",
+            "it was removed after you entered it",
+            "cd to a directory that is there",
+        )
     step = _HOST.get(error.errno or 0)
     if error.filename == "stdout":
         step = "write stdout to another place"

@@ -12,11 +12,14 @@ from kernlab import __version__
 from kernlab.cli.main import COMMANDS, app, command
 
 _FILES = (
-    ("$KERNLAB_HOME", "sources, kernels, images, runs and your own configs/; by default the "
-     "platform's user data directory, ~/.local/share/kernlab"),
+    (
+        "$KERNLAB_HOME",
+        "sources, kernels, images, runs and your own configs/; by default the "
+        "platform's user data directory, ~/.local/share/kernlab",
+    ),
     ("$KERNLAB_HOME/configs/*.yaml", "tables of your own, each in place of the shipped one"),
     ("$KERNLAB_HOME/runs/", "one directory a run: run.json, events.jsonl, capture.pcapng, logs"),
-)  # fmt: skip
+)
 _ENVIRONMENT = (
     ("KERNLAB_HOME", "where everything is kept"),
     ("KERNLAB_ACCEL", "kvm or tcg, instead of what the self-test found"),

@@ -102,10 +102,15 @@ class _Bars:
         self._console = console
         fixed = Column(no_wrap=True)
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}", table_column=fixed, markup=False),
-            BarColumn(bar_width=20, table_column=fixed), _Count(fixed), _Time(fixed), _Note(),
-            console=console, transient=True,
-        )  # fmt: skip
+            SpinnerColumn(),
+            TextColumn("{task.description}", table_column=fixed, markup=False),
+            BarColumn(bar_width=20, table_column=fixed),
+            _Count(fixed),
+            _Time(fixed),
+            _Note(),
+            console=console,
+            transient=True,
+        )
         self._tasks: dict[str, TaskID] = {}
         self._units: dict[str, str] = {}
 
@@ -128,9 +133,11 @@ class _Bars:
             if task is not None:
                 scale = _scale(self._units.get(report.stage, ""))
                 self._progress.update(
-                    task, completed=report.done // scale, note=report.note[-40:],
+                    task,
+                    completed=report.done // scale,
+                    note=report.note[-40:],
                     total=report.total // scale if report.total else None,
-                )  # fmt: skip
+                )
         elif isinstance(report, (Finished, Stopped)):
             task = self._tasks.pop(report.stage, None)
             if task is not None:
@@ -142,8 +149,9 @@ class _Bars:
             self._console.print(report.text)
 
 
-def _name_interrupted(kind: type[BaseException] | None, open_stages: Iterable[str],
-                      report: Reporter) -> None:  # fmt: skip
+def _name_interrupted(
+    kind: type[BaseException] | None, open_stages: Iterable[str], report: Reporter
+) -> None:
     """Say of the stages under way that a Ctrl-C (or a SIGTERM) ended them."""
     if kind is not None and issubclass(kind, KeyboardInterrupt):
         for stage in list(open_stages):

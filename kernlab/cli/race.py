@@ -65,9 +65,11 @@ def run(
             _natural(scene, report, times, json)
             return 0
         result = runner.run_race(
-            scene, report,
-            lambda one, again: _told(one, again, found, directory, language, json), times or 1,
-        )  # fmt: skip
+            scene,
+            report,
+            lambda one, again: _told(one, again, found, directory, language, json),
+            times or 1,
+        )
     _keep(result, directory)
     for one in result.rounds if json else ():
         print_json(_row(one))
@@ -84,8 +86,12 @@ def _natural(scene: Scene, report: Reporter, tries: int | None, json: bool) -> N
     from kernlab.race.natural import natural
 
     found = natural(scene, report, tries)
-    row: dict[str, Any] = {"race": scene.id, "tries": found.tries, "fired": found.fired,
-                           "got": found.got}  # fmt: skip
+    row: dict[str, Any] = {
+        "race": scene.id,
+        "tries": found.tries,
+        "fired": found.fired,
+        "got": found.got,
+    }
     if found.window is not None:
         shortest, median = found.window
         row["window"] = {"shortest_ns": shortest, "median_ns": median, "of": found.windows}
@@ -96,8 +102,10 @@ def _natural(scene: Scene, report: Reporter, tries: int | None, json: bool) -> N
     console = stdout()
     console.print(f"{scene.id}  fired {found.fired} of {found.tries} unforced")
     if found.window is not None:
-        console.print(f"its window, with two kprobes in it: median {median} ns, "
-                      f"shortest {shortest} ns, of {found.windows}")  # fmt: skip
+        console.print(
+            f"its window, with two kprobes in it: median {median} ns, "
+            f"shortest {shortest} ns, of {found.windows}"
+        )
     console.print(f"run   {scene.run.path}", soft_wrap=True)
 
 
@@ -125,18 +133,25 @@ def compare(
     path, found = find(race)
     rows = [_on(version, path, found, times, memory, language) for version in kernel]
     for row in rows if json else ():
-        print_json({"race": path.stem, "kernel": row.release, "endings": dict(row.counts),
-                    "again": row.again, "run": row.run,
-                    "places": {text: {"name": name, "at": where}
-                               for text, (name, where) in row.places.items()},
-                    **({"missing": row.missing} if row.missing else {})})  # fmt: skip
+        print_json(
+            {
+                "race": path.stem,
+                "kernel": row.release,
+                "endings": dict(row.counts),
+                "again": row.again,
+                "run": row.run,
+                "places": {
+                    text: {"name": name, "at": where} for text, (name, where) in row.places.items()
+                },
+                **({"missing": row.missing} if row.missing else {}),
+            }
+        )
     if not json:
         compared(stdout(), path.stem, found, rows, language)
     return 0 if all(row.definite for row in rows) else 1
 
 
-def _on(version: str, path: Path, race: Race, times: int, memory: int,
-        language: Language) -> Row:  # fmt: skip
+def _on(version: str, path: Path, race: Race, times: int, memory: int, language: Language) -> Row:
     """The race on one kernel. One that lacks a place has that as what was found."""
     from kernlab.cli.output import reporter
     from kernlab.errors import BadInput
@@ -164,8 +179,9 @@ def _on(version: str, path: Path, race: Race, times: int, memory: int,
 
 
 def _keep(result: RaceResult, directory: RunDir) -> None:
-    directory.result(race=result.id, endings=result.counts, again=len(result.again),
-                     healthy=result.healthy)  # fmt: skip
+    directory.result(
+        race=result.id, endings=result.counts, again=len(result.again), healthy=result.healthy
+    )
 
 
 def _show(result: RaceResult, directory: RunDir, language: Language, quiet: bool) -> Path | None:
@@ -183,8 +199,9 @@ def _show(result: RaceResult, directory: RunDir, language: Language, quiet: bool
     return keep_shown(timeline, directory)
 
 
-def _told(one: RoundResult, again: bool, race: Race, directory: RunDir, language: Language,
-          json: bool) -> None:  # fmt: skip
+def _told(
+    one: RoundResult, again: bool, race: Race, directory: RunDir, language: Language, json: bool
+) -> None:
     """A round, while the others still run."""
     from kernlab.cli.output import stdout
     from kernlab.race.picture import keep
@@ -198,8 +215,9 @@ def _told(one: RoundResult, again: bool, race: Race, directory: RunDir, language
     stdout().print(f"round {one.number:>3}  {how:<12} {way}{repeated}")
 
 
-def _summary(result: RaceResult, path: str, language: Language, shown: Path | None,
-             report: str) -> None:  # fmt: skip
+def _summary(
+    result: RaceResult, path: str, language: Language, shown: Path | None, report: str
+) -> None:
     from kernlab.cli.output import stdout
     from kernlab.config.text import say
 
@@ -225,4 +243,3 @@ def _row(one: RoundResult) -> dict[str, Any]:
         **({"trouble": one.trouble, "said": one.said} if one.trouble else {}),
         "reached": one.reached,
     }
-

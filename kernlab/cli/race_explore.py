@@ -22,8 +22,15 @@ _ORDERS = 40
 _SHOWN = 20  # of the orders that were not run
 
 
-def scene_of(path: Path, race: Race, kernel: str | None, memory: int, out: str | None,
-             report: Reporter, share: Sequence[Path] = ()) -> Scene:  # fmt: skip
+def scene_of(
+    path: Path,
+    race: Race,
+    kernel: str | None,
+    memory: int,
+    out: str | None,
+    report: Reporter,
+    share: Sequence[Path] = (),
+) -> Scene:
     """A race with all that it is run on, made on the way, and a run directory. Raises
     ``BadInput`` for a file with a problem, before anything boots."""
     from kernlab.pipeline import MachineOptions, symbols_for
@@ -37,8 +44,9 @@ def scene_of(path: Path, race: Race, kernel: str | None, memory: int, out: str |
     refuse(found)
     for one in found:
         report(Said(str(one)))
-    return Scene(path.stem, race, path, built, guest, MachineOptions(2, memory),
-                 common.new_run(out, share))  # fmt: skip
+    return Scene(
+        path.stem, race, path, built, guest, MachineOptions(2, memory), common.new_run(out, share)
+    )
 
 
 def explore(
@@ -66,8 +74,12 @@ def explore(
         table = exploring.explore(scene, report, orders)
     rows = _rows(table)
     write_json(directory.path / "explore.json", rows)
-    directory.result(race=path.stem, outcomes={key: len(row) for key, row in table.merged.items()},
-                     cut=len(table.cut), healthy=not table.health)  # fmt: skip
+    directory.result(
+        race=path.stem,
+        outcomes={key: len(row) for key, row in table.merged.items()},
+        cut=len(table.cut),
+        healthy=not table.health,
+    )
     if json:
         for row in rows:
             print_json(row)
@@ -80,11 +92,15 @@ def explore(
 def _rows(table: Table) -> list[dict[str, Any]]:
     endings = {one.id: one for one in table.race.endings}
     tried = [
-        {"order": _words(one.order), "outcome": one.outcome, "round": one.round.number,
-         "fired": one.outcome in endings and endings[one.outcome].fired,
-         "reached": one.round.reached}
+        {
+            "order": _words(one.order),
+            "outcome": one.outcome,
+            "round": one.round.number,
+            "fired": one.outcome in endings and endings[one.outcome].fired,
+            "reached": one.round.reached,
+        }
         for one in table.tried
-    ]  # fmt: skip
+    ]
     cut = [
         {"order": _words(one.order), "cut": one.why, **({"like": one.same} if one.same else {})}
         for one in table.cut

@@ -37,7 +37,9 @@ def list_races(lang: str = LANG, json: bool = common.JSON) -> None:
 @app.command("show")
 def show(
     name: str = typer.Argument(
-        "latest", metavar="ID|RUN", autocompletion=complete.races_and_runs,
+        "latest",
+        metavar="ID|RUN",
+        autocompletion=complete.races_and_runs,
         help="A race (its lesson), or a run's id or directory, or latest (its picture).",
     ),
     number: int | None = typer.Option(
@@ -54,8 +56,9 @@ def show(
     language = language_of(lang)
     if _is_race(name):
         if number is not None:
-            raise BadInput(f"--round {number} goes with a run", f"{name} is a race",
-                           "kernlab race show latest")  # fmt: skip
+            raise BadInput(
+                f"--round {number} goes with a run", f"{name} is a race", "kernlab race show latest"
+            )
         _lesson(name, kernel, language)
         return
     if name != "latest":
@@ -124,8 +127,9 @@ def _picture(name: str, number: int | None, language: Language) -> None:
         chosen = next((one for one, note in told if note.get("round") == number), None)
     if chosen is None:
         numbers = ", ".join(str(note.get("round")) for _, note in told) or "none"
-        raise BadInput(f"{run.id} has no such round", f"there are: {numbers}",
-                       "kernlab race show latest")  # fmt: skip
+        raise BadInput(
+            f"{run.id} has no such round", f"there are: {numbers}", "kernlab race show latest"
+        )
     console = stdout()
     rounds_table(console, race, [note for _, note in told], language)
     draw(console, picture(race, run, chosen, language))

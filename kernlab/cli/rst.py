@@ -98,19 +98,28 @@ def rst(
         common.bring(share, run)
         detective = Detective(reasons, built.source, expression, count)
         _, outcome = tracing.trace(
-            request, built, guest, options, run, report,
-            until_unread(on_event), detective,
+            request,
+            built,
+            guest,
+            options,
+            run,
+            report,
+            until_unread(on_event),
+            detective,
             until_unread(lambda piece: printed.piece(piece.stream, piece.data)),
-        )  # fmt: skip
+        )
         printed.flush()
     if detective.corrected:
         _correct(run.events, detective)
     run.result(
-        reason=outcome.reason, rsts=detective.seen, events=outcome.events,
-        foreign=len(detective.foreign), unseen=len(detective.unseen),
+        reason=outcome.reason,
+        rsts=detective.seen,
+        events=outcome.events,
+        foreign=len(detective.foreign),
+        unseen=len(detective.unseen),
         uncaptured=len(detective.uncaptured),
         silent=[rst_facts.unsent(one.finding, one.why) for one in detective.silent],
-    )  # fmt: skip
+    )
     if outcome.never_ran is not None:
         raise outcome.never_ran
     page = common.keep_report(run) if outcome.events else None
@@ -132,8 +141,11 @@ def _correct(events: Path, detective: Detective) -> None:
 def _one_of(words: list[str], workload: str | None, lab: str | None) -> None:
     from kernlab.errors import BadInput
 
-    given = [name for name, value in (("-- CMD", words), ("--workload", workload), ("--lab", lab))
-             if value]  # fmt: skip
+    given = [
+        name
+        for name, value in (("-- CMD", words), ("--workload", workload), ("--lab", lab))
+        if value
+    ]
     if len(given) > 1:
         raise BadInput(
             f"{' and '.join(given)} together", "one thing makes the packets flow", "kernlab rst"
@@ -149,14 +161,19 @@ def _in_range(count: int | None, timeout: float) -> None:
         raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
 
 
-def _of_a_lab(lab: str, count: int | None, timeout: float, image: str, add: list[str],
-              network: str) -> None:  # fmt: skip
+def _of_a_lab(
+    lab: str, count: int | None, timeout: float, image: str, add: list[str], network: str
+) -> None:
     """Refuse what a lab's machine does not take: it would be passed over in silence."""
     from kernlab.errors import BadInput
 
-    asked = [("--count", count is not None), ("--timeout", timeout != _TIMEOUT),
-             ("--image", image != "busybox"), ("--add", bool(add)),
-             ("--network", network != "closed")]  # fmt: skip
+    asked = [
+        ("--count", count is not None),
+        ("--timeout", timeout != _TIMEOUT),
+        ("--image", image != "busybox"),
+        ("--add", bool(add)),
+        ("--network", network != "closed"),
+    ]
     given = [name for name, there in asked if there]
     if given:
         raise BadInput(
@@ -194,6 +211,10 @@ def _request(reasons: Any, words: list[str], workload: str | None, timeout: floa
     name = workload or "connect-closed"
     workloads.find(name)
     return TraceRequest(
-        functions=(), presets=(*plan.probes(reasons), *plan.watches(reasons)),
-        shows=plan.shows(reasons), workload=name, timeout=timeout, command=tuple(words),
-    )  # fmt: skip
+        functions=(),
+        presets=(*plan.probes(reasons), *plan.watches(reasons)),
+        shows=plan.shows(reasons),
+        workload=name,
+        timeout=timeout,
+        command=tuple(words),
+    )

@@ -79,16 +79,19 @@ class _Last:
         return self._bytes.decode("utf-8", "replace")
 
 
-def _run(machine: Machine, command: list[str], timeout: float | None, report: Reporter,
-         on_stderr: Sink) -> int:  # fmt: skip
+def _run(
+    machine: Machine, command: list[str], timeout: float | None, report: Reporter, on_stderr: Sink
+) -> int:
     from kernlab.cli import ends
     from kernlab.errors import Ended, MachineFailed
     from kernlab.progress import Said
 
     process = machine.channel.start(
-        command, stdin=True, on_stdout=lambda data: common.write(1, data),
+        command,
+        stdin=True,
+        on_stdout=lambda data: common.write(1, data),
         on_stderr=on_stderr,
-    )  # fmt: skip
+    )
     threading.Thread(target=_feed, args=(process,), name="stdin", daemon=True).start()
     try:
         status = process.wait(timeout)

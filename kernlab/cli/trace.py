@@ -196,10 +196,15 @@ def trace(
         common.bring(share, run)
         try:
             plan, outcome = tracing.trace(
-                request, built, guest, options, run, report,
+                request,
+                built,
+                guest,
+                options,
+                run,
+                report,
                 until_unread(on_event),
                 on_words=until_unread(lambda piece: words.piece(piece.stream, piece.data)),
-            )  # fmt: skip
+            )
             words.flush()
         except BadInput:
             run.remove()  # refused before anything ran: nothing to keep

@@ -27,8 +27,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64),
-                ("resolve", ctypes.c_uint64))  # fmt: skip
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 class NotAFile(OSError):
@@ -67,8 +66,9 @@ def _beneath(below: Path, path: Path) -> int:
     except OSError as error:
         # A link on the way: ELOOP, or ENOTDIR where O_NOFOLLOW meets O_DIRECTORY.
         if error.errno in (errno.ELOOP, errno.EXDEV, errno.ENOTDIR):
-            raise NotAFile(errno.ELOOP, "a link, or no directory, is on the way",
-                           str(path)) from None  # fmt: skip
+            raise NotAFile(
+                errno.ELOOP, "a link, or no directory, is on the way", str(path)
+            ) from None
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         os.close(top)
@@ -76,10 +76,16 @@ def _beneath(below: Path, path: Path) -> int:
 
 def _openat2(top: int, path: str) -> int | None:
     """openat2(2); None where the kernel has none, or a container's filter hides it."""
-    how = _OpenHow(os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, 0,
-                   _NO_SYMLINKS | _NO_MAGICLINKS | _BENEATH)  # fmt: skip
-    found: int = _libc.syscall(ctypes.c_long(_OPENAT2), ctypes.c_int(top), os.fsencode(path),
-                               ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))  # fmt: skip
+    how = _OpenHow(
+        os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, 0, _NO_SYMLINKS | _NO_MAGICLINKS | _BENEATH
+    )
+    found: int = _libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        ctypes.c_int(top),
+        os.fsencode(path),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
     if found >= 0:
         return found
     number = ctypes.get_errno()
@@ -103,9 +109,13 @@ def _walk(top: int, parts: tuple[str, ...]) -> int:
 
 
 _KINDS = (
-    (stat.S_ISLNK, "a symbolic link"), (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
-)  # fmt: skip
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def _kind(mode: int) -> str:

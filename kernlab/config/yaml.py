@@ -43,8 +43,9 @@ def near(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     return difflib.get_close_matches(word, list(known), n=count, cutoff=0.6)
 
 
-def unknown(what: str, word: str, known: Iterable[str], next_step: str,
-            otherwise: str = "") -> BadInput:  # fmt: skip
+def unknown(
+    what: str, word: str, known: Iterable[str], next_step: str, otherwise: str = ""
+) -> BadInput:
     """The error for a ``word`` that is none of those known: it names the nearest, or all. "{}"
     in ``next_step`` stands for the nearest, or ``otherwise``."""
     names = list(known)

@@ -47,8 +47,14 @@ class Wish:
     timeout: float = 60.0
 
 
-def settings(wish: Wish, symbols: KernelSymbols, release: str, marks: dict[str, str],
-             machine: Path, scripts: Path) -> dict[str, Any]:  # fmt: skip
+def settings(
+    wish: Wish,
+    symbols: KernelSymbols,
+    release: str,
+    marks: dict[str, str],
+    machine: Path,
+    scripts: Path,
+) -> dict[str, Any]:
     """What GDB's side is told: ``machine`` is the directory of its sockets, ``scripts`` a
     directory to be made for the kernel's own GDB scripts."""
     return {
@@ -136,8 +142,9 @@ class Session:
             )
         return status
 
-    def _watch(self, gdb: Child, listener: socket.socket, stack: ExitStack,
-               on_armed: Callable[[], None]) -> None:  # fmt: skip
+    def _watch(
+        self, gdb: Child, listener: socket.socket, stack: ExitStack, on_armed: Callable[[], None]
+    ) -> None:
         """Follow the session's news until GDB ends."""
         self._deadline = time.monotonic() + _ATTACH
         news: socket.socket | None = None
@@ -173,9 +180,10 @@ class Session:
             self.gone = True
         elif word.startswith("failed"):
             raise WeFailed(
-                "GDB could not attach to the guest", word.removeprefix("failed ").strip(),
+                "GDB could not attach to the guest",
+                word.removeprefix("failed ").strip(),
                 "kernlab debug again; if it persists, without ~/.gdbinit",
-            )  # fmt: skip
+            )
 
     def _too_long(self, gdb: Child, attaching: bool) -> None:
         if attaching:

@@ -62,13 +62,29 @@ class Gdb:
         self._asked: list[str] | None = None
         self._lock = threading.Lock()
         self._child = Child(
-            [program, "-nx", "-q", "--interpreter=mi3",
-             "-iex", "set debuginfod enabled off", "-iex", "set auto-load off",
-             "-iex", "set pagination off", "-iex", "set confirm off",
-             "-iex", "set startup-quietly on",
-             "-iex", f"set remotetimeout {REMOTE_TIMEOUT}", *arguments],
-            stdin=PIPE, stdout=PIPE, stderr=STDOUT,
-        )  # fmt: skip
+            [
+                program,
+                "-nx",
+                "-q",
+                "--interpreter=mi3",
+                "-iex",
+                "set debuginfod enabled off",
+                "-iex",
+                "set auto-load off",
+                "-iex",
+                "set pagination off",
+                "-iex",
+                "set confirm off",
+                "-iex",
+                "set startup-quietly on",
+                "-iex",
+                f"set remotetimeout {REMOTE_TIMEOUT}",
+                *arguments,
+            ],
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=STDOUT,
+        )
         self._reader = threading.Thread(target=self._read, name="gdb", daemon=True)
         self._reader.start()
 

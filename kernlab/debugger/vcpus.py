@@ -86,8 +86,11 @@ class Vcpus:
         try:
             return json.loads(said)
         except ValueError as error:
-            raise WeFailed("GDB's answer is not to be understood", said[-500:],
-                           "read gdb.log in the run directory") from error  # fmt: skip
+            raise WeFailed(
+                "GDB's answer is not to be understood",
+                said[-500:],
+                "read gdb.log in the run directory",
+            ) from error
 
     def post(self, specs: list[dict[str, Any]]) -> None:
         """Plant posts (``gdb_scripts.hold``) instead of those before. Raises ``WeFailed`` for

@@ -112,8 +112,12 @@ def _inner(text: str, outer: Chain) -> Iterator[Chain]:
                 return
             for one in chains(text[at + 1 : end - 1]):
                 shift = at + 1
-                yield Chain(one.start + shift, one.end + shift,
-                            tuple(arrow + shift for arrow in one.arrows), one.call)  # fmt: skip
+                yield Chain(
+                    one.start + shift,
+                    one.end + shift,
+                    tuple(arrow + shift for arrow in one.arrows),
+                    one.call,
+                )
             at = end
         else:
             at += 1

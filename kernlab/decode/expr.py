@@ -275,9 +275,10 @@ class _Parser:
         operator = "==" if following.text == "=" else following.text
         if operator not in _ALLOWED[kind]:
             raise ExprError(
-                "'%s' cannot be used with %s" % (operator, name), following.column,
+                "'%s' cannot be used with %s" % (operator, name),
+                following.column,
                 "%s is a %s: use %s" % (name, kind, " ".join(sorted(_ALLOWED[kind]))),
-            )  # fmt: skip
+            )
         value, text = self._value(name, kind, operator)
         return Test(name, operator, value, text)
 
@@ -307,9 +308,10 @@ class _Parser:
             return int.from_bytes(raw, "little"), token.text
         if kind != fields.OPEN or operator in ("in", "~", "has"):
             raise ExprError(
-                "a C expression cannot stand there", token.column,
+                "a C expression cannot stand there",
+                token.column,
                 "compare two with == != < <= > >=: tcp_sk(sk)->snd_una == tcp_sk(sk)->snd_nxt",
-            )  # fmt: skip
+            )
         return Other(token.text), token.text
 
     def _one(self, token: Token, name: str, kind: str, operator: str) -> Tuple[Any, str]:

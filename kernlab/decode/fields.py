@@ -8,8 +8,14 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from kernlab.decode.chains import is_c
 
 NUMBER, TEXT, FLAGS, STATE, ADDRESS, STACK, OPEN = (
-    "number", "text", "flags", "state", "address", "stack", "open",
-)  # fmt: skip
+    "number",
+    "text",
+    "flags",
+    "state",
+    "address",
+    "stack",
+    "open",
+)
 
 
 def _many(prefix: str, kind: str, names: str) -> Dict[str, str]:
@@ -27,7 +33,8 @@ TYPES: Dict[str, str] = {
     **_many("packet.", ADDRESS, "src dst"),
     **_many("packet.", FLAGS, "flags"),
     **_many(
-        "packet.", NUMBER,
+        "packet.",
+        NUMBER,
         "sport dport seq ack rseq rack win len ttl ip_id tos urg fragment icmp_type icmp_code",
     ),
     **_many("packet.", OPEN, "options"),
@@ -42,7 +49,8 @@ TYPES: Dict[str, str] = {
     **_many("sock.", STATE, "state substate"),
     **_many("sock.", OPEN, "sock_flags"),
     **_many(
-        "sock.", NUMBER,
+        "sock.",
+        NUMBER,
         "sport dport err err_soft shutdown rcvbuf sndbuf wmem_queued receive_queue backlog_len "
         "ack_backlog max_ack_backlog lingertime retransmits backoff rto_ms linger2 srtt_us "
         "snd_una snd_nxt snd_wnd rcv_nxt rcv_wnd copied_seq write_seq snd_cwnd snd_ssthresh "
@@ -51,7 +59,7 @@ TYPES: Dict[str, str] = {
     **_many("drop.", TEXT, "reason"),
     "stack": STACK,
     "ret": OPEN,
-}  # fmt: skip
+}
 
 # Short names: groups of paths; the first group that is there at all answers, and within
 # a group any of the values may match ("port" is either side's).
@@ -82,9 +90,16 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
 }
 SHOW = "show."
 OPEN_PREFIXES = (
-    "args.", "texts.", "locals.", "show.", "rst.", "connection.", "history.", "race.",
+    "args.",
+    "texts.",
+    "locals.",
+    "show.",
+    "rst.",
+    "connection.",
+    "history.",
+    "race.",
     "packet.options.kind-",
-)  # fmt: skip
+)
 # What the record tells of an event after its stop: no filter while a trace runs can ask it.
 RECORDED = ("packet.id", "drop.reason")
 # Events of the same call that came before this one, by their probe (kernlab.reasons.match):

@@ -22,8 +22,12 @@ class Hit(NamedTuple):
 
     def put(self, event: Decoded) -> None:
         """Into an event, what there is."""
-        for name, value in (("packet", self.packet), ("skb", self.skb), ("sock", self.sock),
-                            ("netns", self.netns)):  # fmt: skip
+        for name, value in (
+            ("packet", self.packet),
+            ("skb", self.skb),
+            ("sock", self.sock),
+            ("netns", self.netns),
+        ):
             if value is not None:
                 event[name] = value
 

@@ -30,10 +30,19 @@ _TABLES = ("hash_mix", "ipv4.tcp_death_row.hashinfo")
 _COMMON = tuple(
     "__sk_common." + name
     for name in (
-        "skc_daddr", "skc_rcv_saddr", "skc_dport", "skc_num", "skc_family", "skc_state",
-        "skc_v6_daddr", "skc_v6_rcv_saddr", "skc_net.net", "skc_nulls_node", "skc_ipv6only",
+        "skc_daddr",
+        "skc_rcv_saddr",
+        "skc_dport",
+        "skc_num",
+        "skc_family",
+        "skc_state",
+        "skc_v6_daddr",
+        "skc_v6_rcv_saddr",
+        "skc_net.net",
+        "skc_nulls_node",
+        "skc_ipv6only",
     )
-)  # fmt: skip
+)
 
 
 def _rotated(value: int, bits: int) -> int:
@@ -169,9 +178,15 @@ class SocketTables:
         return int.from_bytes(self._memory.read(address, 4), "little")
 
     def _established(
-        self, hashinfo: View, net: int, mix: int, source: bytes, sport: int, target: bytes,
+        self,
+        hashinfo: View,
+        net: int,
+        mix: int,
+        source: bytes,
+        sport: int,
+        target: bytes,
         dport: int,
-    ) -> Optional[int]:  # fmt: skip
+    ) -> Optional[int]:
         ports = dport << 16 | int.from_bytes(struct.pack(">H", sport), "little")
         six = len(source) == 16
         secret = self._secret("inet6_ehash_secret" if six else "inet_ehash_secret")

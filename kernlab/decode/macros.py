@@ -35,12 +35,20 @@ def _header(struct: str, member: str, header: str = "transport", proto: str = ""
 
 
 ACCESSORS: Mapping[str, Accessor] = {
-    "tcp_sk": _cast("tcp_sock"), "inet_csk": _cast("inet_connection_sock"),
-    "inet_sk": _cast("inet_sock"), "udp_sk": _cast("udp_sock"), "raw_sk": _cast("raw_sock"),
-    "inet_twsk": _cast("inet_timewait_sock"), "tcp_twsk": _cast("tcp_timewait_sock"),
-    "inet_reqsk": _cast("request_sock"), "inet_rsk": _cast("inet_request_sock"),
-    "tcp_rsk": _cast("tcp_request_sock"), "req_to_sk": _cast("sock"),
-    "unix_sk": _cast("unix_sock"), "nlk_sk": _cast("netlink_sock"), "pkt_sk": _cast("packet_sock"),
+    "tcp_sk": _cast("tcp_sock"),
+    "inet_csk": _cast("inet_connection_sock"),
+    "inet_sk": _cast("inet_sock"),
+    "udp_sk": _cast("udp_sock"),
+    "raw_sk": _cast("raw_sock"),
+    "inet_twsk": _cast("inet_timewait_sock"),
+    "tcp_twsk": _cast("tcp_timewait_sock"),
+    "inet_reqsk": _cast("request_sock"),
+    "inet_rsk": _cast("inet_request_sock"),
+    "tcp_rsk": _cast("tcp_request_sock"),
+    "req_to_sk": _cast("sock"),
+    "unix_sk": _cast("unix_sock"),
+    "nlk_sk": _cast("netlink_sock"),
+    "pkt_sk": _cast("packet_sock"),
     "tcp_hdr": _header("tcphdr", "transport_header", proto="tcp"),
     "udp_hdr": _header("udphdr", "transport_header", proto="udp"),
     "icmp_hdr": _header("icmphdr", "transport_header", proto="icmp"),
@@ -68,11 +76,17 @@ ACCESSORS: Mapping[str, Accessor] = {
     "after": Accessor(("a", "b"), "((int)((b) - (a)) < 0)"),
     "htons": Accessor(("x",), "((unsigned short)((((x) & 255) << 8) | (((x) >> 8) & 255)))"),
     "ntohs": Accessor(("x",), "((unsigned short)((((x) & 255) << 8) | (((x) >> 8) & 255)))"),
-    "htonl": Accessor(("x",), "((unsigned int)((((x) & 255) << 24) | (((x) & 0xff00) << 8) | "
-                      "(((x) >> 8) & 0xff00) | (((x) >> 24) & 255)))"),
-    "ntohl": Accessor(("x",), "((unsigned int)((((x) & 255) << 24) | (((x) & 0xff00) << 8) | "
-                      "(((x) >> 8) & 0xff00) | (((x) >> 24) & 255)))"),
-}  # fmt: skip
+    "htonl": Accessor(
+        ("x",),
+        "((unsigned int)((((x) & 255) << 24) | (((x) & 0xff00) << 8) | "
+        "(((x) >> 8) & 0xff00) | (((x) >> 24) & 255)))",
+    ),
+    "ntohl": Accessor(
+        ("x",),
+        "((unsigned int)((((x) & 255) << 24) | (((x) & 0xff00) << 8) | "
+        "(((x) >> 8) & 0xff00) | (((x) >> 24) & 255)))",
+    ),
+}
 
 
 def _common(prefix: str, at: str, names: str) -> Dict[str, str]:
@@ -85,16 +99,19 @@ _TUPLE = "daddr rcv_saddr dport num family state reuse reuseport ipv6only bound_
 MEMBERS: Mapping[str, Mapping[str, str]] = {
     "sock": {
         **_common(
-            "sk_", "__sk_common",
+            "sk_",
+            "__sk_common",
             _TUPLE + " node nulls_node refcnt tx_queue_mapping rx_queue_mapping hash portpair "
             "addrpair net_refcnt prot net v6_daddr v6_rcv_saddr cookie incoming_cpu flags rxhash",
         ),
         "sk_rmem_alloc": "sk_backlog.rmem_alloc",
     },
     "inet_timewait_sock": {
-        **_common("tw_", "__tw_common",
-                  _TUPLE + " refcnt hash prot net v6_daddr v6_rcv_saddr cookie"),
-        "tw_node": "__tw_common.skc_nulls_node", "tw_dr": "__tw_common.skc_tw_dr",
+        **_common(
+            "tw_", "__tw_common", _TUPLE + " refcnt hash prot net v6_daddr v6_rcv_saddr cookie"
+        ),
+        "tw_node": "__tw_common.skc_nulls_node",
+        "tw_dr": "__tw_common.skc_tw_dr",
     },
     "tcp_timewait_sock": {
         "tw_rcv_nxt": "tw_sk.__tw_common.skc_tw_rcv_nxt",
@@ -102,34 +119,54 @@ MEMBERS: Mapping[str, Mapping[str, str]] = {
     },
     "request_sock": _common("rsk_", "__req_common", "refcnt hash listener window_clamp rcv_wnd"),
     "inet_request_sock": {
-        "ir_loc_addr": "req.__req_common.skc_rcv_saddr", "ir_num": "req.__req_common.skc_num",
-        "ir_rmt_addr": "req.__req_common.skc_daddr", "ir_rmt_port": "req.__req_common.skc_dport",
+        "ir_loc_addr": "req.__req_common.skc_rcv_saddr",
+        "ir_num": "req.__req_common.skc_num",
+        "ir_rmt_addr": "req.__req_common.skc_daddr",
+        "ir_rmt_port": "req.__req_common.skc_dport",
         "ir_v6_rmt_addr": "req.__req_common.skc_v6_daddr",
         "ir_v6_loc_addr": "req.__req_common.skc_v6_rcv_saddr",
-        "ir_iif": "req.__req_common.skc_bound_dev_if", "ir_cookie": "req.__req_common.skc_cookie",
-        "ireq_net": "req.__req_common.skc_net", "ireq_state": "req.__req_common.skc_state",
-        "ireq_refcnt": "req.__req_common.skc_refcnt", "ireq_family": "req.__req_common.skc_family",
+        "ir_iif": "req.__req_common.skc_bound_dev_if",
+        "ir_cookie": "req.__req_common.skc_cookie",
+        "ireq_net": "req.__req_common.skc_net",
+        "ireq_state": "req.__req_common.skc_state",
+        "ireq_refcnt": "req.__req_common.skc_refcnt",
+        "ireq_family": "req.__req_common.skc_family",
     },
     "inet_sock": {
         "inet_" + name: "sk.__sk_common.skc_" + name
         for name in ("daddr", "rcv_saddr", "dport", "num")
     },
     "flowi4": {
-        **{"flowi4_" + name: "__fl_common.flowic_" + name
-           for name in ("oif", "iif", "mark", "tos", "scope", "proto", "flags", "uid")},
-        "fl4_sport": "uli.ports.sport", "fl4_dport": "uli.ports.dport",
+        **{
+            "flowi4_" + name: "__fl_common.flowic_" + name
+            for name in ("oif", "iif", "mark", "tos", "scope", "proto", "flags", "uid")
+        },
+        "fl4_sport": "uli.ports.sport",
+        "fl4_dport": "uli.ports.dport",
     },
     "flowi6": {
-        **{"flowi6_" + name: "__fl_common.flowic_" + name
-           for name in ("oif", "iif", "mark", "scope", "proto", "flags", "uid")},
-        "fl6_sport": "uli.ports.sport", "fl6_dport": "uli.ports.dport",
+        **{
+            "flowi6_" + name: "__fl_common.flowic_" + name
+            for name in ("oif", "iif", "mark", "scope", "proto", "flags", "uid")
+        },
+        "fl6_sport": "uli.ports.sport",
+        "fl6_dport": "uli.ports.dport",
     },
-    "in6_addr": {"s6_addr": "in6_u.u6_addr8", "s6_addr16": "in6_u.u6_addr16",
-                 "s6_addr32": "in6_u.u6_addr32"},
-}  # fmt: skip
+    "in6_addr": {
+        "s6_addr": "in6_u.u6_addr8",
+        "s6_addr16": "in6_u.u6_addr16",
+        "s6_addr32": "in6_u.u6_addr32",
+    },
+}
 
 # #define'd numbers: include/net/tcp.h.
 NUMBERS: Mapping[str, int] = {
-    "TCPHDR_FIN": 1, "TCPHDR_SYN": 2, "TCPHDR_RST": 4, "TCPHDR_PSH": 8, "TCPHDR_ACK": 16,
-    "TCPHDR_URG": 32, "TCPHDR_ECE": 64, "TCPHDR_CWR": 128,
-}  # fmt: skip
+    "TCPHDR_FIN": 1,
+    "TCPHDR_SYN": 2,
+    "TCPHDR_RST": 4,
+    "TCPHDR_PSH": 8,
+    "TCPHDR_ACK": 16,
+    "TCPHDR_URG": 32,
+    "TCPHDR_ECE": 64,
+    "TCPHDR_CWR": 128,
+}

@@ -48,9 +48,18 @@ LISTEN, TIME_WAIT, NEW_SYN_RECV = 10, 6, 12
 
 # include/uapi/linux/in.h
 PROTOCOLS: Dict[int, str] = {
-    1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6",
-    132: "sctp", 136: "udplite", 255: "raw", 262: "mptcp",
-}  # fmt: skip
+    1: "icmp",
+    2: "igmp",
+    6: "tcp",
+    17: "udp",
+    47: "gre",
+    50: "esp",
+    58: "icmpv6",
+    132: "sctp",
+    136: "udplite",
+    255: "raw",
+    262: "mptcp",
+}
 TCP, UDP = 6, 17
 
 # enum tcp_ca_state, include/uapi/linux/tcp.h
@@ -67,6 +76,14 @@ AF_INET, AF_INET6 = 2, 10
 FAMILIES: Dict[int, str] = {AF_INET: "ipv4", AF_INET6: "ipv6"}
 # Sockets that begin with struct sock but are no inet_sock; include/linux/socket.h
 OTHER_FAMILIES: Dict[int, str] = {
-    1: "unix", 15: "key", 16: "netlink", 17: "packet", 29: "can", 31: "bluetooth", 38: "alg",
-    40: "vsock", 43: "smc", 44: "xdp",
-}  # fmt: skip
+    1: "unix",
+    15: "key",
+    16: "netlink",
+    17: "packet",
+    29: "can",
+    31: "bluetooth",
+    38: "alg",
+    40: "vsock",
+    43: "smc",
+    44: "xdp",
+}

@@ -137,9 +137,13 @@ def tcp_header(raw: bytes, length: int) -> Dict[str, Any]:
     sport, dport, seq, ack, offset, flags, window, _, urgent = _TCP.unpack_from(raw)
     header = (offset >> 4) * 4
     fields: Dict[str, Any] = {
-        "sport": sport, "dport": dport, "flags": flags_text(flags), "seq": seq, "ack": ack,
+        "sport": sport,
+        "dport": dport,
+        "flags": flags_text(flags),
+        "seq": seq,
+        "ack": ack,
         "win": window,
-    }  # fmt: skip
+    }
     if header < 20:
         return fields
     if length >= header:

@@ -19,9 +19,17 @@ from kernlab.decode.skb import device_name
 
 # include/uapi/linux/rtnetlink.h: RTN_*, RT_TABLE_*, RT_SCOPE_*
 TYPES: Mapping[int, str] = {
-    1: "unicast", 2: "local", 3: "broadcast", 4: "anycast", 5: "multicast", 6: "blackhole",
-    7: "unreachable", 8: "prohibit", 9: "throw", 10: "nat",
-}  # fmt: skip
+    1: "unicast",
+    2: "local",
+    3: "broadcast",
+    4: "anycast",
+    5: "multicast",
+    6: "blackhole",
+    7: "unreachable",
+    8: "prohibit",
+    9: "throw",
+    10: "nat",
+}
 TABLES: Mapping[int, str] = {253: "default", 254: "main", 255: "local"}
 SCOPES: Mapping[int, str] = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 # The order in which the rules that a kernel begins with ask the tables (net/ipv4/fib_rules.c).
@@ -71,8 +79,9 @@ def decode_dst(memory: Memory, layout: Layout, address: int) -> Optional[Dict[st
     error = view.get("error")
     if error:
         found["error"] = error - (1 << 16) if error >> 15 else error
-    found.update(_ipv4(memory, layout, address) if family == AF_INET
-                 else _ipv6(memory, layout, address))  # fmt: skip
+    found.update(
+        _ipv4(memory, layout, address) if family == AF_INET else _ipv6(memory, layout, address)
+    )
     return found
 
 
@@ -146,8 +155,7 @@ class Fib:
         return None
 
     def _tables(self) -> Iterator[View]:
-        view = read_struct(self._memory, self._layout, "net", self._net,
-                           ("ipv4.fib_table_hash",))  # fmt: skip
+        view = read_struct(self._memory, self._layout, "net", self._net, ("ipv4.fib_table_hash",))
         hashed = view.get("ipv4.fib_table_hash") if view is not None else None
         link = self._layout.field("fib_table", "tb_hlist.next")
         if not hashed or link is None:
@@ -189,8 +197,9 @@ class Fib:
                 yield from self._leaf(node)
             elif left:
                 block = self._memory.read(address + children[0], 8 << bits)
-                words = [int.from_bytes(block[i : i + 8], "little")
-                         for i in range(0, len(block), 8)]  # fmt: skip
+                words = [
+                    int.from_bytes(block[i : i + 8], "little") for i in range(0, len(block), 8)
+                ]
                 pending += [(word, left - 1) for word in reversed(words) if word]
 
     def _leaf(self, node: View) -> Iterator[Dict[str, Any]]:
@@ -222,8 +231,10 @@ class Fib:
         if view is None or not address:
             return found
         source, metric, scope = (
-            view.bytes("fib_prefsrc"), view.get("fib_priority"), view.get("fib_scope")
-        )  # fmt: skip
+            view.bytes("fib_prefsrc"),
+            view.get("fib_priority"),
+            view.get("fib_scope"),
+        )
         hops = self._layout.field("fib_info", "fib_nh")
         if view.get("nh"):
             found["via"] = "a nexthop object"  # since 4c7e8084fd46 (v5.3)

@@ -33,35 +33,65 @@ from kernlab.decode.packet import address_text
 _COMMON = tuple(
     "__sk_common." + name
     for name in (
-        "skc_daddr", "skc_rcv_saddr", "skc_dport", "skc_num", "skc_family", "skc_state",
-        "skc_v6_daddr", "skc_v6_rcv_saddr", "skc_flags", "skc_net.net",
+        "skc_daddr",
+        "skc_rcv_saddr",
+        "skc_dport",
+        "skc_num",
+        "skc_family",
+        "skc_state",
+        "skc_v6_daddr",
+        "skc_v6_rcv_saddr",
+        "skc_flags",
+        "skc_net.net",
     )
-)  # fmt: skip
+)
 _BLOCK = 2048  # bytes QEMU's gdbstub serves in one packet (half of its PacketSize, in hex)
 
 _PLAIN = (
-    ("sk_err", "err"), ("sk_err_soft", "err_soft"), ("sk_shutdown", "shutdown"),
-    ("sk_rcvbuf", "rcvbuf"), ("sk_sndbuf", "sndbuf"), ("sk_wmem_queued", "wmem_queued"),
-    ("sk_receive_queue.qlen", "receive_queue"), ("sk_backlog.len", "backlog_len"),
-)  # fmt: skip
+    ("sk_err", "err"),
+    ("sk_err_soft", "err_soft"),
+    ("sk_shutdown", "shutdown"),
+    ("sk_rcvbuf", "rcvbuf"),
+    ("sk_sndbuf", "sndbuf"),
+    ("sk_wmem_queued", "wmem_queued"),
+    ("sk_receive_queue.qlen", "receive_queue"),
+    ("sk_backlog.len", "backlog_len"),
+)
 _TCP_FIELDS = (
-    "snd_una", "snd_nxt", "snd_wnd", "rcv_nxt", "rcv_wnd", "copied_seq", "write_seq",
-    "snd_cwnd", "snd_ssthresh", "packets_out", "retrans_out", "lost_out", "sacked_out",
-    "total_retrans", "mss_cache",
-)  # fmt: skip
+    "snd_una",
+    "snd_nxt",
+    "snd_wnd",
+    "rcv_nxt",
+    "rcv_wnd",
+    "copied_seq",
+    "write_seq",
+    "snd_cwnd",
+    "snd_ssthresh",
+    "packets_out",
+    "retrans_out",
+    "lost_out",
+    "sacked_out",
+    "total_retrans",
+    "mss_cache",
+)
 
 _TCP_PAIRS = tuple((name, name) for name in _TCP_FIELDS)
 _LISTENER = (("sk_ack_backlog", "ack_backlog"), ("sk_max_ack_backlog", "max_ack_backlog"))
 # tw_rcv_nxt and tw_snd_nxt are macros (include/linux/tcp.h): DWARF has not these names.
 _TIMEWAIT = (
     ("tw_sk.__tw_common.skc_tw_rcv_nxt", "rcv_nxt"),
-    ("tw_sk.__tw_common.skc_tw_snd_nxt", "snd_nxt"), ("tw_rcv_wnd", "rcv_wnd"),
-)  # fmt: skip
+    ("tw_sk.__tw_common.skc_tw_snd_nxt", "snd_nxt"),
+    ("tw_rcv_wnd", "rcv_wnd"),
+)
 _REQUEST = (("rcv_isn", "rcv_isn"), ("snt_isn", "snt_isn"), ("rcv_nxt", "rcv_nxt"))
 
 # Members and the fields of an event that hold their values as they are.
-NAMES = (_PLAIN, _LISTENER, _TCP_PAIRS,
-         (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")))  # fmt: skip
+NAMES = (
+    _PLAIN,
+    _LISTENER,
+    _TCP_PAIRS,
+    (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")),
+)
 
 # Members of tcp_sock alone.
 OF_TCP = frozenset(_TCP_FIELDS)
@@ -70,8 +100,12 @@ OF_TCP = frozenset(_TCP_FIELDS)
 # one in pieces.
 MEMBERS: Mapping[str, Sequence[str]] = {
     "sock": (
-        *_COMMON, "sk_protocol", "sk_type", *(name for name, _ in _PLAIN),
-        *(name for name, _ in _LISTENER), "sk_lingertime",
+        *_COMMON,
+        "sk_protocol",
+        "sk_type",
+        *(name for name, _ in _PLAIN),
+        *(name for name, _ in _LISTENER),
+        "sk_lingertime",
     ),
     "inet_sock": ("inet_sport",),
     "inet_connection_sock": ("icsk_retransmits", "icsk_backoff", "icsk_ca_state", "icsk_rto"),
@@ -79,7 +113,7 @@ MEMBERS: Mapping[str, Sequence[str]] = {
     "inet_timewait_sock": ("tw_substate",),
     "tcp_timewait_sock": tuple(name for name, _ in _TIMEWAIT),
     "tcp_request_sock": tuple(name for name, _ in _REQUEST),
-}  # fmt: skip
+}
 
 
 def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[str, Any]]:
@@ -137,8 +171,10 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
 def _tuple(common: View, family: int) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
     v6 = family == AF_INET6
-    names = (("src", "skc_v6_rcv_saddr" if v6 else "skc_rcv_saddr"),
-             ("dst", "skc_v6_daddr" if v6 else "skc_daddr"))  # fmt: skip
+    names = (
+        ("src", "skc_v6_rcv_saddr" if v6 else "skc_rcv_saddr"),
+        ("dst", "skc_v6_daddr" if v6 else "skc_daddr"),
+    )
     for key, member in names:
         raw = common.bytes("__sk_common." + member)
         if raw is not None:

@@ -35,12 +35,18 @@ def code(lock: int, watch: int) -> bytes:
     return (
         b"\x6a\x00"
         + b"\x9c\xfa"
-        + b"\xf0\x0f\xba\x2c\x25" + low + b"\x00"
+        + b"\xf0\x0f\xba\x2c\x25"
+        + low
+        + b"\x00"
         + b"\x72\xf4"
-        + b"\xc6\x04\x25" + seen + b"\x01"
-        + b"\xc6\x04\x25" + low + b"\x00"
+        + b"\xc6\x04\x25"
+        + seen
+        + b"\x01"
+        + b"\xc6\x04\x25"
+        + low
+        + b"\x00"
         + b"\x9d\xc3"
-    )  # fmt: skip
+    )
 
 
 def entry(function: int, trampoline: int) -> bytes:

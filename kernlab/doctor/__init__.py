@@ -69,9 +69,13 @@ def examine(kernel: str | None = None) -> Report:
     versions = {check.name: check.found for check in checks if check.state != "missing"}
     rows = known.table().known
     return Report(
-        system.get("PRETTY_NAME", "an unnamed Linux"), manager, built.shown, checks,
-        known.hits(rows, versions, built), len(rows),
-    )  # fmt: skip
+        system.get("PRETTY_NAME", "an unnamed Linux"),
+        manager,
+        built.shown,
+        checks,
+        known.hits(rows, versions, built),
+        len(rows),
+    )
 
 
 def programs(rooms: dict[str, list[Need]], manager: str | None) -> Iterator[Check]:
@@ -90,7 +94,11 @@ def programs(rooms: dict[str, list[Need]], manager: str | None) -> Iterator[Chec
         version = packages.version_of(need.program) if where and need.program else ""
         without = "" if where else need.without or packages.lacking(need.package, manager)
         yield Check(
-            need.name, "ok" if where else "note" if without else "missing",
-            version or ("found" if where else ""), "; ".join(reasons), tuple(asking),
-            () if where or without else names, without,
-        )  # fmt: skip
+            need.name,
+            "ok" if where else "note" if without else "missing",
+            version or ("found" if where else ""),
+            "; ".join(reasons),
+            tuple(asking),
+            () if where or without else names,
+            without,
+        )

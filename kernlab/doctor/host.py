@@ -150,11 +150,14 @@ def _gdb_python(manager: str | None) -> Iterator[Check]:
     version = ".".join(map(str, numbers))
     good = tuple(numbers) >= _GDB_PYTHON
     yield Check(
-        "GDB's Python", "ok" if good else "missing", version or "none",
-        "what reads packets inside GDB: 3.9 or newer", ("debugger",),
+        "GDB's Python",
+        "ok" if good else "missing",
+        version or "none",
+        "what reads packets inside GDB: 3.9 or newer",
+        ("debugger",),
         () if good else packages.names("gdb", manager),
         "" if good else "a GDB with Python 3.9 or newer first in PATH",
-    )  # fmt: skip
+    )
 
 
 def _static_busybox(manager: str | None) -> Iterator[Check]:
@@ -164,7 +167,10 @@ def _static_busybox(manager: str | None) -> Iterator[Check]:
         return
     good = elf.needed(Path(path)).interpreter is None
     yield Check(
-        "static busybox", "ok" if good else "missing", "yes" if good else f"{path} is dynamic",
-        "the image's init runs before any library is sure", ("image",),
+        "static busybox",
+        "ok" if good else "missing",
+        "yes" if good else f"{path} is dynamic",
+        "the image's init runs before any library is sure",
+        ("image",),
         () if good else packages.names("busybox-static", manager),
-    )  # fmt: skip
+    )

@@ -33,16 +33,27 @@ from kernlab.kernel.model import Kernel
 from kernlab.process import Completed, run
 from kernlab.progress import Finished, Reporter, Said, Started
 
-_OBJECT = ("-g", "-O2", "-target", "bpf", "-D__TARGET_ARCH_x86", "-Wall",
-           "-Wno-missing-declarations")  # fmt: skip
+_OBJECT = (
+    "-g",
+    "-O2",
+    "-target",
+    "bpf",
+    "-D__TARGET_ARCH_x86",
+    "-Wall",
+    "-Wno-missing-declarations",
+)
 # Not the other names: clang finds the lines that BTF keeps for the verifier's log by them.
 _MACROS = "-fmacro-prefix-map"
 _LOADER = ("-O2", "-g0", "-Wall", "-pthread")
 # What rootfs/guest/bpf/start.c stands in front of.
 _WRAPPED = (
-    "bpf_object__attach_skeleton", "bpf_object__detach_skeleton", "bpf_object__destroy_skeleton",
-    "ring_buffer__poll", "perf_buffer__poll", "sleep",
-)  # fmt: skip
+    "bpf_object__attach_skeleton",
+    "bpf_object__detach_skeleton",
+    "bpf_object__destroy_skeleton",
+    "ring_buffer__poll",
+    "perf_buffer__poll",
+    "sleep",
+)
 _ERROR = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: .*$", re.M)
 # Values alone: no macro with arguments, no include guard.
 _CONSTANT = re.compile(r"^#define[ \t]+(BPF_\w+)[ \t]+(\S.*?)[ \t]*$", re.M)
@@ -106,10 +117,11 @@ def find(what: str) -> BpfSource:
     close = near(what, known)
     raise BadInput(
         f"there is no BPF program '{what}'",
-        f"did you mean {close[0]}?" if close else f"a directory with NAME.bpf.c and NAME.c, or "
-        f"one of: {', '.join(known)}",
+        f"did you mean {close[0]}?"
+        if close
+        else f"a directory with NAME.bpf.c and NAME.c, or one of: {', '.join(known)}",
         f"kernlab bpf run {close[0] if close else 'rstwho'}",
-    )  # fmt: skip
+    )
 
 
 def _in_directory(path: Path) -> BpfSource:
@@ -169,8 +181,9 @@ def _with_constants(types: str, kernel: Kernel) -> str:
     if not header.is_file():
         return types
     text = _COMMENT.sub("", header.read_text("utf-8", "replace")).replace("\\\n", " ")
-    lines = [f"#ifndef {name}\n#define {name} {value}\n#endif" for name, value in
-             _CONSTANT.findall(text)]  # fmt: skip
+    lines = [
+        f"#ifndef {name}\n#define {name} {value}\n#endif" for name, value in _CONSTANT.findall(text)
+    ]
     return types + "\n/* include/uapi/linux/bpf.h of the same tree */\n" + "\n".join(lines) + "\n"
 
 
@@ -188,10 +201,12 @@ def build(source: BpfSource, kernel: Kernel, report: Reporter) -> BpfProgram:
             faults = _Build(source, kernel, types, temporary).run()
         report(Finished(stage))
         if faults:
-            report(Said(
-                f"{source.name} is linked with shared libraries, which go with it: "
-                + "; ".join(str(one) for one in faults)
-            ))
+            report(
+                Said(
+                    f"{source.name} is linked with shared libraries, which go with it: "
+                    + "; ".join(str(one) for one in faults)
+                )
+            )
     return built
 
 
@@ -236,15 +251,33 @@ class _Build:
         multiarch = run(20, ["gcc", "-print-multiarch"]).text.strip()
         asm = ["-idirafter", f"/usr/include/{multiarch}"] if multiarch else []
         names = nameless(*self._folders, option=_MACROS)
-        self._step(["clang", *_OBJECT, *self._include, *names, *asm, "-c",
-                    str(source.kernel_side), "-o", str(made)])  # fmt: skip
+        self._step(
+            [
+                "clang",
+                *_OBJECT,
+                *self._include,
+                *names,
+                *asm,
+                "-c",
+                str(source.kernel_side),
+                "-o",
+                str(made),
+            ]
+        )
         # libbpf's linker keeps BTF and leaves DWARF behind: the skeleton holds the whole file.
         self._step(["bpftool", "gen", "object", str(linked), str(made)])
         skeleton = self._step(["bpftool", "gen", "skeleton", str(linked)])
         (out / f"{source.name}.skel.h").write_bytes(skeleton)
         wraps = [f"-Wl,--wrap={name}" for name in _WRAPPED]
-        argv = ["gcc", *_LOADER, *self._include, *nameless(*self._folders), *wraps,
-                str(source.loader), str(_common() / "start.c")]  # fmt: skip
+        argv = [
+            "gcc",
+            *_LOADER,
+            *self._include,
+            *nameless(*self._folders),
+            *wraps,
+            str(source.loader),
+            str(_common() / "start.c"),
+        ]
         said, faults = link(argv, out / source.name)
         self._checked(argv, said)
         made.unlink()

@@ -124,6 +124,7 @@ def _compile(source: Path, out: Path, inside: Path | None) -> None:
     if said:
         first = _ERROR.search(said)
         raise WeFailed(
-            f"{source.name} does not compile", first.group() if first else said[-1000:],
+            f"{source.name} does not compile",
+            first.group() if first else said[-1000:],
             " ".join(argv),
-        )  # fmt: skip
+        )

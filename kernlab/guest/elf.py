@@ -13,8 +13,14 @@ from typing import Any, NamedTuple
 
 from kernlab.errors import HostLacks
 
-_DEFAULT = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64",
-            "/lib", "/usr/lib")  # fmt: skip
+_DEFAULT = (
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+)
 
 
 class Needed(NamedTuple):

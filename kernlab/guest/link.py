@@ -78,10 +78,14 @@ def link(argv: Sequence[str], program: Path) -> tuple[Completed, list[Fault]]:
         return static, []
     place = f"{SHARE}/{program.name}{LIBRARIES}"
     # DT_RPATH, not DT_RUNPATH: it counts for the libraries' own libraries as well.
-    loader = [f"-Wl,--dynamic-linker={place}/{_LOADER}", f"-Wl,-rpath,{place}",
-              "-Wl,--disable-new-dtags"]  # fmt: skip
-    shared = run(_LIMIT, [*argv, *loader, "-o", str(program), *(f"-l{n}" for n in _LIBS)],
-                 check=False)  # fmt: skip
+    loader = [
+        f"-Wl,--dynamic-linker={place}/{_LOADER}",
+        f"-Wl,-rpath,{place}",
+        "-Wl,--disable-new-dtags",
+    ]
+    shared = run(
+        _LIMIT, [*argv, *loader, "-o", str(program), *(f"-l{n}" for n in _LIBS)], check=False
+    )
     if shared.returncode == 0:
         _bring(program)
         return shared, found

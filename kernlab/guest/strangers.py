@@ -24,8 +24,9 @@ _READS = re.compile(rb"\.(incbin|include|macro|irpc?|rept?|altmacro)\b", re.IGNO
 _SYSTEM = re.compile(r"^ (/\S+)$", re.MULTILINE)
 
 
-def assembly(source: Path, below: Path, flags: Sequence[str], own: Sequence[Path],
-             out: Path) -> str:  # fmt: skip
+def assembly(
+    source: Path, below: Path, flags: Sequence[str], own: Sequence[Path], out: Path
+) -> str:
     """Compile ``source``, which lies ``below`` a directory, to assembly in ``out``; what the
     compiler said where it failed, or nothing. ``own``: directories with our headers.
 

@@ -50,8 +50,10 @@ def _sources(request: ImageRequest, rows: BusyboxTable, agent: Path) -> list[Pat
 
 def _entries(request: ImageRequest, rows: BusyboxTable, agent: Path) -> list[cpio.Entry]:
     entries = own.files(rows.files, "busybox")
-    entries += [cpio.directory(path.lstrip("/"), 0o1777 if path == "/tmp" else 0o755)
-                for path in rows.directories]  # fmt: skip
+    entries += [
+        cpio.directory(path.lstrip("/"), 0o1777 if path == "/tmp" else 0o755)
+        for path in rows.directories
+    ]
     entries += [cpio.symlink(name, f"usr/{name}") for name in own.MERGED]
     entries += [cpio.symlink(f"usr/bin/{name}", target) for name, target in rows.links.items()]
     entries.append(cpio.symlink("init", "sbin/init"))

@@ -58,7 +58,7 @@ def with_parents(entries: Iterable[Entry]) -> list[Entry]:
                 f"two files want to be /{entry.path} in the image",
                 "their content or mode differs",
                 "give one of them another place: --add PATH:/other",
-            )  # fmt: skip
+            )
         by_path[entry.path] = entry
     for path in list(by_path):
         parts = path.split("/")
@@ -81,8 +81,9 @@ def _member(number: int, entry: Entry) -> Iterator[bytes]:
     if len(name) > 4096 or len(entry.data) > _MAX or b"\0" in name[:-1]:
         raise BadInput(
             f"/{entry.path[:80]} cannot be put into an initramfs",
-            "names are limited to 4095 bytes without NUL, files to 4 GiB", "leave it out",
-        )  # fmt: skip
+            "names are limited to 4095 bytes without NUL, files to 4 GiB",
+            "leave it out",
+        )
     trailer = entry.mode == 0
     fields = (
         0 if trailer else number,  # ino
@@ -92,11 +93,12 @@ def _member(number: int, entry: Entry) -> Iterator[bytes]:
         2 if stat.S_ISDIR(entry.mode) else 1,  # nlink
         0,  # mtime
         len(entry.data),
-        0, 0,  # the device it is on
+        0,
+        0,  # the device it is on
         *entry.device,
         len(name),
         0,  # check
-    )  # fmt: skip
+    )
     header = b"070701" + b"".join(b"%08X" % field for field in fields)
     yield header + name + b"\0" * (-(len(header) + len(name)) % 4)
     yield entry.data + b"\0" * (-len(entry.data) % 4)

@@ -46,8 +46,9 @@ def build(request: ImageRequest, report: Reporter) -> Image:
     return store.store("debian", entries, RECIPE, names, mark, report, base.name)
 
 
-def _entries(request: ImageRequest, rows: DebianTable, agent: Path, busybox: Path,
-             base: Path) -> list[cpio.Entry]:  # fmt: skip
+def _entries(
+    request: ImageRequest, rows: DebianTable, agent: Path, busybox: Path, base: Path
+) -> list[cpio.Entry]:
     libraries = set(json.loads((base / "disk.json").read_text("utf-8"))["libraries"])
     over = own.files(rows.files)
     over.append(own.agent(agent))

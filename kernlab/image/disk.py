@@ -96,17 +96,32 @@ def _whole(final: Path, report: Reporter) -> bool:
     return sums.whole(final, f"disk {final.name}", report)
 
 
-def _key(distribution: str, codename: str, packages: list[str], later: list[LaterRow],
-         table: DebianTable) -> str:  # fmt: skip
+def _key(
+    distribution: str, codename: str, packages: list[str], later: list[LaterRow], table: DebianTable
+) -> str:
     """By what was asked for: an archive's updates alone do not make a disk anew."""
     rows = [*later, table.archives[distribution]]
-    what = [RECIPE, distribution, codename, packages, table.leave_out,
-            [row.model_dump() for row in rows]]  # fmt: skip
+    what = [
+        RECIPE,
+        distribution,
+        codename,
+        packages,
+        table.leave_out,
+        [row.model_dump() for row in rows],
+    ]
     return "disk-" + hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
 
 
-def _make(place: Path, out: Path, sources: str, codename: str, packages: list[str],
-          later: list[LaterRow], table: DebianTable, report: Reporter) -> None:  # fmt: skip
+def _make(
+    place: Path,
+    out: Path,
+    sources: str,
+    codename: str,
+    packages: list[str],
+    later: list[LaterRow],
+    table: DebianTable,
+    report: Reporter,
+) -> None:
     _bootstrap(place, sources, codename, packages, table.leave_out, report)
     for row in later:
         _unpack_later(row, place, codename, report)
@@ -135,12 +150,23 @@ def _libraries(names: Iterable[str]) -> list[str]:
 # -- packages -----------------------------------------------------------------------------
 
 
-def _bootstrap(place: Path, sources: str, codename: str, packages: list[str],
-               leave_out: list[str], report: Reporter) -> None:  # fmt: skip
+def _bootstrap(
+    place: Path,
+    sources: str,
+    codename: str,
+    packages: list[str],
+    leave_out: list[str],
+    report: Reporter,
+) -> None:
     mode = _mode()
     (place / "kernlab.sources").write_text(sources, "utf-8")
-    argv = ["mmdebstrap", f"--mode={mode}", "--variant=essential", "--format=tar",
-            "--include=" + ",".join(packages)]  # fmt: skip
+    argv = [
+        "mmdebstrap",
+        f"--mode={mode}",
+        "--variant=essential",
+        "--format=tar",
+        "--include=" + ",".join(packages),
+    ]
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in leave_out]
     argv += [f"--aptopt={line}" for line in _apt_access()]
     argv += [codename, str(place / "rootfs.tar"), str(place / "kernlab.sources")]
@@ -196,15 +222,23 @@ def _told(text: str, place: Path) -> BadInput | HostLacks | None:
     missing = _NO_SUCH.search(text)
     if missing is not None:
         name = missing[1] or missing[2]
-        return BadInput(f"there is no package {name} in this host's archives",
-                        f"kernlab image debian takes them as apt does: apt-cache policy {name}",
-                        f"apt-cache search {name}")  # fmt: skip
+        return BadInput(
+            f"there is no package {name} in this host's archives",
+            f"kernlab image debian takes them as apt does: apt-cache policy {name}",
+            f"apt-cache search {name}",
+        )
     if "No space left on device" in text:
-        return HostLacks(f"the disk is full: {place}", text.strip()[-500:],
-                         "free some, or set TMPDIR to a directory on a larger disk")  # fmt: skip
+        return HostLacks(
+            f"the disk is full: {place}",
+            text.strip()[-500:],
+            "free some, or set TMPDIR to a directory on a larger disk",
+        )
     if re.search(r"Could not (resolve|connect)|Failed to fetch|Temporary failure", text):
-        return HostLacks("the host's archives cannot be reached", text.strip()[-800:],
-                         "apt-get update tells more")  # fmt: skip
+        return HostLacks(
+            "the host's archives cannot be reached",
+            text.strip()[-800:],
+            "apt-get update tells more",
+        )
     return None
 
 

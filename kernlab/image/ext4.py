@@ -27,6 +27,21 @@ def command(tree: Path, out: Path, label: str, megabytes: int, bytes_per_inode: 
     fakeroot, the files keep their owners. Raises ``HostLacks``."""
     mke2fs = need("mke2fs", "makes the image's file system", "e2fsprogs")
     # A journal and room to grow are for what is written to.
-    return [mke2fs, "-q", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0",
-            "-i", str(bytes_per_inode), "-L", label, "-d", str(tree), str(out),
-            f"{megabytes}M"]  # fmt: skip
+    return [
+        mke2fs,
+        "-q",
+        "-t",
+        "ext4",
+        "-O",
+        "^has_journal,^resize_inode",
+        "-m",
+        "0",
+        "-i",
+        str(bytes_per_inode),
+        "-L",
+        label,
+        "-d",
+        str(tree),
+        str(out),
+        f"{megabytes}M",
+    ]

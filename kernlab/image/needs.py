@@ -16,6 +16,7 @@ BUSYBOX_IMAGE = (
     *(Need(row.package, row.why, program=row.name) for row in table().programs),
 )
 # Not asked for by who makes a disk: root does without, and so does a host with fakechroot.
-UNPRIVILEGED = Need("uidmap", "a range of ids for the Debian image's files, without root",
-                    program="newuidmap")  # fmt: skip
+UNPRIVILEGED = Need(
+    "uidmap", "a range of ids for the Debian image's files, without root", program="newuidmap"
+)
 NEEDS = (*BUSYBOX_IMAGE, *DISK, UNPRIVILEGED)

@@ -26,10 +26,11 @@ def merged(path: str) -> str:
 def files(rows: Iterable[FileRow], *place: str) -> list[cpio.Entry]:
     """kernlab's own files, from rootfs/ or a directory in it."""
     return [
-        cpio.regular(row.to.lstrip("/"), shipped("rootfs", *place, row.name).read_bytes(),
-                     int(row.mode, 8))
+        cpio.regular(
+            row.to.lstrip("/"), shipped("rootfs", *place, row.name).read_bytes(), int(row.mode, 8)
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def agent(path: Path) -> cpio.Entry:

@@ -44,14 +44,22 @@ def load(path: Path) -> Image | None:
     try:
         data = json.loads((path / "image.json").read_text("utf-8"))
         disk = data.get("disk")
-        return Image(path.name, str(data["kind"]), path,
-                     path.parent / disk / _DISK if disk else None)  # fmt: skip
+        return Image(
+            path.name, str(data["kind"]), path, path.parent / disk / _DISK if disk else None
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def store(kind: str, entries: list[cpio.Entry], recipe: str, sources: list[str], mark: str,
-          report: Reporter, disk: str | None = None) -> Image:  # fmt: skip
+def store(
+    kind: str,
+    entries: list[cpio.Entry],
+    recipe: str,
+    sources: list[str],
+    mark: str,
+    report: Reporter,
+    disk: str | None = None,
+) -> Image:
     """Write an initramfs under its content's key, unless it is there; ``disk`` names the
     directory of the disk that goes with it."""
     key = f"{kind}-{_digest(entries, recipe + (disk or ''))}"

@@ -49,8 +49,13 @@ _ERROR = re.compile(
 )
 
 
-def key_of(source: SourceTree, wishes: dict[str, fragments.Wish], patches: tuple[Path, ...],
-           compiler: str, kcflags: tuple[str, ...] = ()) -> str:  # fmt: skip
+def key_of(
+    source: SourceTree,
+    wishes: dict[str, fragments.Wish],
+    patches: tuple[Path, ...],
+    compiler: str,
+    kcflags: tuple[str, ...] = (),
+) -> str:
     """The kernel's content key: source, options, patches, compiler with its extra options,
     recipe."""
     digest = hashlib.sha256()
@@ -138,8 +143,14 @@ def _check_place(*paths: Path) -> None:
             )
 
 
-def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragments.Wish],
-           request: BuildRequest, report: Reporter) -> Kernel:  # fmt: skip
+def _build(
+    key: str,
+    final: Path,
+    source: SourceTree,
+    wishes: dict[str, fragments.Wish],
+    request: BuildRequest,
+    report: Reporter,
+) -> Kernel:
     free = shutil.disk_usage(final.parent).free
     if free < _ROOM:
         raise HostLacks(
@@ -150,10 +161,12 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
     hits = known.of_build(source, _wished(wishes, _BTF))
     for hit in hits:
         if hit.effect == "fails":
-            report(Said(
-                f"known not to work: {hit.here}: {hit.title} ({hit.symptom}). "
-                f"Remedy: {hit.remedy}"
-            ))  # fmt: skip
+            report(
+                Said(
+                    f"known not to work: {hit.here}: {hit.title} ({hit.symptom}). "
+                    f"Remedy: {hit.remedy}"
+                )
+            )
         else:
             report(Said(f"{hit.here}: {hit.title}; {hit.remedy}"))
     for option, what in _WITHOUT.items():
@@ -168,9 +181,14 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
         try:
             work.mkdir()
             make = Make(
-                tree, work, final, log, request.jobs or os.cpu_count() or 1,
-                catalogue.kcflags(source.version), tuple(hit.pahole for hit in hits if hit.pahole),
-            )  # fmt: skip
+                tree,
+                work,
+                final,
+                log,
+                request.jobs or os.cpu_count() or 1,
+                catalogue.kcflags(source.version),
+                tuple(hit.pahole for hit in hits if hit.pahole),
+            )
             report(Started("configure the kernel"))
             configure(make, wishes, source.path)
             report(Finished("configure the kernel", f"{len(wishes)} options"))
@@ -181,11 +199,15 @@ def _build(key: str, final: Path, source: SourceTree, wishes: dict[str, fragment
             with arriving(final) as temporary:
                 _collect(work, temporary, log)
                 kernel = Kernel(
-                    key=key, version=source.version, path=final, source=source.path,
+                    key=key,
+                    version=source.version,
+                    path=final,
+                    source=source.path,
                     release=(work / "include/config/kernel.release").read_text().strip(),
-                    build_id=_check(temporary / "vmlinux", temporary / "config"), objects=objects,
+                    build_id=_check(temporary / "vmlinux", temporary / "config"),
+                    objects=objects,
                     cpu_seconds=round(cpu, 1),
-                )  # fmt: skip
+                )
                 kernel.save(temporary)
             log.unlink(missing_ok=True)
         finally:
@@ -203,17 +225,30 @@ def children_cpu() -> float:
 class Make:
     """The kernel's make, with everything that would make two builds differ fixed."""
 
-    def __init__(self, tree: Path, work: Path, final: Path, log: Path, jobs: int,
-                 kcflags: tuple[str, ...] = (), pahole: tuple[str, ...] = ()) -> None:  # fmt: skip
+    def __init__(
+        self,
+        tree: Path,
+        work: Path,
+        final: Path,
+        log: Path,
+        jobs: int,
+        kcflags: tuple[str, ...] = (),
+        pahole: tuple[str, ...] = (),
+    ) -> None:
         self.work = work
         self.log = log
         cc = "ccache gcc" if which("ccache") else "gcc"
         self.argv = [
-            "make", "-C", str(tree), f"O={work}", f"-j{jobs}", f"CC={cc}",
+            "make",
+            "-C",
+            str(tree),
+            f"O={work}",
+            f"-j{jobs}",
+            f"CC={cc}",
             # Debug info names generated headers where they are kept, not where they were made.
             # The kernel's Makefile puts KCFLAGS last, so these options win over its own.
             " ".join([f"KCFLAGS=-fdebug-prefix-map={work}={final}/build", *kcflags]),
-        ]  # fmt: skip
+        ]
         if pahole:
             self.argv.append(f"PAHOLE={_with_options('pahole', pahole, work)}")
         self.env = {
@@ -311,9 +346,10 @@ def _collect(work: Path, into: Path, log: Path) -> None:
     shutil.copy2(log, into / "build.log")
     shutil.copy2(work / "vmlinux-gdb.py", into / "vmlinux-gdb.py")
     shutil.copytree(
-        work / "scripts/gdb", into / "scripts/gdb",
+        work / "scripts/gdb",
+        into / "scripts/gdb",
         ignore=lambda _, names: [n for n in names if "." in n and not n.endswith(".py")],
-    )  # fmt: skip
+    )
     for part in ("include/generated", "arch/x86/include/generated"):
         shutil.copytree(work / part, into / "build" / part)
 

@@ -16,8 +16,17 @@ from kernlab.kernel.model import Kernel
 
 _KEY = re.compile(r"\d[\w.]*-[0-9a-f]{12}")
 # What a build keeps. Beside it lie caches, which carry their own sums.
-FILES = ("kernel.json", "bzImage", "vmlinux", "System.map", "config", "build.log",
-         "vmlinux-gdb.py", "scripts", "build")  # fmt: skip
+FILES = (
+    "kernel.json",
+    "bzImage",
+    "vmlinux",
+    "System.map",
+    "config",
+    "build.log",
+    "vmlinux-gdb.py",
+    "scripts",
+    "build",
+)
 _BOOT = 0x202  # where a bzImage has "HdrS": Documentation/x86/boot.rst
 _SYMBOL = re.compile(rb"[0-9a-f]{16} \S \S+")
 _OPTION = re.compile(rb"|#.*|CONFIG_\w+=.*")
@@ -102,9 +111,10 @@ def by_key(text: str) -> Kernel | None:
     kernel, damage = look(path)
     if damage:
         raise HostLacks(
-            f"kernel {text} is damaged", damage,
+            f"kernel {text} is damaged",
+            damage,
             f"kernlab build {text.rpartition('-')[0]}, with the options it had",
-        )  # fmt: skip
+        )
     return kernel
 
 

@@ -81,9 +81,10 @@ def quirks(version: str) -> list[Quirk]:
     of two numbers means the whole series."""
     at = order_key(version)
     return [
-        row for row in read().quirks
+        row
+        for row in read().quirks
         if order_key(row.since) <= at and at[: len(order_key(row.until))] <= order_key(row.until)
-    ]  # fmt: skip
+    ]
 
 
 def say_known(version: str, report: Reporter) -> None:

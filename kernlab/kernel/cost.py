@@ -59,8 +59,9 @@ def usual(source: SourceTree, report: Reporter) -> Cost:
     return _measure("defconfig + kvm_guest.config + debug info", source, report, by_hand)
 
 
-def _measure(name: str, source: SourceTree, report: Reporter,
-             set_up: Callable[[Make], None]) -> Cost:  # fmt: skip
+def _measure(
+    name: str, source: SourceTree, report: Reporter, set_up: Callable[[Make], None]
+) -> Cost:
     report(Started(name))
     with tempfile.TemporaryDirectory(prefix=".cost-", dir=home_dir("kernels")) as place:
         work = Path(place, "work")

@@ -51,9 +51,10 @@ def parse(text: str, where: str) -> list[Wish]:
                 f"edit {where}",
             )
         wishes.append(
-            Wish(found["name"], value, found["known"] == "?", found["why"] or "",
-                 f"{where}:{number}")
-        )  # fmt: skip
+            Wish(
+                found["name"], value, found["known"] == "?", found["why"] or "", f"{where}:{number}"
+            )
+        )
     return wishes
 
 

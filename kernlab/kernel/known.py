@@ -136,17 +136,22 @@ def chosen(kernel: str | None) -> Chosen:
     raise BadInput(f"{path} does not exist", "no such tree or tarball", "kernlab fetch")
 
 
-def _at(version: str, name: str, tree: Path | None = None,
-        look: Callable[[str], str | None] | None = None) -> Chosen:  # fmt: skip
+def _at(
+    version: str,
+    name: str,
+    tree: Path | None = None,
+    look: Callable[[str], str | None] | None = None,
+) -> Chosen:
     return Chosen(f"{version} ({name})", catalogue.order_key(version), tree, look)
 
 
 def _release(wanted: str, sources: list[str]) -> Chosen:
     trees = {
-        name: tree for name, tree in kept.named()
+        name: tree
+        for name, tree in kept.named()
         if wanted in (name, catalogue.series(name))
         and (not sources or kept.source(tree) in sources)
-    }  # fmt: skip
+    }
     if trees:
         newest = max(trees, key=catalogue.order_key)
         return Chosen(newest, catalogue.order_key(newest), trees[newest])
@@ -190,9 +195,16 @@ def hits(rows: Iterable[Known], versions: Mapping[str, str], kernel: Chosen) -> 
     found = [_hit(row, versions, kernel) for row in rows if _true(row, versions, kernel)]
     for quirk in catalogue.quirks(".".join(map(str, kernel.version))):
         found.append(
-            Hit(f"linux-{quirk.since}-{quirk.until}", quirk.what, f"kernel {kernel.shown}",
-                "limits", "", "", quirk.remedy)
-        )  # fmt: skip
+            Hit(
+                f"linux-{quirk.since}-{quirk.until}",
+                quirk.what,
+                f"kernel {kernel.shown}",
+                "limits",
+                "",
+                "",
+                quirk.remedy,
+            )
+        )
     return found
 
 
@@ -227,12 +239,13 @@ def of_build(source: SourceTree, btf: bool) -> list[Hit]:
     """
     kernel = Chosen(source.version, catalogue.order_key(source.version), source.path)
     rows = [
-        row for row in table().known
+        row
+        for row in table().known
         if row.effect == "fails"
         and within(kernel.version, row.when.get("kernel", ".."))
         and "accelerator" not in row.when
         and (btf or "pahole" not in row.when)
-    ]  # fmt: skip
+    ]
     programs = {name for row in rows for name in row.when if name != "kernel"}
     versions = {name: packages.version_of(name) for name in sorted(programs)}
     return [_hit(row, versions, kernel) for row in rows if _true(row, versions, kernel)]

@@ -36,8 +36,15 @@ class SourceTree:
 
 
 # What kernel.json holds.
-_SHAPE = {"key": str, "version": str, "release": str, "source": str, "build_id": str,
-          "objects": int, "cpu_seconds": float}  # fmt: skip
+_SHAPE = {
+    "key": str,
+    "version": str,
+    "release": str,
+    "source": str,
+    "build_id": str,
+    "objects": int,
+    "cpu_seconds": float,
+}
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,12 @@ def patched(source: SourceTree, patches: Sequence[Path], scratch: Path) -> Itera
         run(600, ["cp", "-al", str(source.path), str(scratch)], tree=True)
         for patch in patches:
             said = run(
-                120, ["patch", "-p1", "--forward", "--batch", "-i", str(patch.absolute())],
-                cwd=scratch, check=False, merge=True,
-            )  # fmt: skip
+                120,
+                ["patch", "-p1", "--forward", "--batch", "-i", str(patch.absolute())],
+                cwd=scratch,
+                check=False,
+                merge=True,
+            )
             if said.returncode != 0:
                 raise BadInput(
                     f"--patch {patch} does not apply to {source.version}",

@@ -62,9 +62,12 @@ def lacking(path: Path, lab: Lab, symbols: KernelSymbols) -> tuple[list[str], li
 @cache
 def _elsewhere() -> frozenset[str]:
     """Functions that the shipped files name: one that is not in a kernel is in another."""
-    files = [shipped("configs", "sites.yaml"), *shipped("configs", "presets").glob("*.yaml"),
-             *shipped("configs", "reasons").glob("*.yaml"),
-             *shipped("configs", "labs").glob("*.yaml")]  # fmt: skip
+    files = [
+        shipped("configs", "sites.yaml"),
+        *shipped("configs", "presets").glob("*.yaml"),
+        *shipped("configs", "reasons").glob("*.yaml"),
+        *shipped("configs", "labs").glob("*.yaml"),
+    ]
     return frozenset(word for file in files for word in _WORD.findall(file.read_text("utf-8")))
 
 

@@ -99,8 +99,11 @@ def grade(directory: Path, lab: Lab | None = None, language: Language = "en") ->
             main = leg
         legs[name] = judge(part.verdict, leg, language, lab.kernels)
         if not place.results.exists():
-            errors[name] = "it was not run" if not left.wrong(place.results) else (
-                f"its record is gone: {leg.missing['results']}")  # fmt: skip
+            errors[name] = (
+                "it was not run"
+                if not left.wrong(place.results)
+                else (f"its record is gone: {leg.missing['results']}")
+            )
         elif "results" in leg.missing:
             errors[name] = leg.missing["results"]
         elif leg.status:
@@ -124,8 +127,11 @@ def _lab_of(directory: Path, left: Left) -> tuple[Lab, list[str]]:
     told = shipped_as(directory.name)
     if told is None:
         if not kept.is_file():
-            raise BadInput(f"{directory}: the lab's file is missing", wrong,
-                           f"kernlab lab grade {directory.parent} --lab FILE")  # fmt: skip
+            raise BadInput(
+                f"{directory}: the lab's file is missing",
+                wrong,
+                f"kernlab lab grade {directory.parent} --lab FILE",
+            )
         return load_yaml(kept, Lab), [wrong] if wrong else []
     path, lab = told
     try:

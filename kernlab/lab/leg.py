@@ -92,11 +92,17 @@ def setup_of(request: LabRequest, part: Part, symbols: Mapping[str, bool] | None
     lab = request.lab
     known = {name: symbols[name] for name in lab.symbols if name in symbols} if symbols else {}
     return Setup(
-        name=request.name, program=part.program or "", args=tuple(part.args),
-        sysctl=dict(part.sysctl), setup=tuple(part.setup), topology=lab.topology,
-        family=request.family, timeout=lab.timeout, capture=lab.capture,
+        name=request.name,
+        program=part.program or "",
+        args=tuple(part.args),
+        sysctl=dict(part.sysctl),
+        setup=tuple(part.setup),
+        topology=lab.topology,
+        family=request.family,
+        timeout=lab.timeout,
+        capture=lab.capture,
         symbols=known,
-    )  # fmt: skip
+    )
 
 
 def run_leg(
@@ -112,14 +118,16 @@ def run_leg(
 ) -> None:
     """Run a leg and judge it into ``result``. Raises ``MachineFailed``, ``WeFailed``."""
 
-    def hear(kind: str, text: str = "", value: str = "",
-             event: dict[str, Any] | None = None) -> None:  # fmt: skip
+    def hear(
+        kind: str, text: str = "", value: str = "", event: dict[str, Any] | None = None
+    ) -> None:
         tell(Told(kind, request, name, text, value, event))
 
     tell(Told("leg", request, name))
     setup = setup_of(request, part, explain.symbols)
-    one = Run(setup, machine, run.share, result.directory, recorder, hear,
-              in_step=recorder is not None)  # fmt: skip
+    one = Run(
+        setup, machine, run.share, result.directory, recorder, hear, in_step=recorder is not None
+    )
     one.run()
     leg = load(result.directory)
     if leg.events is not None:

@@ -19,8 +19,9 @@ from kernlab.config.yaml import Model, listed, load, near
 from kernlab.errors import BadInput
 from kernlab.verdict.model import Check, Expected, OtherKernel
 
-Topic = Literal["handshake", "close", "abort", "timers", "queues", "segments", "timewait",
-                "netfilter", "course"]  # fmt: skip
+Topic = Literal[
+    "handshake", "close", "abort", "timers", "queues", "segments", "timewait", "netfilter", "course"
+]
 Family = Literal["ipv4", "ipv6"]
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 _ROUND = re.compile(r"\.\d+$")

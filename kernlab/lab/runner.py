@@ -43,9 +43,17 @@ class LabResult:
         return bool(self.legs) and all(leg.holds for leg in self.legs)
 
 
-def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
-             options: MachineOptions, run: RunDir, report: Reporter, tell: Tell,
-             gdb: bool = True, language: Language = "en") -> list[LabResult]:  # fmt: skip
+def run_labs(
+    requests: Sequence[LabRequest],
+    kernel: Kernel,
+    image: Image,
+    options: MachineOptions,
+    run: RunDir,
+    report: Reporter,
+    tell: Tell,
+    gdb: bool = True,
+    language: Language = "en",
+) -> list[LabResult]:
     """Run labs one after the other. A machine that breaks is replaced, and the lab that
     broke it has failed; the rest runs on."""
     results: list[LabResult] = []
@@ -66,8 +74,12 @@ def run_labs(requests: Sequence[LabRequest], kernel: Kernel, image: Image,
         _look_up(requests, symbols, report)
     plans: dict[str, Plan] = {}
     asked = {name for one in requests for name in one.lab.symbols}
-    explain = Explain(table() if gdb else {}, kernel.source,
-                      {name: known.map.has(name) for name in sorted(asked)}, language)  # fmt: skip
+    explain = Explain(
+        table() if gdb else {},
+        kernel.source,
+        {name: known.map.has(name) for name in sorted(asked)},
+        language,
+    )
     if symbols is not None:
         for one in requests:
             if one.lab.debugger and one.title not in plans:
@@ -190,6 +202,15 @@ class _Lab:
                 directory = LegDir(self._run.path / self._request.name / name)
                 result = LegResult(name, directory)
                 self.result.legs.append(result)
-                run_leg(self._request, name, part, self._machine, self._run, self._explain,
-                        engine, self._tell, result)  # fmt: skip
+                run_leg(
+                    self._request,
+                    name,
+                    part,
+                    self._machine,
+                    self._run,
+                    self._explain,
+                    engine,
+                    self._tell,
+                    result,
+                )
         self.result.seconds = time.monotonic() - started

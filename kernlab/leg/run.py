@@ -22,7 +22,8 @@ from kernlab.record.counters import moved, parse
 from kernlab.record.leg import LegDir, write_json
 from kernlab.record.store import EventWriter
 from kernlab.trace.capture import keep_capture
-from kernlab.vm.channel import GuestProcess, Kept
+from kernlab.vm.channel import GuestProcess
+from kernlab.vm.completed import Kept
 from kernlab.vm.machine import Machine
 from kernlab.vm.share import fresh, put, text
 
@@ -70,8 +71,9 @@ class Recorder(Protocol):
 class Listener(Protocol):
     """Who hears the story."""
 
-    def __call__(self, kind: str, text: str = "", value: str = "",
-                 event: dict[str, Any] | None = None) -> None:  # fmt: skip
+    def __call__(
+        self, kind: str, text: str = "", value: str = "", event: dict[str, Any] | None = None
+    ) -> None:
         """``kind`` is step, got, said or event."""
 
 
@@ -103,8 +105,16 @@ class Run:
     (rootfs/guest/labs/lab.h): what it does next, an event of it too, then comes after the line.
     """
 
-    def __init__(self, setup: Setup, machine: Machine, share: Path, directory: LegDir,
-                 recorder: Recorder | None, tell: Listener, in_step: bool = False) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        machine: Machine,
+        share: Path,
+        directory: LegDir,
+        recorder: Recorder | None,
+        tell: Listener,
+        in_step: bool = False,
+    ) -> None:
         self._in_step = in_step
         self._heard_of: queue.SimpleQueue[int] = queue.SimpleQueue()  # lines to answer; 0: the end
         self._setup = setup
@@ -155,9 +165,12 @@ class Run:
     def _go(self, argv: list[str], writer: EventWriter | None, limit: float) -> int:
         """Run labrun to its end, taking lines and events; its status."""
         process = self._machine.channel.start(
-            argv, on_stdout=self._heard, on_stderr=self._stderr, stdin=self._in_step,
+            argv,
+            on_stdout=self._heard,
+            on_stderr=self._stderr,
+            stdin=self._in_step,
             env={_IN_STEP: "1"} if self._in_step else None,
-        )  # fmt: skip
+        )
         if self._in_step:
             answering = threading.Thread(target=self._answer, args=[process], daemon=True)
             answering.start()
@@ -255,11 +268,16 @@ class Run:
         symbols = self._setup.symbols
         write_json(
             keep.results,
-            {"status": self.status, "said": self.said, "steps": self._steps, "got": self._got,
-             **({"printed": self._printed} if self._printed else {}),
-             "debugger": self._recorder is not None,
-             **({"symbols": symbols} if symbols else {})},
-        )  # fmt: skip
+            {
+                "status": self.status,
+                "said": self.said,
+                "steps": self._steps,
+                "got": self._got,
+                **({"printed": self._printed} if self._printed else {}),
+                "debugger": self._recorder is not None,
+                **({"symbols": symbols} if symbols else {}),
+            },
+        )
         before, after, links, words, kmsg = (
             text(self._share, f"{_LEG}/{name}")
             for name in ("before", "after", "links", "tcpdump", "kmsg")

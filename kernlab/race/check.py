@@ -113,30 +113,42 @@ def _turn(race: Race, at: int, step: Step, began: dict[str, Step]) -> _Said:
     before = began.get(name)
     key = "at" if step.hold is not None else "until"
     if before is not None and before.targets == ["done"]:
-        yield (("steps", at), f"step {at + 1}: {name} has ended: its step before is until done",
-               True)  # fmt: skip
+        yield (
+            ("steps", at),
+            f"step {at + 1}: {name} has ended: its step before is until done",
+            True,
+        )
     for target in step.targets:
         if isinstance(target, Place) and target.kind == "returns" and not _enters(before, target):
-            yield (("steps", at, key),
-                   f"step {at + 1}: {name} does not stand at the entry of {target.returns}: "
-                   f"hold it there first", True)  # fmt: skip
+            yield (
+                ("steps", at, key),
+                f"step {at + 1}: {name} does not stand at the entry of {target.returns}: "
+                f"hold it there first",
+                True,
+            )
         if isinstance(target, Place) and target.kind == "word" and before is None:
-            yield (("steps", at, key),
-                   f"step {at + 1}: '{target.word}' has the names of the place where {name} stands,"
-                   f" and that is its mark: hold it at a function first", False)  # fmt: skip
+            yield (
+                ("steps", at, key),
+                f"step {at + 1}: '{target.word}' has the names of the place where {name} stands,"
+                f" and that is its mark: hold it at a function first",
+                False,
+            )
     others = {one: actor for one, actor in race.actors.items() if one != name}
     stands = any((one.task and one.mark) or other in began for other, one in others.items())
     if "blocked" in step.targets and not stands:
-        yield (("steps", at, "until"),
-               f"step {at + 1}: nobody stands for whom {name} could wait: blocked cannot come",
-               step.targets == ["blocked"])  # fmt: skip
+        yield (
+            ("steps", at, "until"),
+            f"step {at + 1}: nobody stands for whom {name} could wait: blocked cannot come",
+            step.targets == ["blocked"],
+        )
 
 
 def _enters(step: Step | None, place: Place) -> bool:
     if step is None:
         return False
-    return any(isinstance(one, Place) and place.returns in held.entries(one)
-               for one in step.targets)  # fmt: skip
+    return any(
+        isinstance(one, Place) and place.returns in held.entries(one) for one in step.targets
+    )
 
 
 # -- names in the endings, and the program -----------------------------------------------
@@ -159,8 +171,11 @@ def _names(race: Race) -> _Said:
                     if word not in known[key]:
                         close = near(word, known[key])
                         hint = f", did you mean {close[0]}?" if close else ""
-                        yield (("endings", at, "when", number),
-                               f"endings: race.{key} is never '{word}'{hint}", True)  # fmt: skip
+                        yield (
+                            ("endings", at, "when", number),
+                            f"endings: race.{key} is never '{word}'{hint}",
+                            True,
+                        )
 
 
 def _expressions(check: Check) -> Iterable[str]:
@@ -183,15 +198,21 @@ def _programs(path: Path, race: Race) -> _Said:
     vcpus = {name: int(number) for name, number in _ACTOR.findall(text)}
     for name, actor in race.actors.items():
         if name in vcpus and vcpus[name] != actor.vcpu:
-            yield (("actors", name),
-                   f"actors: {name} is on vCPU {actor.vcpu} here and on {vcpus[name]} in "
-                   f"{source.name}", True)  # fmt: skip
+            yield (
+                ("actors", name),
+                f"actors: {name} is on vCPU {actor.vcpu} here and on {vcpus[name]} in "
+                f"{source.name}",
+                True,
+            )
         marks = _RACING.findall(text)
         told = all(mark.startswith('"') for mark in marks)  # else the name is a variable's
         if actor.task and actor.mark and told and f'"{name}"' not in marks:
-            yield (("actors", name),
-                   f"actors: no racing(\"{name}\") is written in {source.name}: does {name} come "
-                   f"to its mark?", False)  # fmt: skip
+            yield (
+                ("actors", name),
+                f'actors: no racing("{name}") is written in {source.name}: does {name} come '
+                f"to its mark?",
+                False,
+            )
 
 
 # -- against a kernel ----------------------------------------------------------------------
@@ -274,8 +295,9 @@ class _Against:
             if len(stops) == 1 and stops[0].kind in ("entry", "inlined", "source"):
                 stands[name] = (at, stops[0])
 
-    def _waits(self, at: int, step: Step, other: str, since: int, place: Place,
-               rows: held.LockTable) -> _Said:  # fmt: skip
+    def _waits(
+        self, at: int, step: Step, other: str, since: int, place: Place, rows: held.LockTable
+    ) -> _Said:
         owns = {one.key: one for one in held.at(place, self._stages[since], rows)}
         for target in step.targets:
             if not isinstance(target, Place) or target.kind not in ("entry", "inlined", "source"):
@@ -290,4 +312,3 @@ class _Against:
                         f"mean the same one: add `blocked` to its until",
                         False,
                     )
-

@@ -168,9 +168,11 @@ class Director:
             event = self._event(name, "timeout" if late else "nowhere", nowhere, actor.vcpu)
             yield event
             trouble = "timeout" if late else "wrong actor"
-            self._give_up(trouble, f"step {self._at}: {name} did not come to {_targets(step)} "
-                          f"in {step.limit:g} s; vCPU {actor.vcpu} is in {_where(event)}"
-                          )  # fmt: skip
+            self._give_up(
+                trouble,
+                f"step {self._at}: {name} did not come to {_targets(step)} "
+                f"in {step.limit:g} s; vCPU {actor.vcpu} is in {_where(event)}",
+            )
             return
         self._standing.add(name)
         key: str = hit["post"]
@@ -192,16 +194,21 @@ class Director:
         elif self._exploring and key != _key(step.targets[0]):
             self._at -= 1  # on its way
         elif waits and "blocked" not in step.targets:
-            self._give_up("blocked", f"step {self._at}: {name} {_wait_text(event)}, and never "
-                          f"comes to {_targets(step)}")  # fmt: skip
+            self._give_up(
+                "blocked",
+                f"step {self._at}: {name} {_wait_text(event)}, and never comes to {_targets(step)}",
+            )
 
     def _posts(self, step: Step, target: str | Place, name: str) -> Iterator[dict[str, Any]]:
         actor = self._race.actors[name]
         # A timer may come on the other vCPU: what its condition tells it by is then seen there.
-        who = {"cpu": actor.vcpu, "task": name if actor.task else None,
-               "anywhere": not actor.task and step.when is not None,
-               # What an actor sends may be taken in by its vCPU's ksoftirqd (kernel/softirq.c).
-               "or_task": _softirqd(actor)}  # fmt: skip
+        who = {
+            "cpu": actor.vcpu,
+            "task": name if actor.task else None,
+            "anywhere": not actor.task and step.when is not None,
+            # What an actor sends may be taken in by its vCPU's ksoftirqd (kernel/softirq.c).
+            "or_task": _softirqd(actor),
+        }
         if target == "blocked":
             return  # always watched for
         if target == "done":
@@ -210,8 +217,14 @@ class Director:
             return
         assert isinstance(target, Place)
         if target.kind == "word":
-            yield {"id": target.text(), "word": target.word, "at": actor.vcpu,
-                   "becomes": target.becomes, "when": step.when, **who}  # fmt: skip
+            yield {
+                "id": target.text(),
+                "word": target.word,
+                "at": actor.vcpu,
+                "becomes": target.becomes,
+                "when": step.when,
+                **who,
+            }
         elif target.kind == "returns":
             yield {"id": target.text(), "returns": True, "at": actor.vcpu, **who}
         else:
@@ -225,15 +238,19 @@ class Director:
             return []
         actor = self._race.actors[name]
         return [
-            {"id": f"{kind} {spot.name}", "address": address, "cpu": actor.vcpu,
-             # Who sleeps lets others run: only the actor's own sleep is its wait. Who spins
-             # has the vCPU, whoever it is.
-             "task": name if actor.task and sleeps(kind, spot) else None,
-             "when": self._whens(spot)}
+            {
+                "id": f"{kind} {spot.name}",
+                "address": address,
+                "cpu": actor.vcpu,
+                # Who sleeps lets others run: only the actor's own sleep is its wait. Who spins
+                # has the vCPU, whoever it is.
+                "task": name if actor.task and sleeps(kind, spot) else None,
+                "when": self._whens(spot),
+            }
             for kind, spots in self._stage.waits.items()
             for spot in spots
             for address in spot.addresses
-        ]  # fmt: skip
+        ]
 
     def _whens(self, spot: Spot) -> list[str]:
         """When a wait is one for somebody who stands: a mutex keeps its owner
@@ -254,17 +271,24 @@ class Director:
 
     # -- telling --------------------------------------------------------------------
 
-    def _event(self, name: str, reached: str, spot: Spot, cpu: int,
-               waits: str = "") -> dict[str, Any]:  # fmt: skip
+    def _event(
+        self, name: str, reached: str, spot: Spot, cpu: int, waits: str = ""
+    ) -> dict[str, Any]:
         data = self._vcpus.look(spot.what, cpu)
         pcs = data.pop("pcs")
-        stack = self._symbolizer.stack([(pc, exact) for pc, exact in pcs],
-                                       entry=bool(spot.addresses))  # fmt: skip
+        stack = self._symbolizer.stack(
+            [(pc, exact) for pc, exact in pcs], entry=bool(spot.addresses)
+        )
         known = self._locks.settled(data.pop("locks"), {pc for pc, exact in pcs if exact})
         locks = [_told(one) for one in known if one["held"]]
         self._seq += 1
-        race: dict[str, Any] = {"step": self._at, "actor": name, "reached": reached,
-                                "locks": locks, "source": self._stage.source(stack)}  # fmt: skip
+        race: dict[str, Any] = {
+            "step": self._at,
+            "actor": name,
+            "reached": reached,
+            "locks": locks,
+            "source": self._stage.source(stack),
+        }
         if waits:
             race["waits"] = self._waits(waits, data, name)
             race["locks"] = [one for one in locks if one["addr"] != race["waits"].get("addr")]
@@ -273,9 +297,16 @@ class Director:
         first = stack[0] if stack else {}
         site = {key: first[key] for key in ("func", "file", "line") if key in first}
         return {
-            "v": VERSION, "seq": self._seq, "engine": "gdb", **data, "probe": reached,
-            "site": site or data["site"], "host_ns": time.time_ns(), "stack": stack, "race": race,
-        }  # fmt: skip
+            "v": VERSION,
+            "seq": self._seq,
+            "engine": "gdb",
+            **data,
+            "probe": reached,
+            "site": site or data["site"],
+            "host_ns": time.time_ns(),
+            "stack": stack,
+            "race": race,
+        }
 
     def _waits(self, kind: str, data: dict[str, Any], name: str) -> dict[str, Any]:
         """What is waited for, and by whom it is held since where."""
@@ -321,10 +352,19 @@ def _softirqd(actor: Actor) -> str:
 
 def _anywhere(name: str) -> dict[str, Any]:
     """What to read of a vCPU that stands at no probe: the stack and the locks alone."""
-    return {"probe": name, "func": name, "file": "", "line": 0, "address": 0, "skb": None,
-            "sock": None, "args": [], "show": [],
-            "site": dict.fromkeys(("tcp_cb", "lookup"), False)
-            | dict.fromkeys(("header", "direction"), "none")}  # fmt: skip
+    return {
+        "probe": name,
+        "func": name,
+        "file": "",
+        "line": 0,
+        "address": 0,
+        "skb": None,
+        "sock": None,
+        "args": [],
+        "show": [],
+        "site": dict.fromkeys(("tcp_cb", "lookup"), False)
+        | dict.fromkeys(("header", "direction"), "none"),
+    }
 
 
 def _where(event: dict[str, Any]) -> str:

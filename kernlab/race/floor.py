@@ -30,15 +30,16 @@ from kernlab.vm.share import put
 
 # A second after boot the kernel changes from tsc-early to tsc, for which every vCPU has to come
 # to stop_machine() (kernel/time/timekeeping.c, timekeeping_notify()): nobody may stand then.
-_CALM = ("cd /sys/devices/system/clocksource/clocksource0; "
-         "for turn in $(seq 50); do "
-         "[ $(cat current_clocksource) = tsc-early ] || exit 0; sleep 0.1; done")  # fmt: skip
+_CALM = (
+    "cd /sys/devices/system/clocksource/clocksource0; "
+    "for turn in $(seq 50); do "
+    "[ $(cat current_clocksource) = tsc-early ] || exit 0; sleep 0.1; done"
+)
 # The network namespace of the round before is taken down by a kworker (net/core/net_namespace.c,
 # cleanup_net()), which waits for answers of every vCPU, and with which locks held an actor may
 # have to wait. A worker's name ends with + and its workqueue while it works (kernel/
 # workqueue.c, wq_worker_comm()).
-_CLEAN = ("for turn in $(seq 300); do "
-          "grep -qs +netns /proc/[0-9]*/comm || exit 0; done")  # fmt: skip
+_CLEAN = "for turn in $(seq 300); do grep -qs +netns /proc/[0-9]*/comm || exit 0; done"
 _CALM_LIMIT = 20.0
 _TRANSFER = "httpwl"  # what shows that the guest lives on
 _SICK = re.compile(
@@ -67,9 +68,14 @@ class Scene:
         """The program as a run."""
         race = self.race
         return Setup(
-            name=self.id, program=program_of(self.race), args=tuple(args), sysctl=dict(race.sysctl),
-            setup=tuple(race.setup), topology=race.topology, timeout=race.timeout,
-        )  # fmt: skip
+            name=self.id,
+            program=program_of(self.race),
+            args=tuple(args),
+            sysctl=dict(race.sysctl),
+            setup=tuple(race.setup),
+            topology=race.topology,
+            timeout=race.timeout,
+        )
 
     def bring(self, report: Reporter) -> None:
         """What the guest needs into the share, and the race's file into the record."""
@@ -94,18 +100,25 @@ class RoundResult:
     def keep(self, again: bool = False) -> None:
         """Note it beside the rest of the round's record. ``again``: it does not count."""
         self.directory.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.directory.path / ROUND_FILE, {
-            "round": self.number, "ending": self.ending.id if self.ending else None,
-            "trouble": self.trouble, "said": self.said, "reached": self.reached,
-            "again": again,
-        })  # fmt: skip
+        write_json(
+            self.directory.path / ROUND_FILE,
+            {
+                "round": self.number,
+                "ending": self.ending.id if self.ending else None,
+                "trouble": self.trouble,
+                "said": self.said,
+                "reached": self.reached,
+                "again": again,
+            },
+        )
 
 
 class Floor:
     """The booted machine, and GDB on it; a new GDB when one dies."""
 
-    def __init__(self, scene: Scene, found: Stage, symbols: KernelSymbols,
-                 machine: Machine) -> None:  # fmt: skip
+    def __init__(
+        self, scene: Scene, found: Stage, symbols: KernelSymbols, machine: Machine
+    ) -> None:
         self._scene = scene
         self._stage = found
         self._symbols = symbols
@@ -116,10 +129,12 @@ class Floor:
     def prepare(self) -> None:
         """Start GDB, which needs no guest yet."""
         plan = {
-            "layout": self._symbols.layout(), "orc": str(self._symbols.orc()), "stack": 64,
+            "layout": self._symbols.layout(),
+            "orc": str(self._symbols.orc()),
+            "stack": 64,
             "locks": list(LOCKS),
             "sites": {name: row.model_dump() for name, row in sites.table().sites.items()},
-        }  # fmt: skip
+        }
         vmlinux = self._symbols.files.vmlinux
         self._vcpus = Vcpus(vmlinux, self._scene.run.gdb_log, plan, self._machine.sockets)
         self._vcpus.prepare()
@@ -139,8 +154,14 @@ class Floor:
         directory = LegDir(scene.run.path / scene.id / f"round-{number:03}")
         self._machine.channel.run(_CALM_LIMIT, ["sh", "-c", _CLEAN])
         self._director.begin(order)
-        one = Run(scene.setup(scene.race.args), self._machine, scene.run.share, directory,
-                  self._director, deaf)  # fmt: skip
+        one = Run(
+            scene.setup(scene.race.args),
+            self._machine,
+            scene.run.share,
+            directory,
+            self._director,
+            deaf,
+        )
         try:
             one.run()
         except WeFailed as error:
@@ -148,12 +169,18 @@ class Floor:
                 raise self._machine.lost() from error
             told = self._director.round
             self._renew()
-            return RoundResult(number, directory, trouble=told.trouble or "gdb died",
-                               said=told.said or error.why)  # fmt: skip
+            return RoundResult(
+                number, directory, trouble=told.trouble or "gdb died", said=told.said or error.why
+            )
         told = self._director.round
         failed = trouble(one.status, one.said)
-        result = RoundResult(number, directory, trouble=told.trouble, said=told.said,
-                             reached=list(map(self._stage.named, told.reached)))  # fmt: skip
+        result = RoundResult(
+            number,
+            directory,
+            trouble=told.trouble,
+            said=told.said,
+            reached=list(map(self._stage.named, told.reached)),
+        )
         if not told.trouble and failed:
             result.trouble, result.said = "program failed", failed
         elif not told.trouble and not told.begun and not told.reached:
@@ -173,9 +200,7 @@ class Floor:
         except (MachineFailed, TimeoutError) as error:
             return f"it no longer answers: {error}"
         if said.returncode:
-            return (
-                f"a transfer failed: {said.text}{said.stderr.decode('utf-8', 'replace')}".strip()
-            )
+            return f"a transfer failed: {said.text}{said.stderr.decode('utf-8', 'replace')}".strip()
         sick = _SICK.search(log)
         return f"its log says: {sick.group()}" if sick else ""
 

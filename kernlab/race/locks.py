@@ -24,8 +24,13 @@ Way = Literal["takes", "born", "may", "lets"]
 # Functions that come back with a new socket whose slock is taken: sk_clone_lock() did it
 # (net/core/sock.c), below the others.
 _CLONES = "sk_clone_lock"
-_BORN = (_CLONES, "inet_csk_clone_lock", "tcp_create_openreq_child", "syn_recv_sock",
-         "tcp_check_req")  # fmt: skip
+_BORN = (
+    _CLONES,
+    "inet_csk_clone_lock",
+    "tcp_create_openreq_child",
+    "syn_recv_sock",
+    "tcp_check_req",
+)
 # That let go of the slock of an argument (net/ipv4/tcp_minisocks.c,
 # net/ipv4/inet_connection_sock.c, net/core/sock.c).
 _FREES = ("tcp_child_process", "inet_csk_prepare_forced_close", "sk_free_unlock_clone")
@@ -76,8 +81,9 @@ class Locks:
     """Answers for one kernel. ``entered``: functions that are called with a socket's lock
     taken, and their argument that has it (configs/locks.yaml)."""
 
-    def __init__(self, symbols: KernelSymbols, symbolizer: Symbolizer,
-                 entered: Mapping[str, str]) -> None:  # fmt: skip
+    def __init__(
+        self, symbols: KernelSymbols, symbolizer: Symbolizer, entered: Mapping[str, str]
+    ) -> None:
         self._symbols = symbols
         self._source = symbols.files.source
         self._code = Code(symbols.files.vmlinux, symbols.map)
@@ -85,8 +91,9 @@ class Locks:
         self._entered = entered
         self._texts: dict[str, list[str]] = {}
 
-    def settled(self, locks: Sequence[Mapping[str, Any]],
-                exact: Collection[int]) -> list[dict[str, Any]]:  # fmt: skip
+    def settled(
+        self, locks: Sequence[Mapping[str, Any]], exact: Collection[int]
+    ) -> list[dict[str, Any]]:
         """``gdb_scripts.hold``'s locks without their frames. ``held``: whether this vCPU's
         stack has it for certain; then ``func`` and ``file`` of who took it, and the line
         ``since`` where that is known. ``line``: where the innermost function that knows the
@@ -173,8 +180,9 @@ class Locks:
                     yield one.address, op
                     break
 
-    def _op(self, lock: Lock, one: Instruction, inner: Sequence[FrameInfo],
-            place: FrameInfo) -> Op | None:  # fmt: skip
+    def _op(
+        self, lock: Lock, one: Instruction, inner: Sequence[FrameInfo], place: FrameInfo
+    ) -> Op | None:
         lines = self._text(place.get("file", ""))
         first, text = statement(lines, place.get("line", 0))
         way = does(lock, one, [part["func"] for part in inner], text)
@@ -240,8 +248,11 @@ def does(lock: Lock, one: Instruction, inner: Sequence[str], text: str) -> Way |
             return "may"
         if any_of(_FAST):
             return "lets" if lock.busy else "takes"
-        if not re.search(rf"\bbh_(?:un)?lock_sock\w*\(\s*{name}|{name}->sk_lock\.slock"
-                         rf"|unlock_sock_fast\(\s*{name}", text):  # fmt: skip
+        if not re.search(
+            rf"\bbh_(?:un)?lock_sock\w*\(\s*{name}|{name}->sk_lock\.slock"
+            rf"|unlock_sock_fast\(\s*{name}",
+            text,
+        ):
             return None
     if any_of(_TRIES):
         return "may"

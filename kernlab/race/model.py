@@ -231,8 +231,9 @@ def find(name: str) -> tuple[Path, Race]:
     if "/" in name or name.endswith((".yaml", ".yml")):
         path = expanded(name)
         if not _ID.match(path.stem):
-            raise BadInput(f"{path}: its name is the race's id", "letters, digits, - and _",
-                           "rename the file")  # fmt: skip
+            raise BadInput(
+                f"{path}: its name is the race's id", "letters, digits, - and _", "rename the file"
+            )
         return path, load(path, Race)
     known = ids()
     for one in known:

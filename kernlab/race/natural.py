@@ -36,8 +36,10 @@ cd {_TRACING} && rmdir instances/window; echo >kprobe_events
 grep "cpu MHz" /proc/cpuinfo
 """
 _LIMIT = 60.0
-_HIT = re.compile(r"^\s*\S.*?-(?P<pid>\d+)\s+\[(?P<cpu>\d+)\].*?"
-                  r"(?P<at>\d+): (?P<probe>open|shut):")  # fmt: skip
+_HIT = re.compile(
+    r"^\s*\S.*?-(?P<pid>\d+)\s+\[(?P<cpu>\d+)\].*?"
+    r"(?P<at>\d+): (?P<probe>open|shut):"
+)
 _MHZ = re.compile(r"cpu MHz\s*: (?P<mhz>[\d.]+)")  # that of its TSC, without frequency scaling
 
 
@@ -57,8 +59,11 @@ def natural(scene: Scene, report: Reporter, tries: int | None = None) -> Found:
     """Run it. Raises ``BadInput`` where the race has no such run, ``MachineFailed``."""
     wanted = scene.race.natural
     if wanted is None:
-        raise BadInput(f"{scene.id} has no natural run", "its file has no 'natural'",
-                       f"kernlab race run {scene.id}")  # fmt: skip
+        raise BadInput(
+            f"{scene.id} has no natural run",
+            "its file has no 'natural'",
+            f"kernlab race run {scene.id}",
+        )
     tries = tries or wanted.tries
     places = wanted.window
     found = stage(scene.race, symbols_for(scene.kernel), places) if places else None
@@ -90,16 +95,16 @@ def _fired(wanted: Natural, leg: Leg, tries: int) -> int:
     return max(0, moved - tries) if fired.beyond_tries else moved
 
 
-def _window(scene: Scene, machine: Machine, wanted: Natural, found: Stage,
-            tries: int) -> list[int]:  # fmt: skip
+def _window(scene: Scene, machine: Machine, wanted: Natural, found: Stage, tries: int) -> list[int]:
     assert wanted.window is not None
     opens, shuts = (found.spots[place.text()].addresses[0] for place in wanted.window)
     armed = machine.channel.run(_LIMIT, ["sh", "-c", _ARM, "arm", f"0x{opens:x}", f"0x{shuts:x}"])
     if armed.returncode:
         raise MachineFailed(
             "the kernel takes no probe at the window's ends",
-            armed.stderr.decode("utf-8", "replace").strip(), "kernlab race show " + scene.id,
-        )  # fmt: skip
+            armed.stderr.decode("utf-8", "replace").strip(),
+            "kernlab race show " + scene.id,
+        )
     _leg(scene, machine, tries, "window")
     return spans(machine.channel.run(_LIMIT, ["sh", "-c", _READ]).text)
 

@@ -34,7 +34,10 @@ def picture(race: Race, run: RunDir, directory: LegDir, language: Language = "en
     resolved = run.read().get("resolved", {})
     about = [str(resolved.get("release", "")), f"round {told.get('round', '?')}"]
     return build(
-        directory.path.parent.name, race, _stops(race, leg.events or [], directory), leg.segments,
+        directory.path.parent.name,
+        race,
+        _stops(race, leg.events or [], directory),
+        leg.segments,
         Round(
             about=" · ".join(part for part in about if part),
             ending=ending,
@@ -42,16 +45,18 @@ def picture(race: Race, run: RunDir, directory: LegDir, language: Language = "en
             said=str(told.get("said") or told.get("trouble") or "") if ending is None else "",
         ),
         language=language,
-    )  # fmt: skip
+    )
 
 
-def _stops(race: Race, events: list[dict[str, Any]],
-           directory: LegDir) -> list[dict[str, Any]]:  # fmt: skip
+def _stops(race: Race, events: list[dict[str, Any]], directory: LegDir) -> list[dict[str, Any]]:
     """The events of a round, each of which is a whole stop of one of the race's actors. Raises
     ``BadInput`` where one is not: then this is no round of this race."""
     if len(events) > _MOST:
-        raise BadInput(f"{directory.events}: {len(events)} stops in one round",
-                       f"a round's picture has {_MOST} at most", "kernlab race run R1")  # fmt: skip
+        raise BadInput(
+            f"{directory.events}: {len(events)} stops in one round",
+            f"a round's picture has {_MOST} at most",
+            "kernlab race run R1",
+        )
     for event in events:
         try:
             told = validate(event).race
@@ -59,9 +64,11 @@ def _stops(race: Race, events: list[dict[str, Any]],
                 raise ValueError("no actor of this race stopped there")
         except ValueError as error:
             said = first_problem(error) if isinstance(error, ValidationError) else str(error)
-            raise BadInput(f"{directory.events}: no round of this race",
-                           f"event {event.get('seq', '?')}: {said}",
-                           "kernlab race run R1") from error  # fmt: skip
+            raise BadInput(
+                f"{directory.events}: no round of this race",
+                f"event {event.get('seq', '?')}: {said}",
+                "kernlab race run R1",
+            ) from error
     return events
 
 
@@ -117,8 +124,15 @@ def _number(path: Path) -> int | str:
 
 def _wrong(place: LegDir, left: Left) -> str:
     note = place.path / ROUND_FILE
-    files = (place.path.parent / RACE_FILE, note, place.results, place.counters, place.capture,
-             place.events, place.kmsg)  # fmt: skip
+    files = (
+        place.path.parent / RACE_FILE,
+        note,
+        place.results,
+        place.counters,
+        place.capture,
+        place.events,
+        place.kmsg,
+    )
     said = [left.wrong(file) for file in files]
     if not left.known:  # a round that was done again need not have more than its note
         said += [f"{file.name} is missing" for file in (note,) if not file.is_file()]

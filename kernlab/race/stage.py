@@ -40,25 +40,42 @@ WAITS: dict[str, dict[str, tuple[str, ...]]] = {
         "smp_call_function_single": ("wait",),
     },
     "rcu": {
-        "__wait_rcu_gp": (), "synchronize_rcu": (), "synchronize_rcu_expedited": (),
+        "__wait_rcu_gp": (),
+        "synchronize_rcu": (),
+        "synchronize_rcu_expedited": (),
         "rcu_barrier": (),
     },
     # kernel/stop_machine.c: whatever runs there waits until every vCPU has come.
     "stop_machine": {"multi_cpu_stop": ()},
-}  # fmt: skip
+}
 # Locks that stand in a table, by its first byte and its size: C expressions.
 LOCKS: tuple[dict[str, str], ...] = (
-    {"what": "lock of an ehash bucket", "first": "tcp_hashinfo.ehash_locks",
-     "size": "(tcp_hashinfo.ehash_locks_mask + 1) * sizeof(*tcp_hashinfo.ehash_locks)"},
-    {"what": "lock of a listening bucket", "first": "&tcp_hashinfo.listening_hash",
-     "size": "sizeof(tcp_hashinfo.listening_hash)"},
-    {"what": "lock of a listening bucket", "first": "tcp_hashinfo.lhash2",
-     "size": "(tcp_hashinfo.lhash2_mask + 1) * sizeof(*tcp_hashinfo.lhash2)"},
-    {"what": "lock of a bind bucket", "first": "tcp_hashinfo.bhash",
-     "size": "tcp_hashinfo.bhash_size * sizeof(*tcp_hashinfo.bhash)"},
-    {"what": "lock of a connection tracking bucket", "first": "&nf_conntrack_locks",
-     "size": "sizeof(nf_conntrack_locks)"},
-)  # fmt: skip
+    {
+        "what": "lock of an ehash bucket",
+        "first": "tcp_hashinfo.ehash_locks",
+        "size": "(tcp_hashinfo.ehash_locks_mask + 1) * sizeof(*tcp_hashinfo.ehash_locks)",
+    },
+    {
+        "what": "lock of a listening bucket",
+        "first": "&tcp_hashinfo.listening_hash",
+        "size": "sizeof(tcp_hashinfo.listening_hash)",
+    },
+    {
+        "what": "lock of a listening bucket",
+        "first": "tcp_hashinfo.lhash2",
+        "size": "(tcp_hashinfo.lhash2_mask + 1) * sizeof(*tcp_hashinfo.lhash2)",
+    },
+    {
+        "what": "lock of a bind bucket",
+        "first": "tcp_hashinfo.bhash",
+        "size": "tcp_hashinfo.bhash_size * sizeof(*tcp_hashinfo.bhash)",
+    },
+    {
+        "what": "lock of a connection tracking bucket",
+        "first": "&nf_conntrack_locks",
+        "size": "sizeof(nf_conntrack_locks)",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -133,8 +150,7 @@ def stage(race: Race, symbols: KernelSymbols, more: Iterable[Place] = ()) -> Sta
         elif place.kind == "source":
             found.spots[place.text()] = _source(place, symbols)
     waits = {
-        kind: [name for name in names if symbols.map.entries(name)]
-        for kind, names in WAITS.items()
+        kind: [name for name in names if symbols.map.entries(name)] for kind, names in WAITS.items()
     }
     names = list(dict.fromkeys([*entries.values(), *(n for row in waits.values() for n in row)]))
     plan = make(TraceRequest(functions=tuple(names)), symbols)
@@ -198,11 +214,7 @@ def _source(place: Place, symbols: KernelSymbols) -> Spot:
     except OSError as error:
         raise BadInput(f"cannot read {path}", str(error.strerror), "kernlab fetch") from error
     assert place.source is not None
-    lines = [
-        number
-        for number, row in _body(text, function.line)
-        if place.source in row
-    ]  # fmt: skip
+    lines = [number for number, row in _body(text, function.line) if place.source in row]
     if len(lines) != 1:
         body = [row.strip() for _, row in _body(text, function.line)]
         close = near(place.source, body, 2)

@@ -16,18 +16,21 @@ from kernlab.record.event import VERSION
 FOREIGN = "foreign"
 _SHAPES = {
     "active": "ACK set and a window: a socket on the sending side ended the connection, or a "
-              "program that writes such a header",
+    "program that writes such a header",
     "passive": "no ACK, window 0: the answer to a segment with ACK, or a header made by hand",
     "passive-syn": "ACK set, sequence number 0, window 0: the answer to a SYN that nobody takes "
-                   "(a closed port, or a firewall that rejects with a RST)",
+    "(a closed port, or a firewall that rejects with a RST)",
     "other": "no shape of Linux's TCP: another stack, a device in between, or a header made by "
-             "hand",
-}  # fmt: skip
+    "hand",
+}
 
 
-def rows(left: Sequence[Reset], segments: Sequence[Mapping[str, Any]],
-         injectors: Sequence[str] = (),
-         errors: Sequence[Mapping[str, Any]] = ()) -> Iterator[dict[str, Any]]:  # fmt: skip
+def rows(
+    left: Sequence[Reset],
+    segments: Sequence[Mapping[str, Any]],
+    injectors: Sequence[str] = (),
+    errors: Sequence[Mapping[str, Any]] = (),
+) -> Iterator[dict[str, Any]]:
     """An event for each RST that no sender's call has claimed. ``segments``: the whole
     capture's; ``injectors``: the tasks that sent headers of their own; ``errors``: events of
     sock_def_error_report(), sockets that were told of a failure."""
@@ -38,9 +41,12 @@ def rows(left: Sequence[Reset], segments: Sequence[Mapping[str, Any]],
         yield _row(one, flows.get(one.segment["flow"], []), injectors, errors)
 
 
-def _row(one: Reset, segments: Sequence[Mapping[str, Any]],
-         injectors: Sequence[str],
-         errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # fmt: skip
+def _row(
+    one: Reset,
+    segments: Sequence[Mapping[str, Any]],
+    injectors: Sequence[str],
+    errors: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
     segment = one.segment
     packet = segment["packet"]
     outside = came_in(segment)
@@ -83,11 +89,15 @@ def _row(one: Reset, segments: Sequence[Mapping[str, Any]],
     if doubtful:
         said["doubts"] = doubtful
     return {
-        "v": VERSION, "engine": "capture", "probe": "capture", "cpu": 0,
-        "host_ns": segment["at"], "site": {"func": ""},
+        "v": VERSION,
+        "engine": "capture",
+        "probe": "capture",
+        "cpu": 0,
+        "host_ns": segment["at"],
+        "site": {"func": ""},
         "packet": {key: value for key, value in packet.items() if key not in ("rseq", "rack")},
         "rst": said,
-    }  # fmt: skip
+    }
 
 
 def came_in(segment: Mapping[str, Any]) -> bool:
@@ -126,8 +136,9 @@ def _inside(segment: Mapping[str, Any], injectors: Sequence[str]) -> str:
     return text
 
 
-def _doubts(segment: Mapping[str, Any], kind: str,
-            segments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:  # fmt: skip
+def _doubts(
+    segment: Mapping[str, Any], kind: str, segments: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]] | None:
     """What speaks against the sender that the RST names, as ``kernlab.reasons.origin`` gives
     it; None where there is nothing of the sender to compare with."""
     packet = segment["packet"]
@@ -162,8 +173,9 @@ def _hurt(packet: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> Ite
             yield f"{who} expected another number, {sock.get('rcv_nxt')}: not this one ended it"
 
 
-def _answered(segment: Mapping[str, Any],
-              segments: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:  # fmt: skip
+def _answered(
+    segment: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
     """The last segment of the other side whose numbers the RST takes up."""
     packet = segment["packet"]
     going = way(packet)

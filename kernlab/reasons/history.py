@@ -53,8 +53,9 @@ class History:
             if told:
                 data = f", {told['unacked']} bytes not acknowledged" if told["unacked"] else ""
                 state = event["sock"].get("state", "?")
-                found.append(f"{src} port {sport} → {dst} port {dport}: {told['error']} in "
-                             f"{state}{data}")  # fmt: skip
+                found.append(
+                    f"{src} port {sport} → {dst} port {dport}: {told['error']} in {state}{data}"
+                )
         return found
 
     @property
@@ -109,8 +110,9 @@ class History:
         """The RST in this frame is the event with this number."""
         self._told[frame] = seq
 
-    def of(self, finding: Finding, segment: Mapping[str, Any] | None,
-           provoked: int | None = None) -> dict[str, Any]:  # fmt: skip
+    def of(
+        self, finding: Finding, segment: Mapping[str, Any] | None, provoked: int | None = None
+    ) -> dict[str, Any]:
         """What is known of the connection of a sender's call; empty when nothing is.
         ``provoked``: the frame of the segment that is refused, for a RST without a frame."""
         going = ends(finding.event)
@@ -153,8 +155,13 @@ class History:
             f"{'ip6' if six else 'ip'} saddr {host} tcp sport {port} tcp flags rst drop"
         )
 
-    def _earlier(self, found: dict[str, Any], going: Way,
-                 segment: Mapping[str, Any] | None, provoked: int | None) -> None:  # fmt: skip
+    def _earlier(
+        self,
+        found: dict[str, Any],
+        going: Way,
+        segment: Mapping[str, Any] | None,
+        provoked: int | None,
+    ) -> None:
         flow = segment["flow"] if segment is not None else self._flow.get(_pair(going))
         own = segment["number"] if segment is not None else provoked
         for one in self._flows.get(flow, []) if flow is not None else []:

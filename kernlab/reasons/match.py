@@ -153,8 +153,11 @@ class Matcher:
         before: dict[str, Event] = {}
         for seen in reversed(self._seen):
             item = self._earlier[seen["probe"]]
-            if seen["probe"] not in before and one_call(seen, event) and \
-                    _same(item.same, seen, event):  # fmt: skip
+            if (
+                seen["probe"] not in before
+                and one_call(seen, event)
+                and _same(item.same, seen, event)
+            ):
                 before[seen["probe"]] = seen
         self._used(before)
         ended = self._ends.get(_pid(event))
@@ -265,9 +268,7 @@ def _tuple(event: Event) -> frozenset[tuple[str, int]] | None:
     for key in ("packet", "sock"):
         about = event.get(key) or {}
         try:
-            return frozenset(
-                [(about["src"], about["sport"]), (about["dst"], about["dport"])]
-            )  # fmt: skip
+            return frozenset([(about["src"], about["sport"]), (about["dst"], about["dport"])])
         except KeyError:
             continue
     return None

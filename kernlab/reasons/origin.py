@@ -52,8 +52,9 @@ class Traits:
         return ahead <= _AHEAD or ahead >= 0x10000 - _BEHIND
 
 
-def doubts(rst: Mapping[str, Any], active: bool, sender: Traits,
-           receiver: Traits) -> list[dict[str, Any]]:  # fmt: skip
+def doubts(
+    rst: Mapping[str, Any], active: bool, sender: Traits, receiver: Traits
+) -> list[dict[str, Any]]:
     """What speaks against the sender: each with ``kind`` and the values that do not agree.
 
     ``ttl``: of none of its segments; and for a RST that a socket would send (``active``)

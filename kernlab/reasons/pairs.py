@@ -116,9 +116,10 @@ class Wire:
         if going is None:
             return None
         free = [
-            one for one in self._free
+            one
+            for one in self._free
             if one.segment["number"] > (after or 0) and _shaped(one.segment["packet"], event)
-        ]  # fmt: skip
+        ]
         for one in _best(free, going, wanted, event.get("packet") is not None):
             self._free.remove(one)
             return one.segment
@@ -143,8 +144,9 @@ class Wire:
         return list(self._free)
 
 
-def _best(free: list[Reset], going: Way, wanted: Mapping[str, int] | None,
-          answers: bool) -> Iterator[Reset]:  # fmt: skip
+def _best(
+    free: list[Reset], going: Way, wanted: Mapping[str, int] | None, answers: bool
+) -> Iterator[Reset]:
     """Those that can be it, the best first: way and numbers; for a socket's own the way alone
     (its numbers may be of a moment before); numbers and one end, where NAT changed the other."""
 

@@ -20,12 +20,25 @@ _QUOTED = {6: "TCP", 17: "UDP"}  # IP protocols
 _ARP = 0x0806  # ethertype
 _UNREACHABLE = {"ipv4": 3, "ipv6": 1}  # ICMP types
 _CODES = {
-    "ipv4": {0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable",
-             3: "port unreachable", 4: "fragmentation needed", 9: "network prohibited",
-             10: "host prohibited", 13: "prohibited by a filter"},
-    "ipv6": {0: "no route", 1: "prohibited by a filter", 3: "address unreachable",
-             4: "port unreachable", 5: "prohibited by policy", 6: "route rejected"},
-}  # fmt: skip
+    "ipv4": {
+        0: "network unreachable",
+        1: "host unreachable",
+        2: "protocol unreachable",
+        3: "port unreachable",
+        4: "fragmentation needed",
+        9: "network prohibited",
+        10: "host prohibited",
+        13: "prohibited by a filter",
+    },
+    "ipv6": {
+        0: "no route",
+        1: "prohibited by a filter",
+        3: "address unreachable",
+        4: "port unreachable",
+        5: "prohibited by policy",
+        6: "route rejected",
+    },
+}
 
 
 @dataclass
@@ -157,8 +170,10 @@ def _words(one: _Connection) -> Iterator[str]:
         yield "still open at the end of the capture"
     for side, count in one.again.items():
         open_end = one.ends[side] != one.acked.get(side)
-        yield (f"{_end(side)} sent data or FIN again {count} times"
-               + (", and it was never acknowledged" if open_end else ""))  # fmt: skip
+        yield (
+            f"{_end(side)} sent data or FIN again {count} times"
+            + (", and it was never acknowledged" if open_end else "")
+        )
     yield from one.icmp
 
 

@@ -16,16 +16,36 @@ from kernlab.reasons.watch import RstTable
 from kernlab.record.source import excerpt
 
 _AROUND = 1  # source lines shown before and after the deciding one
-_PARTS = ("seq", "ack", "win", "flags", "rseq", "rack", "ttl", "ip_id", "options",
-          "src", "sport", "dst", "dport", "family")  # fmt: skip
+_PARTS = (
+    "seq",
+    "ack",
+    "win",
+    "flags",
+    "rseq",
+    "rack",
+    "ttl",
+    "ip_id",
+    "options",
+    "src",
+    "sport",
+    "dst",
+    "dport",
+    "family",
+)
 
 
-def complete(finding: Finding, wire: Mapping[str, Any] | None = None,
-             after: Iterable[Mapping[str, Any]] = (), counters: Mapping[str, int] | None = None,
-             source: Path | None = None, language: Language = "en",
-             history: Mapping[str, Any] | None = None, stopped: bool = False,
-             sent: bool | None = None,
-             rules: RstTable | None = None) -> dict[str, Any]:  # fmt: skip
+def complete(
+    finding: Finding,
+    wire: Mapping[str, Any] | None = None,
+    after: Iterable[Mapping[str, Any]] = (),
+    counters: Mapping[str, int] | None = None,
+    source: Path | None = None,
+    language: Language = "en",
+    history: Mapping[str, Any] | None = None,
+    stopped: bool = False,
+    sent: bool | None = None,
+    rules: RstTable | None = None,
+) -> dict[str, Any]:
     """The sender's event with ``rst`` (the finding) and ``before`` (what led to it) added.
 
     ``wire``: the RST as captured; ``after``: later events, among which the socket's new
@@ -113,6 +133,14 @@ def completed(
     for finding in found:
         later = events[order[id(finding.event)] + 1 :]
         sent, provoked = wire.claim(finding.event), wire.provoked(finding.event)
-        rows.append(complete(finding, sent, later, source=source, rules=rules,
-                             history=history.of(finding, sent, provoked)))  # fmt: skip
+        rows.append(
+            complete(
+                finding,
+                sent,
+                later,
+                source=source,
+                rules=rules,
+                history=history.of(finding, sent, provoked),
+            )
+        )
     return rows

@@ -119,8 +119,9 @@ def filled(text: str, event: Mapping[str, Any]) -> str:
     return _FIELD.sub(value, text)
 
 
-def apply(said: dict[str, Any], event: Mapping[str, Any], rules: RstTable,
-          language: Language = "en") -> None:  # fmt: skip
+def apply(
+    said: dict[str, Any], event: Mapping[str, Any], rules: RstTable, language: Language = "en"
+) -> None:
     """Say in ``said`` (an event's ``rst``) what its circumstances change; their ids are kept
     as ``circumstances``."""
     found = list(rules.said(str(said["cause"]), event))

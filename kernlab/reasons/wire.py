@@ -91,8 +91,9 @@ class Explained:
     at a time. Raises as ``Stream`` does.
     """
 
-    def __init__(self, path: Path, reasons: Reasons, language: Language = "en",
-                 reader: str | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, path: Path, reasons: Reasons, language: Language = "en", reader: str | None = None
+    ) -> None:
         self.stream = Stream(path, MOST, reader)
         self.forgotten = 0
         self._reasons = reasons
@@ -147,8 +148,9 @@ class Explained:
             yield self._rows.popleft()[0]
 
 
-def explained(path: Path, reasons: Reasons, language: Language = "en",
-              reader: str | None = None) -> Iterator[dict[str, Any]]:  # fmt: skip
+def explained(
+    path: Path, reasons: Reasons, language: Language = "en", reader: str | None = None
+) -> Iterator[dict[str, Any]]:
     """The rows of ``Explained``."""
     return iter(Explained(path, reasons, language, reader))
 
@@ -170,8 +172,9 @@ def _learn(seen: _Seen, segment: dict[str, Any], frame: Dissected) -> None:
         seen.established = True
 
 
-def _row(segment: dict[str, Any], seen: _Seen, reasons: Reasons,
-         language: Language) -> dict[str, Any]:  # fmt: skip
+def _row(
+    segment: dict[str, Any], seen: _Seen, reasons: Reasons, language: Language
+) -> dict[str, Any]:
     packet = segment["packet"]
     sender, receiver = (packet["src"], packet["sport"]), (packet["dst"], packet["dport"])
     kind = shape(packet)
@@ -206,8 +209,9 @@ def _row(segment: dict[str, Any], seen: _Seen, reasons: Reasons,
     elif sender not in seen.fin and seen.syn & {sender, receiver}:  # it began with the capture
         row["connection"]["fin_acked"] = False
     if provoked is not None:
-        row["before"] = {"provoked": {"number": provoked.segment["number"],
-                                      "packet": provoked.packet}}  # fmt: skip
+        row["before"] = {
+            "provoked": {"number": provoked.segment["number"], "packet": provoked.packet}
+        }
     causes = [key for key, reason in reasons.items() if _fits(reason, kind, row, doubtful)]
     row["rst"] = {
         "shape": kind,

@@ -37,10 +37,14 @@ class Call:
     def of(cls, data: Mapping[str, Any]) -> Call:
         """From JSON."""
         return cls(
-            data["func"], data.get("start_ns", 0), data.get("ns"), data.get("file"),
-            data.get("line"), data.get("interrupt", False),
+            data["func"],
+            data.get("start_ns", 0),
+            data.get("ns"),
+            data.get("file"),
+            data.get("line"),
+            data.get("interrupt", False),
             [cls.of(inner) for inner in data.get("calls", ())],
-        )  # fmt: skip
+        )
 
     def walk(self) -> Iterator[Call]:
         """It and all below it, in the order of their beginning."""

@@ -30,8 +30,11 @@ def clean_kind(kind: str) -> tuple[int, list[str]]:
     if kind == "runs":
         return _runs(directory)
     live = [run for run, _ in running()[0]]
-    used = {str(run.read().get("resolved", {}).get(key)) for run in live for key in
-            ("kernel", "image", "source")}  # fmt: skip
+    used = {
+        str(run.read().get("resolved", {}).get(key))
+        for run in live
+        for key in ("kernel", "image", "source")
+    }
     busy = set(_held(directory))
     building = bool(busy) if kind == "kernels" else any(_held(home() / "kernels"))
     kept, failed = 0, []
@@ -39,13 +42,14 @@ def clean_kind(kind: str) -> tuple[int, list[str]]:
         if path.name.endswith(_LOCK):
             continue
         if (
-            path.name in used or str(path) in used
+            path.name in used
+            or str(path) in used
             or (live and kind == "images")
             or any(name in path.name for name in busy)
             or (building and (kind == "sources" or path.name == _CCACHE))
             or (kind == "downloads" and busy)
             or (path.is_dir() and is_held(path))
-        ):  # fmt: skip
+        ):
             kept += 1
         else:
             failed += _remove(path)

@@ -15,8 +15,9 @@ _HOPS = 24  # lines of a comment
 _FRAMES = 4  # of a stack
 
 
-def comments(events: Iterable[Mapping[str, Any]],
-             wire: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:  # fmt: skip
+def comments(
+    events: Iterable[Mapping[str, Any]], wire: Sequence[Mapping[str, Any]]
+) -> dict[int, list[str]]:
     """A frame's number → lines, one for each event that is about it, in their order."""
     links = Links(wire)
     found: dict[int, list[str]] = {}
@@ -37,8 +38,13 @@ def comments(events: Iterable[Mapping[str, Any]],
 
 def _verdict(rst: Mapping[str, Any]) -> list[str]:
     lines = [f"RST: {rst.get('cause')} {rst.get('name', 'no rule matches')}"]
-    told = (("why", "says"), ("because", "condition"), ("race", "race"), ("kernels", "kernels"),
-            ("remedy", "remedy"))  # fmt: skip
+    told = (
+        ("why", "says"),
+        ("because", "condition"),
+        ("race", "race"),
+        ("kernels", "kernels"),
+        ("remedy", "remedy"),
+    )
     return lines + [f"{key}: {rst[name]}" for key, name in told if rst.get(name)]
 
 

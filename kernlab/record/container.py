@@ -25,10 +25,13 @@ from kernlab.record.foreign import FORMATS, Converted
 # Link types, tcpdump.org/linktypes.html
 ETHERNET, RAW, SLL, SLL2 = 1, 101, 113, 276
 MAGIC = {
-    b"\xd4\xc3\xb2\xa1": ("<", 1000), b"\xa1\xb2\xc3\xd4": (">", 1000),
-    b"\x4d\x3c\xb2\xa1": ("<", 1), b"\xa1\xb2\x3c\x4d": (">", 1),
-    b"\x34\xcd\xb2\xa1": ("<", 1000), b"\xa1\xb2\xcd\x34": (">", 1000),
-}  # fmt: skip
+    b"\xd4\xc3\xb2\xa1": ("<", 1000),
+    b"\xa1\xb2\xc3\xd4": (">", 1000),
+    b"\x4d\x3c\xb2\xa1": ("<", 1),
+    b"\xa1\xb2\x3c\x4d": (">", 1),
+    b"\x34\xcd\xb2\xa1": ("<", 1000),
+    b"\xa1\xb2\xcd\x34": (">", 1000),
+}
 _LONGER = {b"\x34\xcd\xb2\xa1", b"\xa1\xb2\xcd\x34"}  # Kuznetzov's: 8 bytes more in a frame's head
 _GZIP = b"\x1f\x8b"
 SHB, IDB, PB, SPB, ISB, EPB = 0x0A0D0D0A, 1, 2, 3, 5, 6
@@ -157,9 +160,10 @@ class Capture:
             raise Damaged(self.name, self._offset, f"its compressed data: {error}") from error
         except OSError as error:
             raise BadInput(
-                f"cannot read {self.name}", str(error.strerror or error),
+                f"cannot read {self.name}",
+                str(error.strerror or error),
                 "copy it, then read the copy",
-            ) from error  # fmt: skip
+            ) from error
 
     # -- bytes
 
@@ -220,8 +224,9 @@ class Capture:
             elif kind in (EPB, PB, SPB):
                 yield self._packet(kind, order, body, interfaces, begin)
 
-    def _packet(self, kind: int, order: str, body: bytes, interfaces: list[Interface],
-                begin: int) -> Captured:  # fmt: skip
+    def _packet(
+        self, kind: int, order: str, body: bytes, interfaces: list[Interface], begin: int
+    ) -> Captured:
         """A frame of one of the three blocks that hold one."""
         index, high, low = 0, 0, 0
         if kind == EPB:
@@ -233,18 +238,22 @@ class Capture:
             kept = length
         if index >= len(interfaces):
             raise Damaged(
-                self.name, begin, f"a frame of interface {index}; the section describes "
+                self.name,
+                begin,
+                f"a frame of interface {index}; the section describes "
                 f"{len(interfaces)} interfaces before it (they count from 0)",
-            )  # fmt: skip
+            )
         interface = interfaces[index]
         if kind == SPB and interface.snaplen:
             kept = min(kept, interface.snaplen)
         place = 4 if kind == SPB else 20
         if kept > len(body) - place or kept > _FRAME:
             raise Damaged(
-                self.name, begin, f"a frame of {kept} bytes in a block that has room for "
+                self.name,
+                begin,
+                f"a frame of {kept} bytes in a block that has room for "
                 f"{min(len(body) - place, _FRAME)}",
-            )  # fmt: skip
+            )
         at = interface.time(high << 32 | low) if kind != SPB else 0
         data = body[place : place + kept]
         return Captured(at, interface.linktype, length, data, interface.name)
@@ -264,18 +273,22 @@ class Capture:
             kind, size = struct.unpack(order + "II", head)
             if size < _LEAST.get(kind, 12):
                 raise Damaged(
-                    self.name, begin, f"a block of type {kind} and {size} bytes; "
+                    self.name,
+                    begin,
+                    f"a block of type {kind} and {size} bytes; "
                     f"{_LEAST.get(kind, 12)} are the least",
-                )  # fmt: skip
+                )
             if size > _BLOCK:
                 raise Damaged(self.name, begin, f"a block of {size} bytes; {_BLOCK} are the most")
             # Some writers leave the padding out of the size, Wireshark says.
             body = magic + self._take(size + -size % 4 - 12 - len(magic), begin)
             if struct.unpack(order + "I", self._take(4, begin))[0] != size:
                 raise Damaged(
-                    self.name, begin, f"a block of type {kind} says {size} bytes at its begin, "
+                    self.name,
+                    begin,
+                    f"a block of type {kind} says {size} bytes at its begin, "
                     "another number at its end",
-                )  # fmt: skip
+                )
             yield begin, kind, order, body
             begin = self._offset
             head = self._bytes(8)

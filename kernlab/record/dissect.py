@@ -18,12 +18,28 @@ from kernlab.record.container import ETHERNET, SLL, SLL2, Captured, Inner, inner
 CUT = "a TCP header that is cut short"
 # Types of Ethernet frames that hold no TCP: ARP, RARP, LLDP, EAPOL, slow protocols, PTP, loopback
 _OTHER = {0x0806, 0x8035, 0x88CC, 0x888E, 0x8809, 0x88F7, 0x9000}
-_CARRIERS = {"4": "IP in IP", "41": "IPv6 in IP", "gre": "GRE", "esp": "ESP", "51": "AH",
-             "115": "L2TP", "137": "MPLS in IP"}  # fmt: skip
+_CARRIERS = {
+    "4": "IP in IP",
+    "41": "IPv6 in IP",
+    "gre": "GRE",
+    "esp": "ESP",
+    "51": "AH",
+    "115": "L2TP",
+    "137": "MPLS in IP",
+}
 # UDP ports of tunnels (IANA; 8472: Linux' own default of VXLAN)
-_TUNNELS = {4789: "VXLAN", 8472: "VXLAN", 4790: "VXLAN-GPE", 6081: "GENEVE", 2152: "GTP-U",
-            4500: "ESP in UDP", 1701: "L2TP", 3544: "Teredo", 6635: "MPLS in UDP",
-            51820: "WireGuard"}  # fmt: skip
+_TUNNELS = {
+    4789: "VXLAN",
+    8472: "VXLAN",
+    4790: "VXLAN-GPE",
+    6081: "GENEVE",
+    2152: "GTP-U",
+    4500: "ESP in UDP",
+    1701: "L2TP",
+    3544: "Teredo",
+    6635: "MPLS in UDP",
+    51820: "WireGuard",
+}
 _MOST = 32  # kinds that are told apart
 
 

@@ -93,8 +93,14 @@ class Flows:
         """A SYN with another sequence number on a known tuple is another connection."""
         return flow.base.get(sender) not in (None, packet.get("seq"))
 
-    def _learn(self, flow: Flow, sender: Endpoint, receiver: Endpoint, flags: str,
-               packet: Mapping[str, Any]) -> None:  # fmt: skip
+    def _learn(
+        self,
+        flow: Flow,
+        sender: Endpoint,
+        receiver: Endpoint,
+        flags: str,
+        packet: Mapping[str, Any],
+    ) -> None:
         flow.segments[sender] = flow.segments.get(sender, 0) + 1
         flow.reset = flow.reset or "R" in flags
         seq, ack = packet.get("seq"), packet.get("ack")

@@ -17,10 +17,16 @@ _LIMIT = 60  # seconds in which bytes have to come
 # First four bytes → format. Wireshark knows more, but guesses some of those by what a file looks
 # like, and so takes a text for a capture too.
 FORMATS = {
-    b"snoo": "snoop", b"TRSN": "Sniffer", b"XCP\0": "NetXRay", b"RTSS": "Network Monitor 1",
-    b"GMBU": "Network Monitor 2", b"\xaa\xaa\xaa\xaa": "5Views", b"\x05VNF": "Visual Networks",
-    b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4",
-}  # fmt: skip
+    b"snoo": "snoop",
+    b"TRSN": "Sniffer",
+    b"XCP\0": "NetXRay",
+    b"RTSS": "Network Monitor 1",
+    b"GMBU": "Network Monitor 2",
+    b"\xaa\xaa\xaa\xaa": "5Views",
+    b"\x05VNF": "Visual Networks",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+}
 
 
 class Converted:
@@ -36,14 +42,20 @@ class Converted:
             )
         if not path.is_file():
             raise BadInput(
-                f"{path} is no regular file", f"tshark reads such a format ({kind}) from one alone",
+                f"{path} is no regular file",
+                f"tshark reads such a format ({kind}) from one alone",
                 "copy it into a file first",
-            )  # fmt: skip
+            )
         self._path = path
         empty = stack.enter_context(tempfile.TemporaryDirectory(prefix="kernlab-tshark-"))
         self._said = stack.enter_context((Path(empty) / "said").open("w+b"))
-        env = {**os.environ, "WIRESHARK_CONFIG_DIR": empty, "XDG_CONFIG_HOME": empty,
-               "HOME": empty, "LC_ALL": "C"}  # fmt: skip
+        env = {
+            **os.environ,
+            "WIRESHARK_CONFIG_DIR": empty,
+            "XDG_CONFIG_HOME": empty,
+            "HOME": empty,
+            "LC_ALL": "C",
+        }
         argv = ["tshark", "-Q", "-n", "-r", str(path.absolute()), "-F", "pcapng", "-w", "-"]
         self._child = stack.enter_context(Child(argv, env=env, stdout=PIPE, stderr=self._said))
         assert self._child.stdout is not None
@@ -53,12 +65,16 @@ class Converted:
 
     def read(self, size: int) -> bytes:
         if not self._poll.poll(_LIMIT * 1000):
-            raise WeFailed(f"tshark gave nothing of {self._path} for {_LIMIT} s", "",
-                           "tshark --version")  # fmt: skip
+            raise WeFailed(
+                f"tshark gave nothing of {self._path} for {_LIMIT} s", "", "tshark --version"
+            )
         found = os.read(self._out, size)
         if not found and self._child.wait(_LIMIT):
             self._said.seek(0)
             words = self._said.read(1 << 16).decode("utf-8", "replace").strip()
-            raise BadInput(f"tshark cannot read all of {self._path}", words[-500:],
-                           f"capinfos {shlex.quote(str(self._path))}")  # fmt: skip
+            raise BadInput(
+                f"tshark cannot read all of {self._path}",
+                words[-500:],
+                f"capinfos {shlex.quote(str(self._path))}",
+            )
         return found

@@ -25,10 +25,19 @@ from collections.abc import Mapping
 from typing import Any
 
 # Functions that end the skb they are called for.
-FREES = frozenset((
-    "__kfree_skb", "kfree_skbmem", "kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop",
-    "consume_skb", "__consume_stateless_skb", "kfree_skb_partial", "napi_skb_free_stolen_head",
-))  # fmt: skip
+FREES = frozenset(
+    (
+        "__kfree_skb",
+        "kfree_skbmem",
+        "kfree_skb",
+        "kfree_skb_reason",
+        "sk_skb_reason_drop",
+        "consume_skb",
+        "__consume_stateless_skb",
+        "kfree_skb_partial",
+        "napi_skb_free_stolen_head",
+    )
+)
 _BEGINS = frozenset(("__tcp_transmit_skb",))
 # Called through another of FREES for the same skb: the end was seen already.
 _AGAIN = frozenset(("__kfree_skb", "kfree_skbmem"))
@@ -90,8 +99,9 @@ class Identity:
         event["packet"] = {"id": found.id, **(packet or {})}
         return found.id
 
-    def _find(self, addr: str, head: str | None, facts: Mapping[str, Any],
-              probe: str) -> _Packet | None:  # fmt: skip
+    def _find(
+        self, addr: str, head: str | None, facts: Mapping[str, Any], probe: str
+    ) -> _Packet | None:
         if probe in _AGAIN and addr in self._ended and addr not in self._skbs:
             was = self._ended[addr]
             if _agree(was.facts, facts):
@@ -100,8 +110,9 @@ class Identity:
         if probe in _BEGINS and known is not None and probe in known.probes:
             self._forget(known)
             return self._new()
-        if known is not None and (self._same(known, head, facts)
-                                  or _translated(known, addr, head, facts, probe)):  # fmt: skip
+        if known is not None and (
+            self._same(known, head, facts) or _translated(known, addr, head, facts, probe)
+        ):
             return known
         if known is not None:  # used again
             known.live.pop(addr, None)
@@ -195,8 +206,9 @@ def _agree(known: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     return bool(facts.get("ip_id")) and known.get("ip_id") == facts.get("ip_id")
 
 
-def _translated(known: _Packet, addr: str, head: str | None, facts: Mapping[str, Any],
-                probe: str) -> bool:  # fmt: skip
+def _translated(
+    known: _Packet, addr: str, head: str | None, facts: Mapping[str, Any], probe: str
+) -> bool:
     """Whether NAT rewrote a packet without an IP identification: the same skb and buffer, one
     end that is as it was, everything else too, at a probe that it had not come to yet. The
     next packet at the address comes to the first probe again."""

@@ -19,15 +19,27 @@ from kernlab.record.rundir import RunDir
 _LONGEST = 2 << 30  # bytes of a file
 
 # Patterns (as of glob) of what is judged, below a run's directory.
-_FILES = ("*/lab.yaml", "*/race.yaml", "*/quiz.json", "*/*/round.json", "*/*/results.json",
-          "*/*/counters.json", "*/*/capture.pcapng", "*/*/events.jsonl", "*/*/rst.json",
-          "*/*/kmsg.txt")  # fmt: skip
+_FILES = (
+    "*/lab.yaml",
+    "*/race.yaml",
+    "*/quiz.json",
+    "*/*/round.json",
+    "*/*/results.json",
+    "*/*/counters.json",
+    "*/*/capture.pcapng",
+    "*/*/events.jsonl",
+    "*/*/rst.json",
+    "*/*/kmsg.txt",
+)
 
 
 def keep(run: RunDir) -> None:
     """Note what the run has left, when all of it is written."""
-    found = {str(path.relative_to(run.path)): _digest(path, run.path)
-             for pattern in _FILES for path in sorted(run.path.glob(pattern))}  # fmt: skip
+    found = {
+        str(path.relative_to(run.path)): _digest(path, run.path)
+        for pattern in _FILES
+        for path in sorted(run.path.glob(pattern))
+    }
     run.result(left=found)
 
 
@@ -70,8 +82,11 @@ class Left:
         """The directories in ``directory`` of which something was left, whose names ``begin``
         so: those that are gone too."""
         inside = f"{directory.name}/{begin}"
-        names = {str(name).split("/")[1] for name in self._left or ()
-                 if str(name).startswith(inside) and str(name).count("/") == 2}  # fmt: skip
+        names = {
+            str(name).split("/")[1]
+            for name in self._left or ()
+            if str(name).startswith(inside) and str(name).count("/") == 2
+        }
         return [directory / name for name in sorted(names) if name not in (".", "..")]
 
     def wrong(self, path: Path) -> str:

@@ -148,6 +148,9 @@ def there(path: Path, below: Path) -> bool:
     if not os.path.lexists(path):
         return False
     if not is_regular(path, below):
-        raise BadInput(f"{path} is no regular file", "a record holds no links, pipes or devices",
-                       f"ls -l {path}")  # fmt: skip
+        raise BadInput(
+            f"{path} is no regular file",
+            "a record holds no links, pipes or devices",
+            f"ls -l {path}",
+        )
     return True

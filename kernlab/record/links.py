@@ -112,10 +112,17 @@ class Links:
     def _reset(self, event: Mapping[str, Any]) -> int | None:
         """The RST that a socket got."""
         sock = event.get("sock") or {}
-        rows = self._resets.get(_way({
-            "src": sock.get("dst"), "sport": sock.get("dport"),
-            "dst": sock.get("src"), "dport": sock.get("sport"),
-        }), [])  # fmt: skip
+        rows = self._resets.get(
+            _way(
+                {
+                    "src": sock.get("dst"),
+                    "sport": sock.get("dport"),
+                    "dst": sock.get("src"),
+                    "dport": sock.get("sport"),
+                }
+            ),
+            [],
+        )
         at = event.get("guest_ns")
         if len(rows) > 1 and at is not None and self._epoch is not None:
             return self._nearest(rows, at)
@@ -134,8 +141,10 @@ def _end_keys(packet: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """By its numbers and one end: of a segment whose acknowledgement says which it answers."""
     if not packet.get("ack") or "A" not in str(packet.get("flags", "")):
         return []
-    return [(side, *_values(packet, (*side, *_NUMBERS)))
-            for side in (("src", "sport"), ("dst", "dport"))]  # fmt: skip
+    return [
+        (side, *_values(packet, (*side, *_NUMBERS)))
+        for side in (("src", "sport"), ("dst", "dport"))
+    ]
 
 
 def _stamped(packet: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:

@@ -38,8 +38,12 @@ class OutputWriter:
 
     def write(self, piece: Piece) -> None:
         """Raises ``HostLacks`` when the disk is full."""
-        row = {"after": piece.after, "stream": piece.stream, "guest_ns": piece.at,
-               "text": piece.data.decode("utf-8", "surrogateescape")}  # fmt: skip
+        row = {
+            "after": piece.after,
+            "stream": piece.stream,
+            "guest_ns": piece.at,
+            "text": piece.data.decode("utf-8", "surrogateescape"),
+        }
         line = json.dumps(row, separators=(",", ":")) + "\n"
         if self._room <= 0:
             return
@@ -51,9 +55,10 @@ class OutputWriter:
                 file.write(line)
         except OSError as error:
             raise HostLacks(
-                f"cannot write {self._path}", str(error.strerror),
+                f"cannot write {self._path}",
+                str(error.strerror),
                 "kernlab clean runs, or set KERNLAB_HOME to a larger disk",
-            ) from error  # fmt: skip
+            ) from error
 
 
 def read(path: Path) -> deque[Piece]:

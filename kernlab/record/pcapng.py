@@ -28,8 +28,20 @@ from kernlab.record.container import (
     read,
 )
 
-__all__ = ["ETHERNET", "RAW", "SLL", "SLL2", "Captured", "Growing", "Lost", "convert", "inner",
-           "losses", "read", "write"]  # fmt: skip
+__all__ = [
+    "ETHERNET",
+    "RAW",
+    "SLL",
+    "SLL2",
+    "Captured",
+    "Growing",
+    "Lost",
+    "convert",
+    "inner",
+    "losses",
+    "read",
+    "write",
+]
 
 _SHB, _IDB, _ISB, _EPB = container.SHB, container.IDB, container.ISB, container.EPB
 # Options: of any block, of an interface's description, of its statistics
@@ -144,8 +156,10 @@ def losses(path: Path) -> Lost:
     found = Lost()
     for order, body in _statistics_of(path):
         told = options(order, body[12:])
-        counts = (int.from_bytes(told.get(code, b""), "little" if order == "<" else "big")
-                  for code in (_FILTERACCEPT, _OSDROP, _IFDROP))  # fmt: skip
+        counts = (
+            int.from_bytes(told.get(code, b""), "little" if order == "<" else "big")
+            for code in (_FILTERACCEPT, _OSDROP, _IFDROP)
+        )
         found = Lost(*(one + more for one, more in zip(found, counts, strict=True)))
     return found
 
@@ -171,8 +185,12 @@ def _described(linktype: int, name: str, ifindex: int | None) -> bytes:
     return _block(_IDB, struct.pack("<HHI", linktype, 0, 0) + options)
 
 
-def write(path: Path, frames: Iterable[Captured], comments: Mapping[int, str] | None = None,
-          lost: Lost | None = None) -> int:  # fmt: skip
+def write(
+    path: Path,
+    frames: Iterable[Captured],
+    comments: Mapping[int, str] | None = None,
+    lost: Lost | None = None,
+) -> int:
     """Write a pcapng with times in ns and one interface for each device and link type; how
     many frames. ``comments``: by a frame's number, from 1 (opt_comment, 65535 bytes at
     most). ``lost``: written where there is a loss, as the statistics of an interface ``any``."""
@@ -187,8 +205,14 @@ def write(path: Path, frames: Iterable[Captured], comments: Mapping[int, str] | 
             if key not in known:
                 known[key] = len(known)
                 out.write(_described(*key))
-            head = struct.pack("<IIIII", known[key], frame.at >> 32,
-                               frame.at & 0xFFFFFFFF, len(frame.data), frame.length)  # fmt: skip
+            head = struct.pack(
+                "<IIIII",
+                known[key],
+                frame.at >> 32,
+                frame.at & 0xFFFFFFFF,
+                len(frame.data),
+                frame.length,
+            )
             count, last = count + 1, frame.at
             body = frame.data + b"\0" * (-len(frame.data) % 4)
             if count in told:
@@ -218,8 +242,14 @@ def _statistics(number: int, at: int, lost: Lost) -> bytes:
     return head + note + options + _option(_END, b"")
 
 
-def convert(source: Path, out: Path, without: bytes = b"", names: Mapping[int, str] | None = None,
-            lost: Lost | None = None, more: Iterable[Captured] = ()) -> int:  # fmt: skip
+def convert(
+    source: Path,
+    out: Path,
+    without: bytes = b"",
+    names: Mapping[int, str] | None = None,
+    lost: Lost | None = None,
+    more: Iterable[Captured] = (),
+) -> int:
     """A capture as pcapng; frames that end with ``without`` are left out. ``names``: of the
     guest's devices, by the index that a cooked frame has. ``more``: frames of another one, in
     the order of time, put in between. Of one that is damaged, what comes

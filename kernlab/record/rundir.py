@@ -193,8 +193,12 @@ def running() -> tuple[list[tuple[RunDir, psutil.Process]], list[KernlabError]]:
     return found, wrong
 
 
-def find(name: str, having: str = "run.json", latest_with: Sequence[str] = (),
-         remedy: str = "kernlab show latest") -> RunDir:  # fmt: skip
+def find(
+    name: str,
+    having: str = "run.json",
+    latest_with: Sequence[str] = (),
+    remedy: str = "kernlab show latest",
+) -> RunDir:
     """A run by its id, ``latest`` (of those that have a file ``having``, and one that matches
     a pattern (as of glob) of ``latest_with`` before others), or the path of its directory. Raises
     ``BadInput``, with ``remedy`` for a name that no run has."""

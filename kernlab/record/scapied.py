@@ -17,8 +17,13 @@ from kernlab.record.dissect import CUT, Dissected, start
 
 _HEAD = 2048  # bytes of a frame that are dissected: more than the headers of many tunnels
 _LAYERS = ("scapy.layers.all", "scapy.contrib.mpls", "scapy.contrib.geneve", "scapy.contrib.gtp")
-_WITHIN = {"Dot1Q": ("vlan", "vlan"), "Dot1AD": ("vlan", "vlan"), "VXLAN": ("vxlan", "vni"),
-           "GENEVE": ("geneve", "vni"), "GRE": ("gre", "key")}  # fmt: skip
+_WITHIN = {
+    "Dot1Q": ("vlan", "vlan"),
+    "Dot1AD": ("vlan", "vlan"),
+    "VXLAN": ("vxlan", "vni"),
+    "GENEVE": ("geneve", "vni"),
+    "GRE": ("gre", "key"),
+}
 _OPAQUE = {"Raw", "Padding", "NoPayload"}
 _ENDS = {"UDP", "SCTP", "ICMP", "ARP", "LLC", "STP"}
 
@@ -63,8 +68,9 @@ def _read(began: Dissected, frame: Captured, whole: Any) -> Dissected:
     if fields is None or "flags" not in fields:
         return began._replace(unknown=CUT)
     within = tuple(_within(layers, names))
-    return began._replace(fields=fields, within=within,
-                          place=(*began.place, ":".join(names)[:500], *within))  # fmt: skip
+    return began._replace(
+        fields=fields, within=within, place=(*began.place, ":".join(names)[:500], *within)
+    )
 
 
 def _layers(packet: Any) -> Iterator[Any]:

@@ -31,8 +31,13 @@ class Segments:
             return None
         flow, client = taken
         _relate(fields, flow.relative)
-        found = {"number": frame.number, "at": frame.at, "flow": flow.number, "client": client,
-                 "packet": fields}  # fmt: skip
+        found = {
+            "number": frame.number,
+            "at": frame.at,
+            "flow": flow.number,
+            "client": client,
+            "packet": fields,
+        }
         if frame.interface:
             found["interface"] = frame.interface
         if frame.outgoing is not None:

@@ -50,8 +50,12 @@ class EventWriter:
     def __enter__(self) -> EventWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 where: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
         self.close()
 
 
@@ -78,7 +82,8 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
                 if not line.endswith(b"\n") and len(line) < _LONGEST:
                     return
                 raise BadInput(
-                    f"{path}:{number}: not an event", str(error)[:300],
+                    f"{path}:{number}: not an event",
+                    str(error)[:300],
                     "kernlab trace writes such files",
                 ) from error
             yield event

@@ -7,8 +7,9 @@ import re
 from kernlab.record.pcapng import Lost
 
 _LINK = re.compile(r"^(\d+) (\S+)$", re.MULTILINE)
-_COUNT = re.compile(r"^(\d+) packets? (received by filter|dropped by kernel|dropped by interface)",
-                    re.MULTILINE)  # fmt: skip
+_COUNT = re.compile(
+    r"^(\d+) packets? (received by filter|dropped by kernel|dropped by interface)", re.MULTILINE
+)
 
 
 def devices(text: str) -> dict[int, str]:
@@ -22,5 +23,8 @@ def lost(text: str) -> Lost | None:
     found = {what: int(count) for count, what in _COUNT.findall(text)}
     if "dropped by kernel" not in found:
         return None
-    return Lost(found.get("received by filter", 0), found["dropped by kernel"],
-                found.get("dropped by interface", 0))  # fmt: skip
+    return Lost(
+        found.get("received by filter", 0),
+        found["dropped by kernel"],
+        found.get("dropped by interface", 0),
+    )

@@ -30,18 +30,47 @@ _FORGET = 50_000  # frames after which tshark begins anew
 _LIMIT = 60  # seconds without an answer
 _LINE = 1 << 20  # bytes of an answer
 _FIELDS = (
-    "frame.protocols", "ip.src", "ip.dst", "ip.ttl", "ip.id", "ip.dsfield", "ip.flags.mf",
-    "ip.frag_offset", "ipv6.src", "ipv6.dst", "ipv6.hlim", "ipv6.tclass", "tcp.srcport",
-    "tcp.dstport", "tcp.seq", "tcp.ack_raw", "tcp.flags", "tcp.window_size_value", "tcp.len",
-    "tcp.urgent_pointer", "tcp.options", "ieee8021ad.id", "vlan.id", "vxlan.vni", "geneve.vni",
+    "frame.protocols",
+    "ip.src",
+    "ip.dst",
+    "ip.ttl",
+    "ip.id",
+    "ip.dsfield",
+    "ip.flags.mf",
+    "ip.frag_offset",
+    "ipv6.src",
+    "ipv6.dst",
+    "ipv6.hlim",
+    "ipv6.tclass",
+    "tcp.srcport",
+    "tcp.dstport",
+    "tcp.seq",
+    "tcp.ack_raw",
+    "tcp.flags",
+    "tcp.window_size_value",
+    "tcp.len",
+    "tcp.urgent_pointer",
+    "tcp.options",
+    "ieee8021ad.id",
+    "vlan.id",
+    "vxlan.vni",
+    "geneve.vni",
     "gre.key",
-)  # fmt: skip
-_WITHIN = {"ieee8021ad.id": "vlan", "vlan.id": "vlan", "vxlan.vni": "vxlan",
-           "geneve.vni": "geneve", "gre.key": "gre"}  # fmt: skip
+)
+_WITHIN = {
+    "ieee8021ad.id": "vlan",
+    "vlan.id": "vlan",
+    "vxlan.vni": "vxlan",
+    "geneve.vni": "geneve",
+    "gre.key": "gre",
+}
 _OPTIONS = (
-    "tcp.relative_sequence_numbers:FALSE", "tcp.analyze_sequence_numbers:FALSE",
-    "tcp.desegment_tcp_streams:FALSE", "ip.defragment:FALSE", "ipv6.defragment:FALSE",
-)  # fmt: skip
+    "tcp.relative_sequence_numbers:FALSE",
+    "tcp.analyze_sequence_numbers:FALSE",
+    "tcp.desegment_tcp_streams:FALSE",
+    "ip.defragment:FALSE",
+    "ipv6.defragment:FALSE",
+)
 # Layers that hold the headers of a packet that was sent elsewhere, not one that passed here
 _QUOTING = {"icmp", "icmpv6", "sflow", "cflow"}
 # The last layer of a frame that was dissected no further
@@ -53,23 +82,47 @@ _ENDS = {"udp", "sctp", "dccp", "udplite", "icmp", "icmpv6", "igmp", "arp", "llc
 def dissected(frames: Iterable[Captured]) -> Iterator[Dissected]:
     """Each frame by tshark. Raises ``WeFailed`` when it ends too soon or does not answer; what
     reading the frames raises comes after the frames before it."""
-    with tempfile.TemporaryDirectory(prefix="kernlab-tshark-") as empty, \
-            tempfile.TemporaryFile() as said:  # fmt: skip
-        argv = ["tshark", "-r", "-", "-n", "-Q", "-l", "-M", str(_FORGET), "-T", "fields",
-                "-E", "separator=/t", "-E", "occurrence=a", "-E", "aggregator=,"]  # fmt: skip
+    with (
+        tempfile.TemporaryDirectory(prefix="kernlab-tshark-") as empty,
+        tempfile.TemporaryFile() as said,
+    ):
+        argv = [
+            "tshark",
+            "-r",
+            "-",
+            "-n",
+            "-Q",
+            "-l",
+            "-M",
+            str(_FORGET),
+            "-T",
+            "fields",
+            "-E",
+            "separator=/t",
+            "-E",
+            "occurrence=a",
+            "-E",
+            "aggregator=,",
+        ]
         argv += [word for one in _OPTIONS for word in ("-o", one)]
         argv += [word for one in _FIELDS for word in ("-e", one)]
         # Without a user's profiles: another "decode as", other preferences.
-        env = {**os.environ, "WIRESHARK_CONFIG_DIR": empty, "XDG_CONFIG_HOME": empty,
-               "HOME": empty, "LC_ALL": "C"}  # fmt: skip
+        env = {
+            **os.environ,
+            "WIRESHARK_CONFIG_DIR": empty,
+            "XDG_CONFIG_HOME": empty,
+            "HOME": empty,
+            "LC_ALL": "C",
+        }
         with Child(argv, env=env, stdin=PIPE, stdout=PIPE, stderr=said) as child:
             assert child.stdin is not None
             feeder = _Feeder(frames, child.stdin)
             feeder.start()
             for line in _lines(child, feeder):
                 if not feeder.owed:
-                    raise WeFailed("tshark answered more frames than it was given", "",
-                                   "tshark --version")  # fmt: skip
+                    raise WeFailed(
+                        "tshark answered more frames than it was given", "", "tshark --version"
+                    )
                 yield _read(feeder.owed.popleft(), line)
             child.wait(_LIMIT)
             # The pipe ended: of the child, or of what it was to be given.
@@ -143,8 +196,9 @@ def _lines(child: Child, feeder: _Feeder) -> Iterator[bytes]:
             if idle >= _LIMIT:
                 raise WeFailed(
                     f"tshark has not answered for {_LIMIT} s",
-                    f"at frame {feeder.owed[0].number}", "tshark --version",
-                )  # fmt: skip
+                    f"at frame {feeder.owed[0].number}",
+                    "tshark --version",
+                )
             continue
         idle = 0
         part = os.read(descriptor, 1 << 16)
@@ -152,8 +206,9 @@ def _lines(child: Child, feeder: _Feeder) -> Iterator[bytes]:
             return
         *whole, rest = (rest + part).split(b"\n")
         if len(rest) > _LINE:
-            raise WeFailed("tshark gave a line without end", f"more than {_LINE} bytes",
-                           "tshark --version")  # fmt: skip
+            raise WeFailed(
+                "tshark gave a line without end", f"more than {_LINE} bytes", "tshark --version"
+            )
         yield from whole
 
 
@@ -164,9 +219,10 @@ def _ended(child: Child, feeder: _Feeder, said: IO[bytes]) -> WeFailed:
     status = child.returncode or 0
     how = f"signal {-status}" if status < 0 else f"status {status}"
     return WeFailed(
-        f"tshark ended{at} ({how})", words or "it said nothing",
+        f"tshark ended{at} ({how})",
+        words or "it said nothing",
         "leave that frame out: editcap -h tells how, then kernlab rst explain the copy",
-    )  # fmt: skip
+    )
 
 
 def _read(began: Dissected, line: bytes) -> Dissected:
@@ -174,8 +230,9 @@ def _read(began: Dissected, line: bytes) -> Dissected:
     cells = line.decode("ascii", "replace").split("\t")
     if len(cells) != len(_FIELDS):
         return began._replace(unknown="an answer of tshark that is no table row")
-    found = {name: cell.split(",") if cell else []
-             for name, cell in zip(_FIELDS, cells, strict=True)}  # fmt: skip
+    found = {
+        name: cell.split(",") if cell else [] for name, cell in zip(_FIELDS, cells, strict=True)
+    }
     layers = cells[0].split(":")
     segment = max((n for n, name in enumerate(layers) if name == "tcp"), default=None)
     quoted = next((n for n, name in enumerate(layers) if name in _QUOTING), len(layers))
@@ -186,8 +243,9 @@ def _read(began: Dissected, line: bytes) -> Dissected:
         fields.update(_transport(found))
     except (IndexError, KeyError, ValueError):
         return began._replace(unknown=CUT)
-    return began._replace(fields=fields, within=_within(found),
-                          place=(*began.place, cells[0][:500], *_within(found)))  # fmt: skip
+    return began._replace(
+        fields=fields, within=_within(found), place=(*began.place, cells[0][:500], *_within(found))
+    )
 
 
 def _opaque(layers: list[str]) -> str:
@@ -209,14 +267,23 @@ def _network(found: dict[str, list[str]], layers: list[str]) -> dict[str, Any]:
         return found[name][count]
 
     if family == "ipv6":
-        return {"family": "ipv6", "src": _address(value("ipv6.src")),
-                "dst": _address(value("ipv6.dst")), "ttl": _number(value("ipv6.hlim")),
-                "tos": _number(value("ipv6.tclass")), "proto": "tcp"}  # fmt: skip
+        return {
+            "family": "ipv6",
+            "src": _address(value("ipv6.src")),
+            "dst": _address(value("ipv6.dst")),
+            "ttl": _number(value("ipv6.hlim")),
+            "tos": _number(value("ipv6.tclass")),
+            "proto": "tcp",
+        }
     fields: dict[str, Any] = {
-        "family": "ipv4", "src": _address(value("ip.src")), "dst": _address(value("ip.dst")),
-        "ttl": _number(value("ip.ttl")), "ip_id": _number(value("ip.id")),
-        "tos": _number(value("ip.dsfield")), "proto": "tcp",
-    }  # fmt: skip
+        "family": "ipv4",
+        "src": _address(value("ip.src")),
+        "dst": _address(value("ip.dst")),
+        "ttl": _number(value("ip.ttl")),
+        "ip_id": _number(value("ip.id")),
+        "tos": _number(value("ip.dsfield")),
+        "proto": "tcp",
+    }
     if _number(value("ip.flags.mf")) or _number(value("ip.frag_offset")):
         fields["fragment"] = _number(value("ip.frag_offset"))
     return fields
@@ -228,10 +295,13 @@ def _transport(found: dict[str, list[str]]) -> dict[str, Any]:
 
     flags = value("tcp.flags")
     fields: dict[str, Any] = {
-        "sport": value("tcp.srcport"), "dport": value("tcp.dstport"),
-        "flags": flags_text(flags & 0xFF), "seq": value("tcp.seq"), "ack": value("tcp.ack_raw"),
+        "sport": value("tcp.srcport"),
+        "dport": value("tcp.dstport"),
+        "flags": flags_text(flags & 0xFF),
+        "seq": value("tcp.seq"),
+        "ack": value("tcp.ack_raw"),
         "win": value("tcp.window_size_value"),
-    }  # fmt: skip
+    }
     if found["tcp.len"]:
         fields["len"] = value("tcp.len")
     if flags & 0x20:

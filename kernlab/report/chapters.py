@@ -41,11 +41,21 @@ def page(run: RunDir, language: Language = "en") -> Page:
     tree = _tree(resolved)
     command = shlex.join(map(str, told.get("asked", {}).get("argv", [])))
     found = Page(
-        title=command or run.id, chapters=[], source=tree, language=language,
+        title=command or run.id,
+        chapters=[],
+        source=tree,
+        language=language,
         argv=shlex.join(resolved.get("argv") or []),
-        kicker=" · ".join(filter(None, (f"Linux {resolved['release']}" if resolved.get("release")
-                                       else "", f"run {run.id}"))),
-    )  # fmt: skip
+        kicker=" · ".join(
+            filter(
+                None,
+                (
+                    f"Linux {resolved['release']}" if resolved.get("release") else "",
+                    f"run {run.id}",
+                ),
+            )
+        ),
+    )
     if parts(run.path, LAB_FILE) or "labs" in (told.get("result") or {}):
         _labs(found, run, language)
     elif parts(run.path, RACE_FILE):
@@ -54,12 +64,18 @@ def page(run: RunDir, language: Language = "en") -> Page:
         _trace(found, run, told)
     if not found.chapters:
         raise BadInput(
-            f"{run.path} holds nothing to report", "no events, no capture, no lab, no race",
+            f"{run.path} holds nothing to report",
+            "no events, no capture, no lab, no race",
             "kernlab trace tcp_v4_rcv",
-        )  # fmt: skip
-    known = [("again", command), ("kernel", resolved.get("kernel")),
-             ("release", resolved.get("release")), ("image", resolved.get("image")),
-             ("accelerator", resolved.get("accelerator")), ("run", run.id)]  # fmt: skip
+        )
+    known = [
+        ("again", command),
+        ("kernel", resolved.get("kernel")),
+        ("release", resolved.get("release")),
+        ("image", resolved.get("image")),
+        ("accelerator", resolved.get("accelerator")),
+        ("run", run.id),
+    ]
     found.facts = [(name, str(value)) for name, value in known if value]
     return found
 
@@ -103,13 +119,24 @@ def _trace(found: Page, run: RunDir, told: Mapping[str, Any]) -> None:
     facts = [("events", ", ".join(f"{name} {count}" for name, count in probes.most_common(40)))]
     flows = len({one["flow"] for one in wire})
     facts += [("segments", f"{len(wire)} in the capture, {flows} connection" + "s" * (flows != 1))]
-    facts += [(name, str(result[name])) for name in ("hits", "filtered", "seconds", "reason")
-              if result.get(name)]  # fmt: skip
+    facts += [
+        (name, str(result[name]))
+        for name in ("hits", "filtered", "seconds", "reason")
+        if result.get(name)
+    ]
     facts += _missing(run.capture)
-    found.chapters = [Chapter(
-        id="trace", name="trace", title="What passed", events=_events(run.events), segments=wire,
-        rsts=rsts, facts=facts, capture=run.capture,
-    )]  # fmt: skip
+    found.chapters = [
+        Chapter(
+            id="trace",
+            name="trace",
+            title="What passed",
+            events=_events(run.events),
+            segments=wire,
+            rsts=rsts,
+            facts=facts,
+            capture=run.capture,
+        )
+    ]
 
 
 # -- labs --------------------------------------------------------------------------------
@@ -126,8 +153,9 @@ def _labs(found: Page, run: RunDir, language: Language) -> None:
         found.title = f"{grades[0].name}  {say(grades[0].lab.title, language)}"
 
 
-def _leg(one: Grade, name: str, run: RunDir, tree: Path | None, several: bool,
-         language: Language) -> Chapter:  # fmt: skip
+def _leg(
+    one: Grade, name: str, run: RunDir, tree: Path | None, several: bool, language: Language
+) -> Chapter:
     directory = LegDir(run.path / one.name / name)
     lab = one.lab
     left = Left(run.path)
@@ -143,17 +171,20 @@ def _leg(one: Grade, name: str, run: RunDir, tree: Path | None, several: bool,
     lines = one.legs[name]
     error = one.errors.get(name)
     return Chapter(
-        id=f"{one.name}-{name}", name=f"{one.name} {name}" if several else name,
+        id=f"{one.name}-{name}",
+        name=f"{one.name} {name}" if several else name,
         title=f"{one.name}  {title}" if several else title,
         about=[*about, *one.said, *([error] if error else [])],
         events=lambda: _with_causes(leg.events or (), told),
-        segments=leg.segments, lines=lines, holds=holds(lines) and not error,
-        steps=[say(lab.steps[step], language) if step in lab.steps else step
-               for step in leg.steps],
-        got=list(leg.got.items()), rsts=[event["rst"] for event in told.values()],
+        segments=leg.segments,
+        lines=lines,
+        holds=holds(lines) and not error,
+        steps=[say(lab.steps[step], language) if step in lab.steps else step for step in leg.steps],
+        got=list(leg.got.items()),
+        rsts=[event["rst"] for event in told.values()],
         facts=_counted(leg, directory),
         capture=None if "capture" in leg.missing else directory.capture,
-    )  # fmt: skip
+    )
 
 
 def _caused(leg: Leg, tree: Path | None) -> dict[int, dict[str, Any]]:
@@ -162,15 +193,19 @@ def _caused(leg: Leg, tree: Path | None) -> dict[int, dict[str, Any]]:
     return {one["seq"]: one for one in completed(causes, leg.events or (), leg.segments, tree)}
 
 
-def _with_causes(events: Iterable[dict[str, Any]],
-                 told: Mapping[int, dict[str, Any]]) -> Iterator[dict[str, Any]]:  # fmt: skip
+def _with_causes(
+    events: Iterable[dict[str, Any]], told: Mapping[int, dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     for event in events:
         yield told.get(event.get("seq", 0), event)
 
 
 def _counted(leg: Leg, directory: LegDir) -> list[tuple[str, str]]:
-    found = [(name, f"+{by}") for name, by in leg.counters.items()
-             if by and name.partition(".")[0] in _MOVED]  # fmt: skip
+    found = [
+        (name, f"+{by}")
+        for name, by in leg.counters.items()
+        if by and name.partition(".")[0] in _MOVED
+    ]
     return found + ([] if "capture" in leg.missing else _missing(directory.capture))
 
 
@@ -193,8 +228,15 @@ def _race(found: Page, run: RunDir, language: Language) -> None:
     found.chapters = [_round(race, run, *row, len(told), found.source, language) for row in order]
 
 
-def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], count: int,
-           tree: Path | None, language: Language) -> Chapter:  # fmt: skip
+def _round(
+    race: Race,
+    run: RunDir,
+    directory: LegDir,
+    note: Mapping[str, Any],
+    count: int,
+    tree: Path | None,
+    language: Language,
+) -> Chapter:
     leg = load(directory, Left(run.path))
     told = _caused(leg, tree)
     ending = next((one for one in race.endings if one.id == note.get("ending")), None)
@@ -210,12 +252,16 @@ def _round(race: Race, run: RunDir, directory: LegDir, note: Mapping[str, Any], 
         if race.differs is not None:
             event["rst"]["kernels"] = say(race.differs, language)
     return Chapter(
-        id=directory.path.name, name=f"round {number}", title=result,
-        about=about, segments=leg.segments,
+        id=directory.path.name,
+        name=f"round {number}",
+        title=result,
+        about=about,
+        segments=leg.segments,
         events=lambda: _with_causes(leg.events or (), told),
-        rsts=[event["rst"] for event in told.values()], got=list(leg.got.items()),
+        rsts=[event["rst"] for event in told.values()],
+        got=list(leg.got.items()),
         facts=_counted(leg, directory),
         lines=judge(ending.when, leg, language) if ending else (),
         picture=svg(picture(race, run, directory, language)),
         capture=None if "capture" in leg.missing else directory.capture,
-    )  # fmt: skip
+    )

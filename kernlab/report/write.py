@@ -25,9 +25,12 @@ def report(run: RunDir, language: Language = "en") -> Path:
 def keep(run: RunDir, language: Language = "en") -> Path | None:
     """At a run's end: comments in its captures, and its page; None where that would take
     long (``kernlab report`` makes the page)."""
-    files = [path for name in ("events.jsonl", "capture.pcapng")
-             for path in (*run.path.glob(name), *run.path.glob(f"*/*/{name}"))
-             if is_regular(path, run.path)]  # fmt: skip
+    files = [
+        path
+        for name in ("events.jsonl", "capture.pcapng")
+        for path in (*run.path.glob(name), *run.path.glob(f"*/*/{name}"))
+        if is_regular(path, run.path)
+    ]
     if not files or sum(path.stat().st_size for path in files) > _CHEAP:
         return None
     made = page(run, language)

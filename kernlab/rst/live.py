@@ -30,9 +30,22 @@ _ANSWER = 10.0
 _ALWAYS = ("OutRsts", "TCPAbortFailed")
 _AFTER = ("ListenOverflows",)
 # What moved where no RST was seen.
-_ENDS = ("TCPAbortOnTimeout", "TCPTimeouts", "TCPSynRetrans", "RetransSegs", "AttemptFails",
-         "EstabResets", "ListenOverflows", "ListenDrops", "InCsumErrors", "InErrs",
-         "TCPAbortFailed", "TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure")  # fmt: skip
+_ENDS = (
+    "TCPAbortOnTimeout",
+    "TCPTimeouts",
+    "TCPSynRetrans",
+    "RetransSegs",
+    "AttemptFails",
+    "EstabResets",
+    "ListenOverflows",
+    "ListenDrops",
+    "InCsumErrors",
+    "InErrs",
+    "TCPAbortFailed",
+    "TCPMD5NotFound",
+    "TCPMD5Unexpected",
+    "TCPMD5Failure",
+)
 
 
 @dataclass
@@ -63,8 +76,13 @@ class Detective:
     of the capture that no call sent; ``quiet``: with no RST at all, what happened to each
     connection; ``timed_out``: connections that a timer ended."""
 
-    def __init__(self, reasons: Reasons, source: Path, where: expr.Expr | None = None,
-                 count: int | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        reasons: Reasons,
+        source: Path,
+        where: expr.Expr | None = None,
+        count: int | None = None,
+    ) -> None:
         self.count = count
         self._rules = watch.table()
         self._matcher = Matcher(reasons, self._rules)
@@ -219,11 +237,16 @@ class Detective:
         self._calls.remove(call)
         provoked = self._wire.provoked(finding.event)
         event = complete(
-            finding, segment, self._after(finding), call.moved, self._source,
-            history=self._history.of(finding, segment, provoked), stopped=call.stopped,
+            finding,
+            segment,
+            self._after(finding),
+            call.moved,
+            self._source,
+            history=self._history.of(finding, segment, provoked),
+            stopped=call.stopped,
             sent=True if segment else False if self._history.covered(finding) else None,
             rules=self._rules,
-        )  # fmt: skip
+        )
         rst = event["rst"]
         if provoked is not None:
             rst["answers_frame"] = provoked
@@ -319,13 +342,15 @@ class Detective:
     def _foreign(self, told: list[dict[str, Any]], whole: bool) -> Iterator[dict[str, Any]]:
         until = self._until
         if not whole:
-            frames = [event["rst"]["frame"] for _, event in self._findings
-                      if "frame" in event["rst"]]  # fmt: skip
+            frames = [
+                event["rst"]["frame"] for _, event in self._findings if "frame" in event["rst"]
+            ]
             until = max((one["at"] for one in told if one["number"] in frames), default=0)
         left = [
-            one for one in self._wire.left()
+            one
+            for one in self._wire.left()
             if self._from <= one.segment["at"] and (until is None or one.segment["at"] <= until)
-        ]  # fmt: skip
+        ]
         for event in foreign.rows(left, told, self._history.injectors, self._history.errors):
             self.foreign.append(event)
             if expr.passes(self._where, event):

@@ -105,8 +105,7 @@ def lines(graph: Graph, width: int, full: bool = False, fancy: bool = True) -> I
     yield from _draw(root, "", "", width, fancy, root.ns or 0)
 
 
-def _draw(line: Line, first: str, rest: str, width: int, fancy: bool,
-          whole: int) -> Iterator[Text]:  # fmt: skip
+def _draw(line: Line, first: str, rest: str, width: int, fancy: bool, whole: int) -> Iterator[Text]:
     text = Text(duration(line.ns) if fancy else duration(line.ns).replace("µ", "u"))
     share = (line.ns or 0) / whole if whole else 0
     text.stylize("bold" if share >= 0.25 else "" if share >= 0.05 else "dim")
@@ -132,8 +131,14 @@ def _draw(line: Line, first: str, rest: str, width: int, fancy: bool,
     branch, corner, bar = ("├ ", "└ ", "│ ") if fancy else ("| ", "` ", "| ")
     for number, one in enumerate(line.below):
         last = number == len(line.below) - 1
-        yield from _draw(one, rest + (corner if last else branch), rest + ("  " if last else bar),
-                         width, fancy, whole)  # fmt: skip
+        yield from _draw(
+            one,
+            rest + (corner if last else branch),
+            rest + ("  " if last else bar),
+            width,
+            fancy,
+            whole,
+        )
 
 
 def _fit(text: Text, width: int, more: str) -> None:

@@ -19,8 +19,10 @@ from rich.text import Text
 
 # C0 and C1 controls, what has no width or turns the direction (U+061C, U+200B–200F, U+2028–202E,
 # U+2060–206F, U+FEFF, U+FFF9–FFFB, tags), and surrogates, which no encoding writes.
-_HARM = (r"\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-         r"\ud800-\udfff\U000e0000-\U000e007f")  # fmt: skip
+_HARM = (
+    r"\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f"
+)
 _LINE = re.compile(rf"[\x00-\x1f{_HARM}]")
 _TEXT = re.compile(rf"[\x00-\x08\x0b-\x1f{_HARM}]")
 
@@ -51,8 +53,9 @@ class Console(rich.console.Console):
     def __init__(self, **how: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **how})
 
-    def render(self, renderable: RenderableType,
-               options: ConsoleOptions | None = None) -> Iterable[Segment]:  # fmt: skip
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
         """What rich draws, piece by piece."""
         for piece in super().render(renderable, options):
             if piece.control is None and _TEXT.search(piece.text):

@@ -44,8 +44,10 @@ _DOUBTS = {
 
 def doubt(told: Mapping[str, Any]) -> str:
     """A doubt of kernlab.reasons.origin in words."""
-    values = {key: ", ".join(map(str, value)) if isinstance(value, list) else value
-              for key, value in told.items()}  # fmt: skip
+    values = {
+        key: ", ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in told.items()
+    }
     return _DOUBTS[told["kind"]].format(**values)
 
 
@@ -126,11 +128,15 @@ def limits(tally: Tally, reader: str, forgotten: int, cut: int | None) -> list[s
         kinds = sorted(tally.unknown.items(), key=lambda one: -one[1])
         shown = ", ".join(f"{count} {safe(kind)}" for kind, count in kinds[:8])
         more = f", and {len(kinds) - 8} other kinds" if kinds[8:] else ""
-        told.append(f"{tally.lost} of {tally.frames} frames not understood by {_READERS[reader]}: "
-                    f"{shown}{more}")  # fmt: skip
+        told.append(
+            f"{tally.lost} of {tally.frames} frames not understood by {_READERS[reader]}: "
+            f"{shown}{more}"
+        )
     if cut is not None:
-        told.append(f"the file is cut: it ends in the middle of what begins at offset {cut}; "
-                    f"{tally.frames} whole frames come before it")  # fmt: skip
+        told.append(
+            f"the file is cut: it ends in the middle of what begins at offset {cut}; "
+            f"{tally.frames} whole frames come before it"
+        )
     if forgotten:
         told.append(
             f"{forgotten} connections were still open when kernlab forgot them, to bound its "

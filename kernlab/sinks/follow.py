@@ -13,9 +13,17 @@ from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe
 
 _OPEN = 4096  # packets that are waited for; the oldest is drawn when there are more
-_LANES = (("netfilter", "netfilter"), ("net/core/skbuff.c", "buffer"), ("net/core/sock", "socket"),
-          ("net/ipv4/tcp.c", "socket"), ("tcp", "TCP"), ("udp", "UDP"), ("net/ipv", "IP"),
-          ("net/core", "device"), ("drivers/", "device"))  # fmt: skip
+_LANES = (
+    ("netfilter", "netfilter"),
+    ("net/core/skbuff.c", "buffer"),
+    ("net/core/sock", "socket"),
+    ("net/ipv4/tcp.c", "socket"),
+    ("tcp", "TCP"),
+    ("udp", "UDP"),
+    ("net/ipv", "IP"),
+    ("net/core", "device"),
+    ("drivers/", "device"),
+)
 
 
 class FollowView:
@@ -85,8 +93,11 @@ class FollowView:
         line.append(f"{lane:<10}", "cyan")
         freed = event.get("probe") in FREES
         line.append(safe(event.get("probe", "?")), "dim" if freed else "bold")
-        changed = [f"{key} {before[key]} → {value}" for key, value in _facts(event).items()
-                   if key in before and before[key] != value]  # fmt: skip
+        changed = [
+            f"{key} {before[key]} → {value}"
+            for key, value in _facts(event).items()
+            if key in before and before[key] != value
+        ]
         first = [f"{key} {value}" for key, value in _facts(event).items() if key not in before]
         shown = "  ".join([*changed, *first])
         if shown:
@@ -96,6 +107,10 @@ class FollowView:
 
 def _facts(event: Mapping[str, Any]) -> dict[str, Any]:
     sock, skb = event.get("sock") or {}, event.get("skb") or {}
-    named = {"state": sock.get("state"), "dev": skb.get("dev"), "len": skb.get("len"),
-             "cpu": event.get("cpu")}  # fmt: skip
+    named = {
+        "state": sock.get("state"),
+        "dev": skb.get("dev"),
+        "len": skb.get("len"),
+        "cpu": event.get("cpu"),
+    }
     return {key: value for key, value in named.items() if value is not None}

@@ -25,8 +25,13 @@ class LabView:
     """Draws what the runner tells. With ``quiet`` only one line a leg. ``senders``: the
     probes that stand for a RST, which are shown beside the lab's own."""
 
-    def __init__(self, console: Console, language: Language = "en", quiet: bool = False,
-                 senders: Collection[str] = ()) -> None:  # fmt: skip
+    def __init__(
+        self,
+        console: Console,
+        language: Language = "en",
+        quiet: bool = False,
+        senders: Collection[str] = (),
+    ) -> None:
         self._senders = set(senders)
         self._console = console
         self._language: Language = language
@@ -99,8 +104,11 @@ class LabView:
         leg = told.result
         if self._quiet:
             failed = [line for line in leg.lines if line.holds is False]
-            self._print(_MARK[leg.holds], f" {told.request.name:<10} {leg.name:<16} "
-                        f"{len(leg.lines) - len(failed)} of {len(leg.lines)}")  # fmt: skip
+            self._print(
+                _MARK[leg.holds],
+                f" {told.request.name:<10} {leg.name:<16} "
+                f"{len(leg.lines) - len(failed)} of {len(leg.lines)}",
+            )
             self._lines(failed)
             for note in dict.fromkeys(line.kernel for line in leg.lines if line.holds is not False):
                 if note:
@@ -110,8 +118,9 @@ class LabView:
                 self._segments(leg.directory.capture)
             for event in leg.explained:
                 rst = event["rst"]
-                self._print(("    RST", "bold red"), (f" {rst['cause']} ", "bold"),
-                            str(rst.get("name", "")))  # fmt: skip
+                self._print(
+                    ("    RST", "bold red"), (f" {rst['cause']} ", "bold"), str(rst.get("name", ""))
+                )
                 if rst.get("condition"):
                     self._print((f"        {safe(rst['condition'])}", "dim"))
             self._console.print()
@@ -156,11 +165,12 @@ class LabView:
             legs = [leg["holds"] for row in rounds for leg in row["legs"]]
             held = sum(row["holds"] for row in rounds)
             table.add_row(
-                words(lab), f"{sum(legs)} of {len(legs)}",
+                words(lab),
+                f"{sum(legs)} of {len(legs)}",
                 *((f"{held} of {len(rounds)}",) if again else ()),
                 Text(*_MARK[held == len(rounds)]),
                 f"{sum(row['seconds'] for row in rounds):.1f}",
-            )  # fmt: skip
+            )
         self._console.print()
         self._console.print(table)
         held = sum(all(row["holds"] for row in rounds) for rounds in labs.values())
@@ -207,11 +217,18 @@ class LabView:
         parted = 0
         for row in rows:
             parted += row.parts
-            cells = [words(_MARK[held], f" {safe(seen)}")
-                     for held, seen in zip(row.holds, row.seen, strict=True)]  # fmt: skip
+            cells = [
+                words(_MARK[held], f" {safe(seen)}")
+                for held, seen in zip(row.holds, row.seen, strict=True)
+            ]
             style = "bold" if row.parts else "dim"
-            table.add_row(Text("≠" if row.parts else "", "red"), words(row.leg),
-                          words(row.expected), *cells, style=style)  # fmt: skip
+            table.add_row(
+                Text("≠" if row.parts else "", "red"),
+                words(row.leg),
+                words(row.expected),
+                *cells,
+                style=style,
+            )
         self._console.print(table)
         self._console.print(f"they part in {parted} lines" if parted else "they agree")
         for text in lab.elsewhere:

@@ -88,15 +88,18 @@ class LiveView:
             flows.add_column(name, no_wrap=True)
         for number, flow in list(self._flow.items())[-_CONNECTIONS:]:
             flows.add_row(
-                str(number), words(f"{flow.client[0]}:{flow.client[1]}"),
+                str(number),
+                words(f"{flow.client[0]}:{flow.client[1]}"),
                 words(self._states.get((number, True), "")),
                 words(f"{flow.server[0]}:{flow.server[1]}"),
-                words(self._states.get((number, False), "")), str(self._segments[number]),
+                words(self._states.get((number, False), "")),
+                str(self._segments[number]),
                 style="red" if flow.reset else "",
-            )  # fmt: skip
-        packets = [Text(f"{number:>4}  {line}  ", "red" if reset else "").append(safe(probe), "dim")
-                   for number, probe, line, reset in [*self._packets.values()][-_PACKETS:]
-                   ]  # fmt: skip
+            )
+        packets = [
+            Text(f"{number:>4}  {line}  ", "red" if reset else "").append(safe(probe), "dim")
+            for number, probe, line, reset in [*self._packets.values()][-_PACKETS:]
+        ]
         for row in packets:
             row.truncate(self._console.width, overflow="ellipsis")
         most = self._probes.most_common(_PROBES)

@@ -24,8 +24,10 @@ _WORDS: dict[str, dict[Language, str]] = {
     "until": {"en": "until", "zh": "直到"},
     "release": {"en": "release all", "zh": "全部释放"},
     "later": {"en": "found when the actor stands", "zh": "角色停住时才能确定"},
-    "unbuilt": {"en": "no kernel is built here: --kernel tells where the places are",
-                "zh": "这里还没有构建内核：用 --kernel 查看各位置"},
+    "unbuilt": {
+        "en": "no kernel is built here: --kernel tells where the places are",
+        "zh": "这里还没有构建内核：用 --kernel 查看各位置",
+    },
     "on": {"en": "Places on {release}", "zh": "{release} 上的位置"},
     "kernel": {"en": "kernel", "zh": "内核"},
     "ending": {"en": "ending", "zh": "结局"},
@@ -34,7 +36,7 @@ _WORDS: dict[str, dict[Language, str]] = {
     "agree": {"en": "They agree.", "zh": "各内核一致。"},
     "part": {"en": "They part: {parts}", "zh": "分歧：{parts}"},
     "again": {"en": "done again", "zh": "重做"},
-}  # fmt: skip
+}
 
 
 def begin(console: Console, name: str, race: Any, language: Language) -> None:
@@ -43,8 +45,14 @@ def begin(console: Console, name: str, race: Any, language: Language) -> None:
     console.print(words(say(race.idea, language)))
 
 
-def lesson(console: Console, name: str, race: Any, language: Language,
-           places: Mapping[str, tuple[str, str]], release: str) -> None:  # fmt: skip
+def lesson(
+    console: Console,
+    name: str,
+    race: Any,
+    language: Language,
+    places: Mapping[str, tuple[str, str]],
+    release: str,
+) -> None:
     """One race to read. ``places``: for each place's words those of a kernel and its
     ``file:line``, empty where no kernel is built."""
     console.print(words("\n", (f"{name}  {say(race.title, language)}\n", "bold")))
@@ -93,8 +101,16 @@ def _step(console: Console, number: int, step: Any, language: Language) -> None:
     joint = _word("at" if step.hold is not None else "until", language)
     targets = [one if isinstance(one, str) else one.text() for one in step.targets]
     when = f"  when {step.when}" if step.when else ""
-    console.print(words(f"  {number}. ", (f"{verb} {step.actor}", "cyan"), f" {joint} ",
-                        (" | ".join(targets), "bold"), (when, "dim")), soft_wrap=True)  # fmt: skip
+    console.print(
+        words(
+            f"  {number}. ",
+            (f"{verb} {step.actor}", "cyan"),
+            f" {joint} ",
+            (" | ".join(targets), "bold"),
+            (when, "dim"),
+        ),
+        soft_wrap=True,
+    )
     if step.says is not None:
         console.print(words(f"     {say(step.says, language)}"))
 
@@ -109,8 +125,9 @@ def _places(console: Console, places: Mapping[str, tuple[str, str]], language: L
     console.print(table)
 
 
-def rounds_table(console: Console, race: Any, notes: Sequence[Mapping[str, Any]],
-                 language: Language) -> None:  # fmt: skip
+def rounds_table(
+    console: Console, race: Any, notes: Sequence[Mapping[str, Any]], language: Language
+) -> None:
     """The rounds of a run, a line each."""
     fired = {one.id for one in race.endings if one.fired}
     for note in notes:
@@ -126,8 +143,9 @@ def rounds_table(console: Console, race: Any, notes: Sequence[Mapping[str, Any]]
         console.print(line, soft_wrap=True)
 
 
-def compared(console: Console, name: str, race: Any, rows: Sequence[Any],
-             language: Language) -> None:  # fmt: skip
+def compared(
+    console: Console, name: str, race: Any, rows: Sequence[Any], language: Language
+) -> None:
     """A race on several kernels (kernlab.race.compare.Row)."""
     console.print(words("\n", (f"{name}  {say(race.title, language)}\n", "bold")))
     titles = {one.id: say(one.title, language) for one in race.endings}

@@ -12,10 +12,12 @@ from kernlab.sinks.console import safe
 from kernlab.sinks.explained import doubt
 
 _NAMES = 14  # columns of the facts' names
-_KINDS = {"active": "active: a socket's own decision",
-          "passive": "passive: the answer to a segment",
-          "netfilter": "by a netfilter rule",
-          "foreign": "seen in the capture: no sender in this kernel was called for it"}  # fmt: skip
+_KINDS = {
+    "active": "active: a socket's own decision",
+    "passive": "passive: the answer to a segment",
+    "netfilter": "by a netfilter rule",
+    "foreign": "seen in the capture: no sender in this kernel was called for it",
+}
 
 
 class RstView:
@@ -87,11 +89,16 @@ class RstView:
             self._fact("the RST", f"{_segment(sent)}  frame {rst['frame']} of the capture{device}")
         elif rst.get("sent") is False:
             early = "its sender returned without one (no memory, no route), or "
-            self._fact("the RST", f"not seen to leave: {'' if rst.get('built') else early}"
-                       "a rule or a queue on its way out dropped it")  # fmt: skip
+            self._fact(
+                "the RST",
+                f"not seen to leave: {'' if rst.get('built') else early}"
+                "a rule or a queue on its way out dropped it",
+            )
         else:
-            self._fact("the RST", "not seen: the capture has nothing of this connection under "
-                       "these addresses")  # fmt: skip
+            self._fact(
+                "the RST",
+                "not seen: the capture has nothing of this connection under these addresses",
+            )
 
     def _socket(self, event: Mapping[str, Any], rst: Mapping[str, Any]) -> None:
         sock = event.get("sock")

@@ -23,8 +23,16 @@ StackStyle = Literal["fold", "whole", "full", "none"]
 
 _INDENT = " " * 15
 _ENDPOINT = re.compile(r"(?:[\d.]+|\[[\da-f:]+\]):\d+|AF_UNSPEC")
-_WORDS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "PSH", "A": "ACK", "U": "URG", "E": "ECE",
-          "C": "CWR"}  # fmt: skip
+_WORDS = {
+    "S": "SYN",
+    "F": "FIN",
+    "R": "RST",
+    "P": "PSH",
+    "A": "ACK",
+    "U": "URG",
+    "E": "ECE",
+    "C": "CWR",
+}
 # Columns from which on a line also has the window, and what else is known.
 _WITH_WINDOW, _WIDE = 96, 130
 
@@ -166,8 +174,11 @@ class TraceView:
         extras: list[str] = []
         options = packet.get("options") or {}
         shown = [f"{name} {options[name]}" for name in ("mss", "wscale") if name in options]
-        shown += [word for name, word in (("sack_ok", "sackOK"), ("sack", "SACK"), ("ts", "TS"))
-                  if name in options]  # fmt: skip
+        shown += [
+            word
+            for name, word in (("sack_ok", "sackOK"), ("sack", "SACK"), ("ts", "TS"))
+            if name in options
+        ]
         if shown and "S" in str(packet.get("flags", "")):
             extras.append("<" + ", ".join(shown) + ">")
         if task:
@@ -241,11 +252,13 @@ class TraceView:
             table.add_column("")
             for flow in self._flows.all[:20]:
                 table.add_row(
-                    str(flow.number), words(f"{flow.client[0]}:{flow.client[1]}"),
+                    str(flow.number),
+                    words(f"{flow.client[0]}:{flow.client[1]}"),
                     words(f"{flow.server[0]}:{flow.server[1]}"),
-                    str(flow.segments.get(flow.client, 0)), str(flow.segments.get(flow.server, 0)),
+                    str(flow.segments.get(flow.client, 0)),
+                    str(flow.segments.get(flow.server, 0)),
                     Text("RST", "bold red") if flow.reset else "",
-                )  # fmt: skip
+                )
             self._console.print(table)
             if len(self._flows.all) > 20:
                 more = f"and {len(self._flows.all) - 20} more connections"

@@ -53,14 +53,18 @@ _WORDS: dict[str, dict[Language, str]] = {
     "lock of a listening bucket": {"en": "lock of a listening bucket", "zh": "监听桶锁"},
     "lock of a bind bucket": {"en": "lock of a bind bucket", "zh": "绑定桶锁"},
     "lock of a connection tracking bucket": {
-        "en": "lock of a connection tracking bucket", "zh": "连接跟踪桶锁"},
+        "en": "lock of a connection tracking bucket",
+        "zh": "连接跟踪桶锁",
+    },
     "line": {"en": "called at {at}", "zh": "调用处 {at}"},
 }
 
 
 # As gdb_scripts.hold says it; records of before have one name for both locks of a socket.
-_SOCKET = re.compile(r"^(?:lock|(?:spinlock|ownership) \((?P<which>slock|owned)\)) "
-                     r"of the socket (?P<at>\S+ \(\S+\))$")  # fmt: skip
+_SOCKET = re.compile(
+    r"^(?:lock|(?:spinlock|ownership) \((?P<which>slock|owned)\)) "
+    r"of the socket (?P<at>\S+ \(\S+\))$"
+)
 
 
 def whose(what: str, language: Language) -> str:

@@ -38,9 +38,14 @@ class Round:
     said: str = ""
 
 
-def build(name: str, race: Any, events: Sequence[Mapping[str, Any]],
-          segments: Sequence[Mapping[str, Any]], told: Round,
-          language: Language = "en") -> Timeline:  # fmt: skip
+def build(
+    name: str,
+    race: Any,
+    events: Sequence[Mapping[str, Any]],
+    segments: Sequence[Mapping[str, Any]],
+    told: Round,
+    language: Language = "en",
+) -> Timeline:
     """The picture of one round of ``race`` (``kernlab.race.model.Race``)."""
     return _Builder(name, race, list(events), list(segments), told, language).build()
 
@@ -64,15 +69,29 @@ class _Builder:
         self._resets(names)
         wire = tuple(self._wire(number) for number in self._worth())
         return Timeline(
-            self.name, say(self.race.title, self.language), self.told.about,
-            (lanes[0], lanes[1]), cards, tuple(self.bars), not self.told.said, wire,
-            len(self.segments) - len(wire), self._outcome(), self.language,
-        )  # fmt: skip
+            self.name,
+            say(self.race.title, self.language),
+            self.told.about,
+            (lanes[0], lanes[1]),
+            cards,
+            tuple(self.bars),
+            not self.told.said,
+            wire,
+            len(self.segments) - len(wire),
+            self._outcome(),
+            self.language,
+        )
 
     def _lane(self, name: str) -> Lane:
         actor = self.race.actors[name]
-        seen = next((one["task"] for one in self.events
-                     if one["race"]["actor"] == name and one.get("task")), None)  # fmt: skip
+        seen = next(
+            (
+                one["task"]
+                for one in self.events
+                if one["race"]["actor"] == name and one.get("task")
+            ),
+            None,
+        )
         task = f"{seen['comm']}/{seen['pid']}" if seen and actor.task else ""
         if not actor.task:
             task = word("interrupted", self.language)
@@ -100,10 +119,17 @@ class _Builder:
                     continue
                 open_[addr] = len(self.bars)
                 self.bars.append(
-                    Bar(lane, chr(ord("a") + len(self.bars) % 26), addr, lock["name"],
-                        whose(str(lock.get("what", "")), self.language), self._since(lock), number,
-                        len(self.events))
-                )  # fmt: skip
+                    Bar(
+                        lane,
+                        chr(ord("a") + len(self.bars) % 26),
+                        addr,
+                        lock["name"],
+                        whose(str(lock.get("what", "")), self.language),
+                        self._since(lock),
+                        number,
+                        len(self.events),
+                    )
+                )
 
     def _since(self, lock: Mapping[str, Any]) -> str:
         """Where a lock was taken, or else in which function it is held; empty where neither
@@ -113,8 +139,14 @@ class _Builder:
         return word("held", self.language, where=lock["func"]) if lock.get("func") else ""
 
     def _bar_of(self, addr: object, number: int) -> int | None:
-        return next((at for at, bar in enumerate(self.bars)
-                     if bar.addr == addr and bar.first <= number < bar.last), None)  # fmt: skip
+        return next(
+            (
+                at
+                for at, bar in enumerate(self.bars)
+                if bar.addr == addr and bar.first <= number < bar.last
+            ),
+            None,
+        )
 
     # -- cards --------------------------------------------------------------------
 
@@ -134,13 +166,18 @@ class _Builder:
         code = place(caller) if entry else where
         done = reached == "done"
         return Card(
-            lane, told["step"], self._verb(step, reached, waits), "" if done else _func(frame),
-            "" if done else where, "" if done else source.get(code, ""),
+            lane,
+            told["step"],
+            self._verb(step, reached, waits),
+            "" if done else _func(frame),
+            "" if done else where,
+            "" if done else source.get(code, ""),
             code if entry and not done else "",
             say(step.says, self.language) if step is not None and step.says else "",
             _mood(reached, event),
-            tuple(self._facts(number, names, step, str(frame.get("func")))), wants,
-        )  # fmt: skip
+            tuple(self._facts(number, names, step, str(frame.get("func")))),
+            wants,
+        )
 
     def _step(self, number: int) -> Any:
         steps = self.race.steps
@@ -163,8 +200,7 @@ class _Builder:
         held = step is not None and step.hold is not None
         return word("hold" if held else "run", self.language)
 
-    def _facts(self, number: int, names: Sequence[str], step: Any,
-               func: str) -> Iterable[Fact]:  # fmt: skip
+    def _facts(self, number: int, names: Sequence[str], step: Any, func: str) -> Iterable[Fact]:
         event = self.events[number]
         stack = event.get("stack") or ()
         told = event["race"]
@@ -213,12 +249,19 @@ class _Builder:
         event = self.events[number]
         packet = event.get("packet")
         actor = event["race"]["actor"]
-        before = [one.get("packet") for one in self.events[:number]
-                  if one["race"]["actor"] == actor]  # fmt: skip
+        before = [
+            one.get("packet") for one in self.events[:number] if one["race"]["actor"] == actor
+        ]
         if packet is None or any(_same(packet, one) for one in before if one):
             return
-        at = next((at for at, one in enumerate(self.segments)
-                   if at not in self.notes and _same(packet, one["packet"])), None)  # fmt: skip
+        at = next(
+            (
+                at
+                for at, one in enumerate(self.segments)
+                if at not in self.notes and _same(packet, one["packet"])
+            ),
+            None,
+        )
         if at is None:
             yield self._fact("packet", _plain(packet))
             return
@@ -246,9 +289,11 @@ class _Builder:
                 if active:
                     mine = ports == (sock.get("sport"), sock.get("dport"))
                 else:
-                    mine = packet is not None and ports == (
-                        packet.get("dport"), packet.get("sport")
-                    ) and ("A" in sent["flags"] or sent["seq"] == packet.get("ack"))  # fmt: skip
+                    mine = (
+                        packet is not None
+                        and ports == (packet.get("dport"), packet.get("sport"))
+                        and ("A" in sent["flags"] or sent["seq"] == packet.get("ack"))
+                    )
                 if mine:
                     note = word("sent", self.language, n=told["step"], who=told["actor"])
                     self.notes[at] = (note, names.index(told["actor"]))
@@ -258,9 +303,12 @@ class _Builder:
         """The segments that are shown: those with a note and RSTs, then from the first on."""
         ranked = sorted(
             range(len(self.segments)),
-            key=lambda at: (at not in self.notes, "R" not in self.segments[at]["packet"]["flags"],
-                            at),
-        )  # fmt: skip
+            key=lambda at: (
+                at not in self.notes,
+                "R" not in self.segments[at]["packet"]["flags"],
+                at,
+            ),
+        )
         return sorted(ranked[:_SEGMENTS])
 
     def _wire(self, number: int) -> Wire:
@@ -281,8 +329,7 @@ class _Builder:
                 evidence.append(f"{name} {line.seen}")
             elif line.kind == "got":
                 evidence.append(f"{name} = {line.seen}")
-        return Outcome(say(ending.title, self.language), True, bool(ending.fired),
-                       tuple(evidence))  # fmt: skip
+        return Outcome(say(ending.title, self.language), True, bool(ending.fired), tuple(evidence))
 
 
 def _lock(bar: Bar) -> str:
@@ -293,8 +340,9 @@ def _ended(bar: Bar, number: int) -> Bar:
     return Bar(bar.lane, bar.sign, bar.addr, bar.name, bar.title, bar.since, bar.first, number)
 
 
-def frames(stack: Sequence[Mapping[str, Any]], entry: bool,
-            waits: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:  # fmt: skip
+def frames(
+    stack: Sequence[Mapping[str, Any]], entry: bool, waits: bool
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The frame that stands for the stop and the one that called it. Of what is inlined the
     real function is meant; of who waits, who wants the lock."""
     if not stack:

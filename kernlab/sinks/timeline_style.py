@@ -25,10 +25,14 @@ _COLOURS = {
     "lock3": ("#4d7c0f", "#7ee787"),
     "lock4": ("#a04100", "#ffa657"),
 }
-_SANS = 'system-ui, -apple-system, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "DejaVu Sans", ' \
-        'sans-serif'  # fmt: skip
-_MONO = 'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Noto Sans Mono CJK SC", ' \
-        'monospace'  # fmt: skip
+_SANS = (
+    'system-ui, -apple-system, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "DejaVu Sans", '
+    "sans-serif"
+)
+_MONO = (
+    'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Noto Sans Mono CJK SC", '
+    "monospace"
+)
 
 
 def style() -> str:
@@ -36,17 +40,21 @@ def style() -> str:
     rules = [
         f".klt{{font-family:{_SANS};font-size:14px}}",
         f".klt .m{{font-family:{_MONO};font-size:12.5px}}",
-        ".klt .s{font-size:12px}", ".klt .h{font-size:14.5px;font-weight:600}",
-        ".klt .t{font-size:22px;font-weight:700}", ".klt .o{font-size:17px;font-weight:700}",
-        ".klt .w{font-weight:600}", ".klt .e{text-anchor:end}", ".klt .c{text-anchor:middle}",
+        ".klt .s{font-size:12px}",
+        ".klt .h{font-size:14.5px;font-weight:600}",
+        ".klt .t{font-size:22px;font-weight:700}",
+        ".klt .o{font-size:17px;font-weight:700}",
+        ".klt .w{font-weight:600}",
+        ".klt .e{text-anchor:end}",
+        ".klt .c{text-anchor:middle}",
         ".klt .n{font-size:13px;font-weight:700;text-anchor:middle}",
-    ]  # fmt: skip
+    ]
     for kind in (0, 1):
         block = []
         for name, pair in _COLOURS.items():
             block.append(f".klt .f-{name}{{fill:{pair[kind]}}}")
             block.append(f".klt .l-{name}{{stroke:{pair[kind]};fill:none}}")
-        rules += block if kind == 0 else [
-            "@media (prefers-color-scheme:dark){" + "".join(block) + "}"
-        ]  # fmt: skip
+        rules += (
+            block if kind == 0 else ["@media (prefers-color-scheme:dark){" + "".join(block) + "}"]
+        )
     return "".join(rules)

@@ -48,9 +48,10 @@ class _Drawing:
             for place, at in enumerate(own):
                 away = place * (_BAR + _GAP) + 4
                 self._bar_x[at] = (
-                    left + _LINE + away if lane == 0
+                    left + _LINE + away
+                    if lane == 0
                     else WIDTH - _EDGE - self._card - _LINE - away - _BAR
-                )  # fmt: skip
+                )
 
     def text(self) -> str:
         y = self._title(_EDGE)
@@ -85,22 +86,37 @@ class _Drawing:
             f'style="max-width:100%;height:auto">\n<title>{_text(name)}</title>\n'
             f"<style>{style()}</style>\n"
             f'<rect class="f-bg" width="{WIDTH}" height="{height:.0f}" rx="10"/>\n'
-            + "\n".join(self._out) + "\n</svg>\n"
-        )  # fmt: skip
+            + "\n".join(self._out)
+            + "\n</svg>\n"
+        )
 
     # -- primitives -----------------------------------------------------------------
 
     def _say(self, x: float, y: float, text: str, kind: str) -> None:
-        self._out.append(f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" '
-                         f'xml:space="preserve">{_text(text)}</text>')  # fmt: skip
+        self._out.append(
+            f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" '
+            f'xml:space="preserve">{_text(text)}</text>'
+        )
 
-    def _box(self, x: float, y: float, width: float, height: float, kind: str,
-             radius: float = 6, line: str = "") -> None:  # fmt: skip
-        self._out.append(f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
-                         f'height="{height:.1f}" rx="{radius:g}"/>')  # fmt: skip
+    def _box(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        kind: str,
+        radius: float = 6,
+        line: str = "",
+    ) -> None:
+        self._out.append(
+            f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
+            f'height="{height:.1f}" rx="{radius:g}"/>'
+        )
         if line:
-            self._out.append(f'<rect class="{line}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
-                             f'height="{height:.1f}" rx="{radius:g}"/>')  # fmt: skip
+            self._out.append(
+                f'<rect class="{line}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
+                f'height="{height:.1f}" rx="{radius:g}"/>'
+            )
 
     def _path(self, way: str, kind: str, more: str = "") -> None:
         self._out.append(f'<path class="{kind}" d="{way}"{more}/>')
@@ -131,11 +147,11 @@ class _Drawing:
                 self._say(x + self._card - _PAD, y + 22, lane.task, "s e f-bg")
         return y + 34 + 20
 
-    def _lanes(self, top: float, begin: float, end: float, tops: list[float],
-               bottoms: list[float]) -> None:  # fmt: skip
+    def _lanes(
+        self, top: float, begin: float, end: float, tops: list[float], bottoms: list[float]
+    ) -> None:
         """Lines of life: solid while it runs to its next stop, dashed while it stands."""
-        self._path(f"M{self._middle:.1f} {top:.1f}V{end:.1f}", "l-edge",
-                   ' stroke-width="1"')  # fmt: skip
+        self._path(f"M{self._middle:.1f} {top:.1f}V{end:.1f}", "l-edge", ' stroke-width="1"')
         for lane in (0, 1):
             x, colour = self._life[lane], "ab"[lane]
             y = begin - 20
@@ -146,8 +162,11 @@ class _Drawing:
                 before = bottoms[number - 1] + 4 if number and not free else y
                 if before > y:
                     self._dashed(x, y, before)
-                self._path(f"M{x:.1f} {before:.1f}V{tops[number] + 20:.1f}", f"l-{colour}",
-                           ' stroke-width="3"')  # fmt: skip
+                self._path(
+                    f"M{x:.1f} {before:.1f}V{tops[number] + 20:.1f}",
+                    f"l-{colour}",
+                    ' stroke-width="3"',
+                )
                 y = tops[number] + 20
                 free = False
             last = [card for card in self._it.cards if card.lane == lane]
@@ -157,8 +176,11 @@ class _Drawing:
             self._stands(number, tops[number])
 
     def _dashed(self, x: float, y: float, end: float) -> None:
-        self._path(f"M{x:.1f} {y:.1f}V{end:.1f}", "l-dim",
-                   ' stroke-width="2" stroke-dasharray="2 6" stroke-linecap="round"')  # fmt: skip
+        self._path(
+            f"M{x:.1f} {y:.1f}V{end:.1f}",
+            "l-dim",
+            ' stroke-width="2" stroke-dasharray="2 6" stroke-linecap="round"',
+        )
 
     def _stands(self, number: int, y: float) -> None:
         text = standing(self._it, number)
@@ -213,8 +235,10 @@ class _Drawing:
             self._say(left, at, row, f"s f-{tint}" + (" w" if not card.func else ""))
         for row in wrap(card.func, inner, mono(14.5)) if card.func else ():
             at += 20
-            self._out.append(f'<text class="m h f-{tint}" x="{left:.1f}" y="{at:.1f}" '
-                             f'style="font-size:14.5px">{_text(row)}</text>')  # fmt: skip
+            self._out.append(
+                f'<text class="m h f-{tint}" x="{left:.1f}" y="{at:.1f}" '
+                f'style="font-size:14.5px">{_text(row)}</text>'
+            )
         if card.at:
             for row in wrap(card.at, inner, mono(12.5)):
                 at += 17
@@ -237,8 +261,11 @@ class _Drawing:
         del self._out[place:]
         self._box(x, y, self._card, height, "f-panel", 8, f"l-{tint}")
         side = x + self._card if card.lane == 0 else x
-        self._path(f"M{side:.1f} {y + 20:.1f}H{self._life[card.lane]:.1f}", f"l-{tint}",
-                   ' stroke-width="2"')  # fmt: skip
+        self._path(
+            f"M{side:.1f} {y + 20:.1f}H{self._life[card.lane]:.1f}",
+            f"l-{tint}",
+            ' stroke-width="2"',
+        )
         self._out += drawn
         return height
 
@@ -278,7 +305,7 @@ class _Drawing:
             self._out.append(
                 f'<text class="{"" if prose else "m "}f-{colour}{weight}" '
                 f'x="{x + _LABEL:.1f}" y="{at:.1f}"'
-                f'{" style=" + chr(34) + "font-size:13px" + chr(34) if prose else ""}>'
+                f"{' style=' + chr(34) + 'font-size:13px' + chr(34) if prose else ''}>"
                 f"{_text(row)}</text>"
             )
         self._say(x, first, name, f"s w f-{label}" if fact.bar is not None else "s f-dim")
@@ -309,12 +336,20 @@ class _Drawing:
             if one.reset:
                 self._box(_EDGE + 6, at, WIDTH - 2 * _EDGE - 12, high + 2, "l-bad", 5)
             for number, row in enumerate(rows):
-                self._say(_EDGE + _PAD, at + 16 + 18 * number, row,
-                          f"m f-{colour}" + (" w" if one.reset or one.note else ""))  # fmt: skip
+                self._say(
+                    _EDGE + _PAD,
+                    at + 16 + 18 * number,
+                    row,
+                    f"m f-{colour}" + (" w" if one.reset or one.note else ""),
+                )
             for number, row in enumerate(notes):
                 tint = "bad" if one.reset else "ab"[one.lane or 0]
-                self._say(_EDGE + 660, at + 16 + 18 * number, ("← " if not number else "  ") + row,
-                          f"w f-{tint}")  # fmt: skip
+                self._say(
+                    _EDGE + 660,
+                    at + 16 + 18 * number,
+                    ("← " if not number else "  ") + row,
+                    f"w f-{tint}",
+                )
             at += high
         if it.more:
             self._say(_EDGE + _PAD, at + 16, word("more", it.language, n=it.more), "s f-dim")
@@ -336,8 +371,9 @@ class _Drawing:
         at = y + 10.0
         if outcome.known:
             at += 16
-            self._say(left, at, word("fired" if outcome.fired else "quiet", it.language),
-                      f"s w f-{tint}")  # fmt: skip
+            self._say(
+                left, at, word("fired" if outcome.fired else "quiet", it.language), f"s w f-{tint}"
+            )
         for row in wrap(outcome.title, inner, sans(17)):
             at += 24
             self._say(left, at, row, f"o f-{tint}")

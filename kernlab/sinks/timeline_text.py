@@ -12,8 +12,13 @@ from kernlab.sinks.timeline import Card, Fact, Timeline, standing, word
 from kernlab.sinks.wrap import cells, wrap
 
 _WIDEST = 132  # columns; a line that is longer is hard to read
-_MOODS = {"held": "bold cyan", "waits": "bold yellow", "reset": "bold red", "done": "bold green",
-          "lost": "bold magenta"}  # fmt: skip
+_MOODS = {
+    "held": "bold cyan",
+    "waits": "bold yellow",
+    "reset": "bold red",
+    "done": "bold green",
+    "lost": "bold magenta",
+}
 _LOCKS = ("yellow", "blue", "magenta", "green", "cyan")
 _NAMES = 8  # columns of a fact's name
 _ASCII = str.maketrans("┃│─┆⇄←→·", "||-:=<>-")
@@ -31,8 +36,9 @@ def draw(console: Console, timeline: Timeline) -> None:
 class _Drawing:
     def __init__(self, timeline: Timeline, width: int) -> None:
         self._it = timeline
-        self._bars = [[at for at, bar in enumerate(timeline.bars) if bar.lane == lane]
-                      for lane in (0, 1)]  # fmt: skip
+        self._bars = [
+            [at for at, bar in enumerate(timeline.bars) if bar.lane == lane] for lane in (0, 1)
+        ]
         room = width - 3 - 2 * sum(map(len, self._bars))
         self._widths = (room // 2, room - room // 2)
         self._width = width
@@ -166,8 +172,10 @@ class _Drawing:
             if one.note:
                 line.append(f"  ← {one.note}", "red" if one.reset else "cyan")
             for at, row in enumerate(wrap(line.plain, self._width - 3, cells)):
-                yield line if row == line.plain else Text(
-                    row if at == 0 else f"       {row}", "bold red" if one.reset else ""
+                yield (
+                    line
+                    if row == line.plain
+                    else Text(row if at == 0 else f"       {row}", "bold red" if one.reset else "")
                 )
         if it.more:
             yield Text(f"   {word('more', it.language, n=it.more)}", "dim")

@@ -58,10 +58,13 @@ def _instruction(row: re.Match[str]) -> Instruction:
     operands = " ".join(words[1:])
     target = _TARGET.match(operands)
     return Instruction(
-        int(row["at"], 16), words[0], "lock" in prefixes, operands,
+        int(row["at"], 16),
+        words[0],
+        "lock" in prefixes,
+        operands,
         int(target["to"], 16) if target else None,
         target["name"] if target and not target["inside"] else "",
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,15 @@ class Code:
         program = need("objdump", "reads a function's machine code", "binutils")
         said = run(
             _LIMIT,
-            [program, "-d", "--no-show-raw-insn", f"--start-address=0x{first:x}",
-             f"--stop-address=0x{last:x}", str(self._vmlinux)],
-        )  # fmt: skip
+            [
+                program,
+                "-d",
+                "--no-show-raw-insn",
+                f"--start-address=0x{first:x}",
+                f"--stop-address=0x{last:x}",
+                str(self._vmlinux),
+            ],
+        )
         return parse(said.text)
 
 
@@ -123,8 +132,10 @@ def last_before(body: Body, done: Mapping[int, Op], pc: int) -> set[Op | None]:
     before[numbers[body.entry]].add(None)
     entered = {to for row in after for to in row}
     # Where only a table of the kernel leads (a static branch): what is done there goes on.
-    left = [numbers[body.entry], *(numbers[address] for address in done
-                                   if numbers.get(address) not in (None, *entered))]  # fmt: skip
+    left = [
+        numbers[body.entry],
+        *(numbers[address] for address in done if numbers.get(address) not in (None, *entered)),
+    ]
     while left:
         number = left.pop()
         address = places[number]

@@ -132,9 +132,11 @@ class Dwarf:
         key = hashlib.sha256(json.dumps(wish, sort_keys=True).encode()).hexdigest()[:16]
         if key not in self._known["layouts"]:
             said = self._ask(
-                {"structs": {name: list(members) for name, members in structs.items()},
-                 "expressions": {name: list(texts) for name, texts in EXPRESSIONS.items()}}
-            )  # fmt: skip
+                {
+                    "structs": {name: list(members) for name, members in structs.items()},
+                    "expressions": {name: list(texts) for name, texts in EXPRESSIONS.items()},
+                }
+            )
             found = {"structs": said["structs"], "expressions": said["expressions"]}
             self._keep("layouts", {key: found})
         layout: dict[str, Any] = self._known["layouts"][key]
@@ -177,10 +179,13 @@ class Dwarf:
 
     def _line(self, item: dict[str, Any]) -> Line:
         return Line(
-            item["func"], item["symbol"], item["address"],
-            item["file"].removeprefix(self._prefix), item["line"],
+            item["func"],
+            item["symbol"],
+            item["address"],
+            item["file"].removeprefix(self._prefix),
+            item["line"],
             tuple(Argument(**variable, register=None) for variable in item["locals"]),
-        )  # fmt: skip
+        )
 
     def inlined_in(self, function: str) -> list[str]:
         """The names of what is inlined into a function."""
@@ -200,12 +205,14 @@ class Dwarf:
         """For each text, what GDB says of it as a C expression at each place."""
         items = [
             {
-                "address": place.address, "func": place.func, "text": text,
+                "address": place.address,
+                "func": place.func,
+                "text": text,
                 "entry": isinstance(place, Function),
             }
             for text in texts
             for place in places
-        ]  # fmt: skip
+        ]
         keys = [json.dumps(item, sort_keys=True) for item in items]
         if not all(key in self._known["shown"] for key in keys):
             said = self._ask({"shows": items})["shows"]
@@ -244,9 +251,20 @@ class Dwarf:
             )
             run(
                 _LIMIT,
-                [gdb, "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off",
-                 "-iex", "set auto-load off", str(self._vmlinux), "-ex", script],
-            )  # fmt: skip
+                [
+                    gdb,
+                    "-nx",
+                    "-q",
+                    "-batch",
+                    "-iex",
+                    "set debuginfod enabled off",
+                    "-iex",
+                    "set auto-load off",
+                    str(self._vmlinux),
+                    "-ex",
+                    script,
+                ],
+            )
             answer: dict[str, Any] = json.loads(said.read_text("utf-8"))
         return answer
 

@@ -19,8 +19,14 @@ from kernlab.symbols.system_map import SystemMap
 _HZ = "CONFIG_HZ="
 # Destructors of an skb that is charged to the socket which sends it: net/core/sock.c,
 # net/ipv4/tcp_output.c, net/packet/af_packet.c, net/xdp/xsk.c.
-_SENDERS = ("sock_wfree", "__sock_wfree", "tcp_wfree", "sock_ofree", "tpacket_destruct_skb",
-            "xsk_destruct_skb")  # fmt: skip
+_SENDERS = (
+    "sock_wfree",
+    "__sock_wfree",
+    "tcp_wfree",
+    "sock_ofree",
+    "tpacket_destruct_skb",
+    "xsk_destruct_skb",
+)
 
 
 @dataclass(frozen=True)

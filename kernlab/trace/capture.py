@@ -15,7 +15,8 @@ from kernlab.progress import Reporter, Said, quiet
 from kernlab.record import tcpdump
 from kernlab.record.pcapng import Captured, convert
 from kernlab.trace.nets import Nets
-from kernlab.vm.channel import GuestProcess, Kept
+from kernlab.vm.channel import GuestProcess
+from kernlab.vm.completed import Kept
 from kernlab.vm.machine import Machine
 from kernlab.vm.share import CAPTURE_LIMIT, put, remove, take
 
@@ -28,8 +29,11 @@ LAST = b"kernlab: end of capture"  # labrun.c says the same
 # -U with --immediate-mode: each packet is in the file as soon as it was seen.
 # Through the shell's redirection: a file that tcpdump opens itself it also gives to another
 # owner, which a host's ordinary user cannot do on the share.
-_ARGV = ("sh", "-c", "exec tcpdump -i any -n -U --immediate-mode -s 0 -B 8192 -Z root -w - "
-         f"> /mnt/share/{_NAME}")  # fmt: skip
+_ARGV = (
+    "sh",
+    "-c",
+    f"exec tcpdump -i any -n -U --immediate-mode -s 0 -B 8192 -Z root -w - > /mnt/share/{_NAME}",
+)
 
 
 def growing(share: Path) -> Path:
@@ -59,8 +63,7 @@ class _Said:
 
 
 @contextmanager
-def capturing(machine: Machine, share: Path, out: Path,
-              report: Reporter = quiet) -> Iterator[Path]:  # fmt: skip
+def capturing(machine: Machine, share: Path, out: Path, report: Reporter = quiet) -> Iterator[Path]:
     """Capture while the block runs; then write ``out`` as pcapng, whatever ended the block.
     Gives the classic pcap that grows meanwhile.
 
@@ -103,16 +106,23 @@ def capturing(machine: Machine, share: Path, out: Path,
             report(Said(f"cannot write {out} ({error.strerror}), the capture: {where}"))
 
 
-def keep_capture(share: Path, name: str, out: Path, links: str, words: str,
-                 more: Iterable[Captured] = ()) -> None:  # fmt: skip
+def keep_capture(
+    share: Path, name: str, out: Path, links: str, words: str, more: Iterable[Captured] = ()
+) -> None:
     """A capture that a guest's tcpdump left in the share, into the record as pcapng; none where
     there is no regular file. ``links``: the guest's devices, ``words``: what tcpdump said;
     ``more``: frames of other namespaces. Raises ``OSError`` on a full disk."""
     raw = out.with_name(f".{out.name}.raw")
     try:
         if take(share, name, raw, CAPTURE_LIMIT):
-            convert(raw, out, without=LAST, names=tcpdump.devices(links),
-                    lost=tcpdump.lost(words), more=more)  # fmt: skip
+            convert(
+                raw,
+                out,
+                without=LAST,
+                names=tcpdump.devices(links),
+                lost=tcpdump.lost(words),
+                more=more,
+            )
     finally:
         raw.unlink(missing_ok=True)
 

@@ -51,8 +51,9 @@ def check_c(text: str, option: str) -> None:
         )
 
 
-def check_shows(request: TraceRequest, where: expr.Expr | None, probes: Sequence[Probe],
-                symbols: KernelSymbols) -> None:  # fmt: skip
+def check_shows(
+    request: TraceRequest, where: expr.Expr | None, probes: Sequence[Probe], symbols: KernelSymbols
+) -> None:
     """Raise ``BadInput`` for an expression that has no meaning at any probe, or is compared with
     a word that stands for no number."""
     asked = c_expressions(where)
@@ -111,9 +112,7 @@ def _check_words(where: expr.Expr | None, numbers: set[str]) -> None:
             continue
         values = test.value if isinstance(test.value, tuple) else (test.value,)
         for value in values:
-            if isinstance(value, str) and not _ADDRESS.match(value) and (
-                number_of(value) is None
-            ):  # fmt: skip
+            if isinstance(value, str) and not _ADDRESS.match(value) and (number_of(value) is None):
                 close = near(value.upper(), TCP_STATES.values())
                 others = "a number, the name of a TCP state, or flags"
                 raise BadInput(

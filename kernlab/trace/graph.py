@@ -120,8 +120,11 @@ def check(request: GraphRequest) -> None:
             "not a glob, not a line",
             "kernlab graph tcp_v4_rcv",
         )
-    for name, value, least in (("--depth", request.depth, 0), ("--count", request.count, 1),
-                               ("--skip", request.skip, 0)):  # fmt: skip
+    for name, value, least in (
+        ("--depth", request.depth, 0),
+        ("--count", request.count, 1),
+        ("--skip", request.skip, 0),
+    ):
         if value < least:
             raise BadInput(f"{name} {value}: at least {least}", "", f"{name} {least}")
     if request.timeout <= 0:
@@ -129,8 +132,14 @@ def check(request: GraphRequest) -> None:
     workloads.find(request.workload)
 
 
-def graph(request: GraphRequest, kernel: Kernel, image: Image, options: MachineOptions,
-          run: RunDir, report: Reporter) -> GraphOutcome:  # fmt: skip
+def graph(
+    request: GraphRequest,
+    kernel: Kernel,
+    image: Image,
+    options: MachineOptions,
+    run: RunDir,
+    report: Reporter,
+) -> GraphOutcome:
     """Record calls of a function while a workload runs.
 
     Raises ``BadInput`` before anything boots, ``MachineFailed`` when the guest breaks.
@@ -169,11 +178,14 @@ def graph(request: GraphRequest, kernel: Kernel, image: Image, options: MachineO
 def _start(request: GraphRequest, names: Sequence[str], machine: Machine) -> Tracefs:
     where = _INSTANCE if _instances(machine) else "."
     settings = {
-        f"{where}/current_tracer": "", "set_graph_function": names[0],
+        f"{where}/current_tracer": "",
+        "set_graph_function": names[0],
         "max_graph_depth": str(request.depth + 1 if request.depth else 0),
-        f"{where}/trace_clock": "x86-tsc", f"{where}/buffer_size_kb": str(_BUFFER),
-        f"{where}/options/overwrite": "0", f"{where}/tracing_on": "1",
-    }  # fmt: skip
+        f"{where}/trace_clock": "x86-tsc",
+        f"{where}/buffer_size_kb": str(_BUFFER),
+        f"{where}/options/overwrite": "0",
+        f"{where}/tracing_on": "1",
+    }
     script = [f"mkdir {where}"] if where == _INSTANCE else []
     script += [f"keep {path}" for path in settings]
     script += [f"write {path} {text}" for path, text in settings.items() if text]
@@ -221,8 +233,13 @@ def _irq_text(symbols: SystemMap) -> range:
     return range(first, end)
 
 
-def _record(request: GraphRequest, machine: Machine, stream: _Stream, work: workloads.Running,
-            outcome: GraphOutcome) -> None:  # fmt: skip
+def _record(
+    request: GraphRequest,
+    machine: Machine,
+    stream: _Stream,
+    work: workloads.Running,
+    outcome: GraphOutcome,
+) -> None:
     deadline = time.monotonic() + request.timeout
     ended = False
     try:
@@ -297,9 +314,14 @@ class _Stream:
                 return int.from_bytes(page[first : first + place.size], "little")
 
             yield _Event(
-                at, cpu, value("common_pid"), value("func"), value("depth"), enters,
+                at,
+                cpu,
+                value("common_pid"),
+                value("func"),
+                value("depth"),
+                enters,
                 bool(value("common_flags") & _HARDIRQ),
-            )  # fmt: skip
+            )
 
 
 def _lost(tracer: Tracefs) -> int:

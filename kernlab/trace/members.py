@@ -23,14 +23,35 @@ _CHAIN = re.compile(
 Event = Mapping[str, Any]
 Reader = Callable[[Event], Any]
 # Accessors and casts that lead from a sock to the same sock.
-_SAME = {None, "tcp_sk", "inet_sk", "inet_csk", "tcp_sock", "inet_sock", "inet_connection_sock",
-         "sock"}  # fmt: skip
+_SAME = {
+    None,
+    "tcp_sk",
+    "inet_sk",
+    "inet_csk",
+    "tcp_sock",
+    "inet_sock",
+    "inet_connection_sock",
+    "sock",
+}
 _SOCK = {member: name for pairs in socks.NAMES for member, name in pairs if "." not in member}
 _OF_TCP = {"tcp_sk", "tcp_sock", "inet_csk", "inet_connection_sock"}
-_TCP = {"seq": ("seq", 4), "ack_seq": ("ack", 4), "source": ("sport", 2), "dest": ("dport", 2),
-        "window": ("win", 2)}  # fmt: skip
-_BITS = {"fin": "F", "syn": "S", "rst": "R", "psh": "P", "ack": "A", "urg": "U", "ece": "E",
-         "cwr": "C"}  # fmt: skip
+_TCP = {
+    "seq": ("seq", 4),
+    "ack_seq": ("ack", 4),
+    "source": ("sport", 2),
+    "dest": ("dport", 2),
+    "window": ("win", 2),
+}
+_BITS = {
+    "fin": "F",
+    "syn": "S",
+    "rst": "R",
+    "psh": "P",
+    "ack": "A",
+    "urg": "U",
+    "ece": "E",
+    "cwr": "C",
+}
 _HEADED = ("transport", "tcp")
 
 

@@ -125,7 +125,9 @@ class Nets:
             yield f"{found.left_out} packets of other network namespaces found no room"
         for net in found.nets.values():
             if net.missed:
-                yield (f"up to {net.missed} packets in the network namespace {net.name} came "
-                       "before its capture began")  # fmt: skip
+                yield (
+                    f"up to {net.missed} packets in the network namespace {net.name} came "
+                    "before its capture began"
+                )
             if net.dropped:
                 yield f"the kernel dropped {net.dropped} packets of the capture in {net.name}"

@@ -25,8 +25,9 @@ class Pace:
     def __init__(self, cpus: int) -> None:
         self._yields = (os.cpu_count() or 1) <= cpus
 
-    def pieces(self, seconds: float, take: Callable[[float], T | None],
-               waiting: Callable[[], int]) -> Iterator[T]:  # fmt: skip
+    def pieces(
+        self, seconds: float, take: Callable[[float], T | None], waiting: Callable[[], int]
+    ) -> Iterator[T]:
         """What comes within the next ``seconds``; ends when nothing does. ``take`` waits so
         long for a piece, ``waiting`` tells how many bytes have not been taken yet. The time
         that the caller spends on a piece counts as decoding."""
@@ -34,9 +35,11 @@ class Pace:
         idle = 0.0
         while (left := started + seconds - (now := time.monotonic())) > 0:
             busy = now - started - idle
-            if self._yields and busy > _SHARE * (now - started) + _PAUSE and (
-                waiting() < _PATIENCE
-            ):  # fmt: skip
+            if (
+                self._yields
+                and busy > _SHARE * (now - started) + _PAUSE
+                and (waiting() < _PATIENCE)
+            ):
                 threading.Event().wait(min(_PAUSE, left))
                 idle += time.monotonic() - now
                 continue

@@ -20,9 +20,23 @@ from kernlab.trace.expressions import c_expressions, check_c, check_shows, not_s
 from kernlab.trace.pointed import points_at
 
 # Every structure that begins with sock_common and so can be decoded as a sock.
-_SOCKS = ("sock", "tcp_sock", "inet_sock", "inet_connection_sock", "request_sock",
-          "inet_timewait_sock", "inet_request_sock", "udp_sock", "tcp_request_sock",
-          "tcp_timewait_sock", "raw_sock", "packet_sock", "netlink_sock", "unix_sock")  # fmt: skip
+_SOCKS = (
+    "sock",
+    "tcp_sock",
+    "inet_sock",
+    "inet_connection_sock",
+    "request_sock",
+    "inet_timewait_sock",
+    "inet_request_sock",
+    "udp_sock",
+    "tcp_request_sock",
+    "tcp_timewait_sock",
+    "raw_sock",
+    "packet_sock",
+    "netlink_sock",
+    "unix_sock",
+)
+
 
 class Show(NamedTuple):
     """A C expression to read at one place, and the name of its value."""
@@ -78,24 +92,40 @@ class Probe:
         """For the engine's inner side."""
         place = self.place
         data: dict[str, Any] = {
-            "probe": self.name, "func": place.func, "file": place.file, "line": place.line,
-            "address": place.address, "skb": self.skb, "sock": self.sock,
-            "skb_hop": self.skb_hop, "sock_hop": self.sock_hop,
-            "site": {"header": self.site.header, "direction": self.site.direction,
-                     "tcp_cb": self.site.tcp_cb, "lookup": self.site.lookup,
-                     "data": self.site.data, "listed": self.site is not sites.UNLISTED},
+            "probe": self.name,
+            "func": place.func,
+            "file": place.file,
+            "line": place.line,
+            "address": place.address,
+            "skb": self.skb,
+            "sock": self.sock,
+            "skb_hop": self.skb_hop,
+            "sock_hop": self.sock_hop,
+            "site": {
+                "header": self.site.header,
+                "direction": self.site.direction,
+                "tcp_cb": self.site.tcp_cb,
+                "lookup": self.site.lookup,
+                "data": self.site.data,
+                "listed": self.site is not sites.UNLISTED,
+            },
             "show": [list(pair) for pair in self.show],
-        }  # fmt: skip
+        }
         if isinstance(place, Line):
             return {**data, "line_probe": True}
         if place.returns is not None:
             data["returns"] = {"kind": place.returns.kind, "size": place.returns.size}
         data["args"] = [
-            {"name": a.name, "register": a.register, "kind": a.kind, "size": a.size,
-             **points_at(place, number)}
+            {
+                "name": a.name,
+                "register": a.register,
+                "kind": a.kind,
+                "size": a.size,
+                **points_at(place, number),
+            }
             for number, a in enumerate(place.args)
             if a.register is not None and a.kind != "aggregate"
-        ]  # fmt: skip
+        ]
         return data
 
 
@@ -149,8 +179,9 @@ def _check_where(request: TraceRequest) -> None:
         if path.startswith(SHOW) and path.removeprefix(SHOW) not in shown:
             raise BadInput(
                 f"--where: nothing is shown under the name {path.removeprefix(SHOW)}",
-                f"what is shown: {', '.join(sorted(shown))}" if shown else
-                "a C expression can stand in --where as it is",
+                f"what is shown: {', '.join(sorted(shown))}"
+                if shown
+                else "a C expression can stand in --where as it is",
                 "--where 'sk->sk_state == CLOSE_WAIT'",
             )
     for name in RECORDED:
@@ -204,16 +235,21 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
             show = [(one, one) for one in read]
             show += [(one.name, one.text) for one in request.shows if one.place == name]
             probes.setdefault(place.address, _probe(name, place, table, tuple(show), symbols))
-    unlisted = sorted({
-        p.place.func for p in probes.values() if p.skb is not None and p.site is sites.UNLISTED
-    })  # fmt: skip
+    unlisted = sorted(
+        {p.place.func for p in probes.values() if p.skb is not None and p.site is sites.UNLISTED}
+    )
     if unlisted:
         notes.append(
             f"not in sites.yaml, so that only the skb itself is shown: {', '.join(unlisted)}"
         )
     notes += not_set(list(read), list(probes.values()))
-    plan = Plan(request, tuple(probes.values()), parse_where(request.where), tuple(notes),
-                _reasons(probes.values(), symbols))  # fmt: skip
+    plan = Plan(
+        request,
+        tuple(probes.values()),
+        parse_where(request.where),
+        tuple(notes),
+        _reasons(probes.values(), symbols),
+    )
     check_shows(request, plan.where, plan.probes, symbols)
     return plan
 
@@ -241,8 +277,13 @@ def _chosen(request: TraceRequest, symbols: KernelSymbols, notes: list[str]) -> 
     return chosen
 
 
-def _probe(name: str, place: Function | Line, table: Mapping[str, sites.SiteRow],
-           show: tuple[tuple[str, str], ...], symbols: KernelSymbols) -> Probe:  # fmt: skip
+def _probe(
+    name: str,
+    place: Function | Line,
+    table: Mapping[str, sites.SiteRow],
+    show: tuple[tuple[str, str], ...],
+    symbols: KernelSymbols,
+) -> Probe:
     row = table.get(place.func, sites.UNLISTED)
     entry = isinstance(place, Function)
     # __netif_receive_skb_core() has a struct sk_buff ** since c0bbbdc32feb (v5.9).
@@ -258,8 +299,9 @@ def _probe(name: str, place: Function | Line, table: Mapping[str, sites.SiteRow]
     return Probe(name, place, row, skb, sock, show, skb_hop, sock_hop)
 
 
-def _leads(arguments: Sequence[Argument], structs: Sequence[str], other: str, hop: int | None,
-           entry: bool) -> tuple[str | None, int | None]:  # fmt: skip
+def _leads(
+    arguments: Sequence[Argument], structs: Sequence[str], other: str, hop: int | None, entry: bool
+) -> tuple[str | None, int | None]:
     """The first name that points at one of ``structs``; without one, the first of type
     ``other`` with the hop from there."""
     name = _named(arguments, [f"{struct} *" for struct in structs], entry)

@@ -133,9 +133,17 @@ class Outcome:
         )
 
 
-def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineOptions,
-          run: RunDir, report: Reporter, on_event: OnEvent, refine: Refine | None = None,
-          on_words: OnWords = lambda piece: None) -> tuple[Plan, Outcome]:  # fmt: skip
+def trace(
+    request: TraceRequest,
+    kernel: Kernel,
+    image: Image,
+    options: MachineOptions,
+    run: RunDir,
+    report: Reporter,
+    on_event: OnEvent,
+    refine: Refine | None = None,
+    on_words: OnWords = lambda piece: None,
+) -> tuple[Plan, Outcome]:
     """Trace; events go to ``on_event`` and events.jsonl as they come, through ``refine``
     where it is given; then ``count`` counts what it gives. What the workload prints goes to
     ``on_words`` and output.jsonl, in its order among the events.
@@ -190,8 +198,9 @@ def trace(request: TraceRequest, kernel: Kernel, image: Image, options: MachineO
             engine.arm(machine)
             started = time.monotonic()
             story = Story(words, run.output, on_words)
-            session = _Session(request, plan.reasons, machine, engine, writer, on_event, refine,
-                               story)  # fmt: skip
+            session = _Session(
+                request, plan.reasons, machine, engine, writer, on_event, refine, story
+            )
             if refine is not None:
                 refine.armed()
             with workloads.running(row, machine, count is not None, words) as work:

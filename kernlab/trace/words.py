@@ -14,7 +14,8 @@ from kernlab.errors import MachineFailed, WeFailed
 from kernlab.guest.build import program
 from kernlab.progress import Reporter
 from kernlab.record import output
-from kernlab.vm.channel import GuestProcess, Kept
+from kernlab.vm.channel import GuestProcess
+from kernlab.vm.completed import Kept
 from kernlab.vm.machine import Machine
 from kernlab.vm.share import put
 
@@ -64,12 +65,13 @@ class Words:
     def ready(self) -> bool:
         """Whether it counts. Raises ``WeFailed`` when the guest's program does not say."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self.counted is not None or self.process.done(), _READY
-            )
+            self._changed.wait_for(lambda: self.counted is not None or self.process.done(), _READY)
         if self.counted is None:
-            raise WeFailed("the workload could not be prepared", self._trouble.text.strip(),
-                           "read console.log in the run directory")  # fmt: skip
+            raise WeFailed(
+                "the workload could not be prepared",
+                self._trouble.text.strip(),
+                "read console.log in the run directory",
+            )
         return self.counted
 
     def go(self) -> None:

@@ -15,7 +15,8 @@ from kernlab.guest.build import program
 from kernlab.progress import Reporter
 from kernlab.trace.plan import TraceRequest
 from kernlab.trace.words import Words
-from kernlab.vm.channel import GuestProcess, Kept
+from kernlab.vm.channel import GuestProcess
+from kernlab.vm.completed import Kept
 from kernlab.vm.machine import Machine
 from kernlab.vm.share import put
 
@@ -67,10 +68,12 @@ def find(name: str) -> WorkloadRow:
     close = near(name, rows)
     raise BadInput(
         f"--workload {name}: there is no such workload",
-        f"did you mean {close[0]}?" if close else f"there are: {', '.join(rows)}; or a command "
+        f"did you mean {close[0]}?"
+        if close
+        else f"there are: {', '.join(rows)}; or a command "
         "for the guest's shell, with a blank or a slash in it",
         f"--workload {close[0] if close else 'http'}",
-    )  # fmt: skip
+    )
 
 
 def chosen(request: TraceRequest) -> WorkloadRow:
@@ -123,8 +126,9 @@ def argv_of(row: WorkloadRow, endless: bool) -> list[str]:
 
 
 @contextmanager
-def running(row: WorkloadRow, machine: Machine, endless: bool,
-            words: Words | None = None) -> Iterator[Running]:  # fmt: skip
+def running(
+    row: WorkloadRow, machine: Machine, endless: bool, words: Words | None = None
+) -> Iterator[Running]:
     """Start a workload; stopped at the block's end. ``words``: its command, which waits; what
     it prints then goes there."""
     with ExitStack() as stack:

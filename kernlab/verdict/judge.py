@@ -49,8 +49,9 @@ class Line:
         return asdict(self)
 
 
-def judge(checks: Iterable[Check], leg: Leg, language: Language = "en",
-          others: Others = _NONE) -> list[Line]:  # fmt: skip
+def judge(
+    checks: Iterable[Check], leg: Leg, language: Language = "en", others: Others = _NONE
+) -> list[Line]:
     """A line for each predicate and each of its parts. ``others``: the kernels that an
     ``unless`` names."""
     found = []
@@ -58,15 +59,20 @@ def judge(checks: Iterable[Check], leg: Leg, language: Language = "en",
         asked, name = ruling(check, leg, others)
         if name is not None and not asked:
             found += [
-                replace(_judge(part, leg), seen="not asked of this kernel", holds=None,
-                        kernel=_HERE[language] + say(others[name].says, language))
+                replace(
+                    _judge(part, leg),
+                    seen="not asked of this kernel",
+                    holds=None,
+                    kernel=_HERE[language] + say(others[name].says, language),
+                )
                 for part in atoms(check)
-            ]  # fmt: skip
+            ]
         for part in (part for one in asked for part in atoms(one)):
             line = _judge(part, leg)
             words = say(part.says, language) if part.says is not None else ""
-            found.append(replace(line, says=words,
-                                 kernel=_kernel(check, name, line, language, others)))  # fmt: skip
+            found.append(
+                replace(line, says=words, kernel=_kernel(check, name, line, language, others))
+            )
     return found
 
 
@@ -88,8 +94,7 @@ def is_kernel(other: OtherKernel, leg: Leg) -> bool:
     return all(_judge(part, leg).holds for check in listed(other.when) for part in atoms(check))
 
 
-def _kernel(check: Check, name: str | None, line: Line, language: Language,
-            others: Others) -> str:  # fmt: skip
+def _kernel(check: Check, name: str | None, line: Line, language: Language, others: Others) -> str:
     """How kernels differ in a line, in words."""
     if name is not None:
         return _HERE[language] + say(others[name].says, language)
@@ -206,8 +211,9 @@ def _several(check: Check, leg: Leg) -> Line:
 def _cause(check: Check, leg: Leg) -> Line:
     wanted = list(check.cause or ())
     seen = [str(row.get("cause")) for row in leg.rst or ()]
-    return Line("cause", " → ".join(wanted) or "no RST", " → ".join(seen) or "no RST",
-                wanted == seen)  # fmt: skip
+    return Line(
+        "cause", " → ".join(wanted) or "no RST", " → ".join(seen) or "no RST", wanted == seen
+    )
 
 
 def _log(check: Check, leg: Leg) -> Line:
@@ -235,9 +241,17 @@ def _searched(pattern: str, text: str) -> str | None:
 
 
 _JUDGES = {
-    "counters": _counters, "got": _got, "segment": _one, "no_segment": _one, "event": _one,
-    "no_event": _one, "segments": _several, "events": _several, "cause": _cause, "log": _log,
-}  # fmt: skip
+    "counters": _counters,
+    "got": _got,
+    "segment": _one,
+    "no_segment": _one,
+    "event": _one,
+    "no_event": _one,
+    "segments": _several,
+    "events": _several,
+    "cause": _cause,
+    "log": _log,
+}
 
 
 def _rows(kind: str, leg: Leg) -> tuple[list[dict[str, Any]], Any]:

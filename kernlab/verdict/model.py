@@ -35,11 +35,31 @@ from kernlab.decode.regexp import problem
 from kernlab.record.expression import Expression
 
 _AMOUNT = re.compile(r"^\s*(?:(==|>=|<=|>|<)\s*(-?\d+)|(-?\d+)\s*\.\.\s*(-?\d+)|(-?\d+))\s*$")
-KINDS = ("counters", "got", "segment", "segments", "no_segment", "event", "events", "no_event",
-         "cause", "log", "negated")  # fmt: skip
-_NEEDS = {"counters": "counters", "got": "results", "segment": "capture", "segments": "capture",
-          "no_segment": "capture", "event": "events", "events": "events", "no_event": "events",
-          "cause": "rst", "log": "kmsg"}  # fmt: skip
+KINDS = (
+    "counters",
+    "got",
+    "segment",
+    "segments",
+    "no_segment",
+    "event",
+    "events",
+    "no_event",
+    "cause",
+    "log",
+    "negated",
+)
+_NEEDS = {
+    "counters": "counters",
+    "got": "results",
+    "segment": "capture",
+    "segments": "capture",
+    "no_segment": "capture",
+    "event": "events",
+    "events": "events",
+    "no_event": "events",
+    "cause": "rst",
+    "log": "kmsg",
+}
 
 
 def _amount(value: int | str) -> int | str:
@@ -69,8 +89,13 @@ def amount_holds(wanted: int | str, seen: int) -> bool:
     if low is not None:
         return int(low) <= seen <= int(high)
     value = int(bound)
-    return {"==": seen == value, ">=": seen >= value, "<=": seen <= value, ">": seen > value,
-            "<": seen < value}[operator]  # fmt: skip
+    return {
+        "==": seen == value,
+        ">=": seen >= value,
+        "<=": seen <= value,
+        ">": seen > value,
+        "<": seen < value,
+    }[operator]
 
 
 class Check(Model):

@@ -29,8 +29,9 @@ _MEMO = "accelerator.json"
 _LIMIT = 15.0  # seconds for each wait of the tests; under KVM each takes a fraction of one
 
 
-def accelerator(spec: MachineSpec, needs: Iterable[str], places: Callable[[], Places | None],
-                report: Reporter) -> str:  # fmt: skip
+def accelerator(
+    spec: MachineSpec, needs: Iterable[str], places: Callable[[], Places | None], report: Reporter
+) -> str:
     """ "kvm" where all that is needed has been seen to work with it, otherwise "tcg".
 
     ``spec`` is the machine that is to be started; ``places`` is asked only for the tests, None
@@ -110,10 +111,18 @@ def _key() -> str:
     version = run(10, [str(qemu), "--version"]).text.splitlines()[0]
     status, program = _KVM.stat(), qemu.stat()
     words = [
-        platform.node(), platform.release(), platform.version(), _cpu(), *_modules(), version,
-        str(program.st_size), str(program.st_mtime_ns), str(status.st_rdev), str(os.geteuid()),
+        platform.node(),
+        platform.release(),
+        platform.version(),
+        _cpu(),
+        *_modules(),
+        version,
+        str(program.st_size),
+        str(program.st_mtime_ns),
+        str(status.st_rdev),
+        str(os.geteuid()),
         f"tests {mechanisms.VERSION}",
-    ]  # fmt: skip
+    ]
     return " ".join(words)
 
 
@@ -125,8 +134,9 @@ def _cpu() -> str:
         return ""
     wanted = ("model name", "stepping", "microcode")
     found = (line.partition(":") for line in lines)
-    return " ".join({name.strip(): value.strip() for name, _, value in found
-                     if name.strip() in wanted}.values())  # fmt: skip
+    return " ".join(
+        {name.strip(): value.strip() for name, _, value in found if name.strip() in wanted}.values()
+    )
 
 
 def _modules() -> list[str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from kernlab.errors import BadInput, MachineFailed, WeFailed
 from kernlab.vm import loss
+from kernlab.vm.completed import MOST, GuestCompleted, Kept
 from kernlab.vm.frames import CHUNK, MAX_PAYLOAD, Decoder, Frame, Kind, encode, start_payload
 
 log = logging.getLogger("kernlab.vm.channel")
@@ -37,41 +38,8 @@ class Hello:
     release: str
 
 
-@dataclass(frozen=True)
-class GuestCompleted:
-    """What a guest command left. ``returncode`` is its status, or 128 + signal."""
-
-    returncode: int
-    stdout: bytes
-    stderr: bytes
-
-    @property
-    def text(self) -> str:
-        return self.stdout.decode("utf-8", "replace")
-
-
 # Frames whose payload begins with a number of four bytes.
 _NUMBERED = (Kind.HELLO, Kind.EXIT, Kind.CREDIT, Kind.FAILED)
-_MOST = 64 << 20  # bytes that are kept of one command's output, or of one file
-
-
-class Kept:
-    """A sink that keeps the first bytes of what a guest says: a guest may say anything for
-    ever. ``more``: there was more than ``most``."""
-
-    def __init__(self, most: int = _MOST) -> None:
-        self.data = bytearray()
-        self.more = False
-        self._most = most
-
-    def __call__(self, data: bytes) -> None:
-        room = self._most - len(self.data)
-        self.data += data[:room]
-        self.more = self.more or len(data) > room
-
-    @property
-    def text(self) -> str:
-        return self.data.decode("utf-8", "replace")
 
 
 class _Waiter:
@@ -223,8 +191,9 @@ class Channel:
         except (OSError, WeFailed):
             pass
         except Exception as error:  # what a guest sends must not leave anybody waiting
-            log.warning("the guest's command channel is given up: %s: %s",
-                        type(error).__name__, error)  # fmt: skip
+            log.warning(
+                "the guest's command channel is given up: %s: %s", type(error).__name__, error
+            )
         self._lose()
 
     def _lose(self) -> None:
@@ -242,9 +211,11 @@ class Channel:
 
     def _dispatch(self, frame: Frame) -> None:
         if frame.kind in _NUMBERED and len(frame.payload) < 4:
-            raise WeFailed("the guest's agent speaks another protocol",
-                           f"a frame of kind {frame.kind} without its number",
-                           "kernlab clean images")  # fmt: skip
+            raise WeFailed(
+                "the guest's agent speaks another protocol",
+                f"a frame of kind {frame.kind} without its number",
+                "kernlab clean images",
+            )
         if frame.kind == Kind.HELLO:
             self._agents += frame.id == 0
             if self._agents > 1:
@@ -332,9 +303,14 @@ class Channel:
         return made[0]
 
     def run(
-        self, timeout: float, argv: Sequence[str], *, input: bytes | None = None,
-        env: Mapping[str, str] | None = None, cwd: str | None = None,
-    ) -> GuestCompleted:  # fmt: skip
+        self,
+        timeout: float,
+        argv: Sequence[str],
+        *,
+        input: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> GuestCompleted:
         """Run a command to its end; killed after ``timeout`` seconds with ``StillRunning``."""
         out, err = Kept(), Kept()
         process = self.start(
@@ -349,8 +325,11 @@ class Channel:
             process.signal(9)
             raise
         if out.more or err.more:
-            raise MachineFailed(f"{argv[0]} in the guest said more than {_MOST >> 20} MB", "",
-                                "kernlab run -- CMD streams what it says")  # fmt: skip
+            raise MachineFailed(
+                f"{argv[0]} in the guest said more than {MOST >> 20} MB",
+                "",
+                "kernlab run -- CMD streams what it says",
+            )
         return GuestCompleted(status, bytes(out.data), bytes(err.data))
 
     def read_file(self, path: str, timeout: float = 20.0) -> bytes:
@@ -360,8 +339,11 @@ class Channel:
         while (frame := waiter.next(timeout, f"read {path}")).kind == Kind.DATA and not kept.more:
             kept(frame.payload)
         if kept.more:
-            raise MachineFailed(f"{path} in the guest holds more than {_MOST >> 20} MB", "",
-                                f"kernlab run -- cat {path}")  # fmt: skip
+            raise MachineFailed(
+                f"{path} in the guest holds more than {MOST >> 20} MB",
+                "",
+                f"kernlab run -- cat {path}",
+            )
         _raise_failed(frame, path)
         return bytes(kept.data)
 

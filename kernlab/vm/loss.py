@@ -9,9 +9,11 @@ class StillRunning(MachineFailed, TimeoutError):
     """A guest command that did not end in the time it was given. It runs on."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"a guest command still ran after {seconds:g} s",
-                         "it hangs, or the guest is very slow",
-                         "read console.log in the run directory")  # fmt: skip
+        super().__init__(
+            f"a guest command still ran after {seconds:g} s",
+            "it hangs, or the guest is very slow",
+            "read console.log in the run directory",
+        )
 
 
 class AgentLost(MachineFailed):

@@ -106,9 +106,11 @@ class Machine:
         for fd in fds.values():
             os.set_inheritable(fd, True)
         child = Child(
-            self.argv, stdout=log, stderr=log,
+            self.argv,
+            stdout=log,
+            stderr=log,
             pass_fds=tuple(fds.values()),
-        )  # fmt: skip
+        )
         self._stack.callback(child.close)
         return child
 

@@ -60,8 +60,12 @@ class NotHere(MachineFailed):
     """This kernel has not what the test needs; of the accelerator that says nothing."""
 
 
-def examine(spec: MachineSpec, places: Places, limit: float,
-            heard: Callable[[str], None] = lambda name: None) -> dict[str, str]:  # fmt: skip
+def examine(
+    spec: MachineSpec,
+    places: Places,
+    limit: float,
+    heard: Callable[[str], None] = lambda name: None,
+) -> dict[str, str]:
     """Mechanism → what is wrong with it, "" for nothing; without what this kernel cannot be asked
     for. ``spec`` has no directories of its
     own; ``limit``: seconds for each wait. ``heard`` is told which one is tried."""
@@ -91,8 +95,9 @@ def examine(spec: MachineSpec, places: Places, limit: float,
     return found
 
 
-def _said(test: Callable[[Machine, Places, float], None], machine: Machine, places: Places,
-          limit: float) -> str:  # fmt: skip
+def _said(
+    test: Callable[[Machine, Places, float], None], machine: Machine, places: Places, limit: float
+) -> str:
     try:
         test(machine, places, limit)
     except NotHere:
@@ -129,13 +134,22 @@ def _wrong(what: str) -> MachineFailed:
 
 def _segments(machine: Machine, limit: float) -> int:
     """TCP segments that came in, as /proc/net/snmp counts them."""
-    lines = [line.split() for line in machine.channel.run(
-        limit, ["grep", "^Tcp:", "/proc/net/snmp"]).text.splitlines()]  # fmt: skip
+    lines = [
+        line.split()
+        for line in machine.channel.run(
+            limit, ["grep", "^Tcp:", "/proc/net/snmp"]
+        ).text.splitlines()
+    ]
     return int(dict(zip(*lines, strict=True))["InSegs"])
 
 
-def _counted(machine: Machine, limit: float, plant: Callable[[Stub], None],
-             stop: Callable[[Stub, int], bool], pull: Callable[[Stub], None]) -> None:  # fmt: skip
+def _counted(
+    machine: Machine,
+    limit: float,
+    plant: Callable[[Stub], None],
+    stop: Callable[[Stub, int], bool],
+    pull: Callable[[Stub], None],
+) -> None:
     """Plant, make segments flow, and compare the stops with the kernel's count."""
     before = _segments(machine, limit)
     hits, quiet = 0, 0.0
@@ -214,8 +228,10 @@ def _hold(machine: Machine, places: Places, limit: float) -> None:
     with Stub(machine.gdb_socket, limit) as stub:
         stub.plant(SOFT, at)
         # A vCPU may be held where the other has to wait for it: then another moment is taken.
-        if not any(_runs_alone(stub, at, _both_stop(stub, at, limit), limit / _TRIES)
-                   for _ in range(_TRIES)):  # fmt: skip
+        if not any(
+            _runs_alone(stub, at, _both_stop(stub, at, limit), limit / _TRIES)
+            for _ in range(_TRIES)
+        ):
             raise _wrong("a vCPU does not run alone")
         stub.pull(SOFT, at)
         stub.leave()
@@ -273,9 +289,9 @@ def _restore(spec: MachineSpec, places: Places, limit: float) -> str:
                 machine.channel.run(limit, ["umount", "/mnt/share"])
                 machine.channel.run(limit, ["sh", "-c", _BUSY])
                 _save(machine, Path(scratch, "state"), Path(scratch, "s"), limit)
-            own = replace(spec, share=second / "share", console_log=second / "console.log",
-                          incoming=True)  # fmt: skip
-
+            own = replace(
+                spec, share=second / "share", console_log=second / "console.log", incoming=True
+            )
 
             def restored(machine: Machine, places: Places, limit: float) -> None:
                 _load(machine, Path(scratch, "state"), Path(scratch, "l"), limit)

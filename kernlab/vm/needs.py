@@ -25,6 +25,17 @@ def require_qemu() -> str:
 def has_sandbox() -> bool:
     """Whether this QEMU can be put under seccomp here: tried, since it may have been built
     without, and a container may not let it."""
-    argv = [require_qemu(), "-sandbox", SANDBOX, "-machine", "none", "-nodefaults", "-display",
-            "none", "-S", "-monitor", "stdio"]  # fmt: skip
+    argv = [
+        require_qemu(),
+        "-sandbox",
+        SANDBOX,
+        "-machine",
+        "none",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-S",
+        "-monitor",
+        "stdio",
+    ]
     return run(20, argv, input=b"quit\n", check=False).returncode == 0

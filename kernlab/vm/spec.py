@@ -71,13 +71,22 @@ def _machine(spec: MachineSpec) -> list[str]:
     cpu = "host" if spec.accelerator == "kvm" else "qemu64,+rdrand"
     accel = "tcg,thread=multi" if spec.accelerator == "tcg" else spec.accelerator
     return [
-        "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-        "-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,graphics=off",
-        "-accel", accel,
-        "-cpu", cpu,
-        "-smp", str(spec.cpus),
-        "-m", str(spec.memory),
-    ]  # fmt: skip
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-machine",
+        "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,graphics=off",
+        "-accel",
+        accel,
+        "-cpu",
+        cpu,
+        "-smp",
+        str(spec.cpus),
+        "-m",
+        str(spec.memory),
+    ]
 
 
 def _sandbox(spec: MachineSpec) -> list[str]:
@@ -86,10 +95,13 @@ def _sandbox(spec: MachineSpec) -> list[str]:
 
 def _boot(spec: MachineSpec) -> list[str]:
     return [
-        "-kernel", str(spec.bzimage),
-        "-initrd", str(spec.initramfs),
-        "-append", command_line(spec),
-    ]  # fmt: skip
+        "-kernel",
+        str(spec.bzimage),
+        "-initrd",
+        str(spec.initramfs),
+        "-append",
+        command_line(spec),
+    ]
 
 
 def _listening(name: str, fds: Mapping[str, int], extra: str = "") -> list[str]:
@@ -103,10 +115,12 @@ def _console(spec: MachineSpec, fds: Mapping[str, int]) -> list[str]:
 
 def _channel(fds: Mapping[str, int]) -> list[str]:
     return [
-        "-device", "virtio-serial-pci,max_ports=2",
+        "-device",
+        "virtio-serial-pci,max_ports=2",
         *_listening("channel", fds),
-        "-device", "virtserialport,chardev=channel,name=kernlab",
-    ]  # fmt: skip
+        "-device",
+        "virtserialport,chardev=channel,name=kernlab",
+    ]
 
 
 def _qmp(fds: Mapping[str, int]) -> list[str]:
@@ -123,17 +137,20 @@ def _gdbstub(spec: MachineSpec, fds: Mapping[str, int]) -> list[str]:
 def _share(spec: MachineSpec) -> list[str]:
     where = _escape(spec.share)
     return [
-        "-fsdev", f"local,id=share,path={where},security_model={spec.share_model},"
-        "multidevs=remap",
-        "-device", "virtio-9p-pci,fsdev=share,mount_tag=share",
-    ]  # fmt: skip
+        "-fsdev",
+        f"local,id=share,path={where},security_model={spec.share_model},multidevs=remap",
+        "-device",
+        "virtio-9p-pci,fsdev=share,mount_tag=share",
+    ]
 
 
 def _rng() -> list[str]:
     return [
-        "-object", "rng-random,id=rng,filename=/dev/urandom",
-        "-device", "virtio-rng-pci,rng=rng",
-    ]  # fmt: skip
+        "-object",
+        "rng-random,id=rng,filename=/dev/urandom",
+        "-device",
+        "virtio-rng-pci,rng=rng",
+    ]
 
 
 def _network(spec: MachineSpec) -> list[str]:
@@ -151,10 +168,12 @@ def _disks(spec: MachineSpec) -> list[str]:
     words = []
     for number, path in enumerate(spec.disks):
         words += [
-            "-blockdev", f"driver=raw,node-name=disk{number},read-only=on,file.driver=file,"
+            "-blockdev",
+            f"driver=raw,node-name=disk{number},read-only=on,file.driver=file,"
             f"file.locking=off,file.filename={_escape(path)}",
-            "-device", f"virtio-blk-pci,drive=disk{number}",
-        ]  # fmt: skip
+            "-device",
+            f"virtio-blk-pci,drive=disk{number}",
+        ]
     return words
 
 

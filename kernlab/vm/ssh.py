@@ -38,9 +38,11 @@ def open_door(machine: Machine, directory: Path) -> str:
     command(_LIMIT, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
     said = channel.run(_LIMIT, ["sh", "-c", _START])
     if said.returncode:
-        raise WeFailed("the guest's sshd did not start",
-                       (said.stdout + said.stderr).decode("utf-8", "replace").strip(),
-                       "kernlab boot without --ssh")  # fmt: skip
+        raise WeFailed(
+            "the guest's sshd did not start",
+            (said.stdout + said.stderr).decode("utf-8", "replace").strip(),
+            "kernlab boot without --ssh",
+        )
     channel.write_file("/root/.ssh/authorized_keys", key.with_suffix(".pub").read_bytes())
     host_key = channel.read_file("/etc/ssh/ssh_host_ed25519_key.pub").decode().split()[:2]
     (directory / "known_hosts").write_text(f"kernlab {' '.join(host_key)}\n", "utf-8")

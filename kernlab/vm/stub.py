@@ -43,8 +43,12 @@ class Stub:
     def __enter__(self) -> Stub:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 where: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
         self._socket.close()
 
     # -- packets ----------------------------------------------------------------

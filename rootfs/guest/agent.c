@@ -26,14 +26,14 @@
 #include <unistd.h>
 
 #define MAX_COMMANDS 64
-#define CHUNK (32 * 1024)		/* what a virtio port takes in one write */
-#define QUEUE_HIGH (512 * 1024)		/* stop reading commands' output above this */
-#define INPUT_CREDIT (256 * 1024)	/* bytes of stdin kept per command */
+#define CHUNK	     (32 * 1024)  /* what a virtio port takes in one write */
+#define QUEUE_HIGH   (512 * 1024) /* stop reading commands' output above this */
+#define INPUT_CREDIT (256 * 1024) /* bytes of stdin kept per command */
 
 struct command {
 	uint32_t id;
-	pid_t pid;		/* 0: slot is free */
-	int in, out, err;	/* our ends; -1: closed */
+	pid_t pid;	  /* 0: slot is free */
+	int in, out, err; /* our ends; -1: closed */
 	int exited, status, input_ended;
 	struct buffer input;
 };
@@ -119,7 +119,7 @@ static void child(char **argv, char **env, const char *cwd, int in, int out, int
 	execvp(argv[0], argv);
 	int error = errno;
 	fprintf(stderr, "%s: %s\n", argv[0], error == ENOENT ? "not found" : strerror(error));
-	_exit(error == ENOENT ? 127 : 126);	/* as a shell says it */
+	_exit(error == ENOENT ? 127 : 126); /* as a shell says it */
 }
 
 static int start(uint32_t id, char *payload, size_t length)
@@ -150,7 +150,8 @@ static int start(uint32_t id, char *payload, size_t length)
 		words[i < argc ? i : i + 1] = at;
 		at += strlen(at) + 1;
 	}
-	if ((payload[0] ? pipe2(in, O_CLOEXEC) : (in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0) ||
+	if ((payload[0] ? pipe2(in, O_CLOEXEC)
+			: (in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0) ||
 	    pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) {
 		int error = errno;
 		for (int i = 0; i < 2; i++) {
@@ -175,8 +176,9 @@ static int start(uint32_t id, char *payload, size_t length)
 		shut(&err[0]);
 		return error;
 	}
-	*c = (struct command){ .id = id, .pid = pid, .in = in[1], .out = out[0], .err = err[0],
-			       .input = c->input };
+	*c = (struct command){
+		.id = id, .pid = pid, .in = in[1], .out = out[0], .err = err[0], .input = c->input
+	};
 	c->input.start = c->input.end = 0;
 	for (int *fd = &c->in; fd <= &c->err; fd++)
 		if (*fd >= 0)
@@ -192,7 +194,7 @@ static void feed(struct command *c)
 		ssize_t n = write(c->in, c->input.data + c->input.start, waiting(&c->input));
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
-		if (n < 0) {	/* the command closed its stdin: drop the rest, as a pipe would */
+		if (n < 0) { /* the command closed its stdin: drop the rest, as a pipe would */
 			send_number(CREDIT, c->id, (uint32_t)waiting(&c->input));
 			c->input.start = c->input.end = 0;
 			shut(&c->in);
@@ -324,7 +326,7 @@ static void handle(enum kind kind, uint32_t id, char *payload, size_t length)
 		if (c && length == 4 && !c->exited && kill(-c->pid, (int)get32(payload)) < 0)
 			kill(c->pid, (int)get32(payload));
 		break;
-	case HANG_UP:	/* its next write fails as one into any pipe without a reader */
+	case HANG_UP: /* its next write fails as one into any pipe without a reader */
 		if (c && length == 1)
 			shut(payload[0] == 1 ? &c->out : &c->err);
 		break;
@@ -375,7 +377,7 @@ static void receive(void)
 		incoming.end += (size_t)n;
 		take();
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-		kill_all();	/* the host is gone, and everything here is for it */
+		kill_all(); /* the host is gone, and everything here is for it */
 		exit(0);
 	}
 }

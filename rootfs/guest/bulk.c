@@ -28,11 +28,20 @@ int main(int argc, char **argv)
 
 	while ((option = getopt(argc, argv, "6p:n:w:")) != -1) {
 		switch (option) {
-		case '6': family = AF_INET6; break;
-		case 'p': port = atoi(optarg); break;
-		case 'n': count = atoll(optarg); break;
-		case 'w': each = atoll(optarg); break;
-		default: return 2;
+		case '6':
+			family = AF_INET6;
+			break;
+		case 'p':
+			port = atoi(optarg);
+			break;
+		case 'n':
+			count = atoll(optarg);
+			break;
+		case 'w':
+			each = atoll(optarg);
+			break;
+		default:
+			return 2;
 		}
 	}
 	stop_politely();
@@ -41,7 +50,7 @@ int main(int argc, char **argv)
 		die("thread");
 	int fd = connect_to(port);
 	if (each)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	if (each < 1 || each > (long long)sizeof data)
 		each = sizeof data;
 	while (!stopped && (!count || sent < count)) {

@@ -133,7 +133,8 @@ static void last_words(double limit)
 /* A datagram of ours is the last frame: once it came out, everything before it has. */
 static void capture_stop(void)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9),
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(9),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0), status;
 	double limit = now() + 15;

@@ -16,7 +16,8 @@ static void answer(int fd)
 	char request[1024], *reply = malloc((size_t)body + 128);
 	int n = 0, got;
 
-	while (n < (int)sizeof request - 1 && (got = (int)recv(fd, request + n, sizeof request - 1 - (size_t)n, 0)) > 0) {
+	while (n < (int)sizeof request - 1 &&
+	       (got = (int)recv(fd, request + n, sizeof request - 1 - (size_t)n, 0)) > 0) {
 		n += got;
 		request[n] = 0;
 		if (strstr(request, "\r\n\r\n"))
@@ -49,7 +50,7 @@ static void ask(void)
 
 	send_all(fd, request, sizeof request - 1);
 	while ((n = (int)recv(fd, reply, sizeof reply, 0)) > 0) {
-		if (!header) {	/* headers come in one piece: they are shorter than any MSS */
+		if (!header) { /* headers come in one piece: they are shorter than any MSS */
 			char *end = memmem(reply, (size_t)n, "\r\n\r\n", 4);
 			n -= end ? (int)(end - reply) + 4 : 0;
 			header = 1;
@@ -68,13 +69,26 @@ int main(int argc, char **argv)
 
 	while ((option = getopt(argc, argv, "6p:n:b:i:c:")) != -1) {
 		switch (option) {
-		case '6': family = AF_INET6; break;
-		case 'p': port = atoi(optarg); break;
-		case 'n': count = atoi(optarg); break;
-		case 'b': body = atoi(optarg); break;
-		case 'i': pause_ms = atoi(optarg); break;
-		case 'c': client_closes = !strcmp(optarg, "client"); break;
-		default: return 2;
+		case '6':
+			family = AF_INET6;
+			break;
+		case 'p':
+			port = atoi(optarg);
+			break;
+		case 'n':
+			count = atoi(optarg);
+			break;
+		case 'b':
+			body = atoi(optarg);
+			break;
+		case 'i':
+			pause_ms = atoi(optarg);
+			break;
+		case 'c':
+			client_closes = !strcmp(optarg, "client");
+			break;
+		default:
+			return 2;
 		}
 	}
 	stop_politely();

@@ -106,7 +106,8 @@ static void peer_namespace(void)
 	snprintf(command, sizeof command,
 		 "/sbin/ip link add veth0 type veth peer name veth1 netns %d && "
 		 "/sbin/ip addr add 10.8.0.1/24 dev veth0 && "
-		 "/sbin/ip addr add fd08::1/64 dev veth0 nodad && /sbin/ip link set veth0 up", child);
+		 "/sbin/ip addr add fd08::1/64 dev veth0 nodad && /sbin/ip link set veth0 up",
+		 child);
 	shell(command);
 	/* The other end is configured from inside. */
 	child = fork();
@@ -199,13 +200,28 @@ int main(int argc, char **argv)
 
 	while ((option = getopt(argc, argv, "+o:w:vf:s:c:")) != -1) {
 		switch (option) {
-		case 'o': out_dir = optarg; break;
-		case 'w': seconds = atoi(optarg); break;
-		case 'v': veth = 1; break;
-		case 'f': filter = optarg; break;
-		case 's': if (sysctls_n < MANY) sysctls[sysctls_n++] = optarg; break;
-		case 'c': if (commands_n < MANY) commands[commands_n++] = optarg; break;
-		default: return 120;
+		case 'o':
+			out_dir = optarg;
+			break;
+		case 'w':
+			seconds = atoi(optarg);
+			break;
+		case 'v':
+			veth = 1;
+			break;
+		case 'f':
+			filter = optarg;
+			break;
+		case 's':
+			if (sysctls_n < MANY)
+				sysctls[sysctls_n++] = optarg;
+			break;
+		case 'c':
+			if (commands_n < MANY)
+				commands[commands_n++] = optarg;
+			break;
+		default:
+			return 120;
 		}
 	}
 	if (!out_dir || optind >= argc)

@@ -18,8 +18,12 @@
 static inline int links_open(void)
 {
 	struct sockaddr_nl here = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
-	struct { struct nlmsghdr head; struct ifinfomsg body; } ask = {
-		.head = { .nlmsg_len = sizeof ask, .nlmsg_type = RTM_GETLINK,
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg body;
+	} ask = {
+		.head = { .nlmsg_len = sizeof ask,
+			  .nlmsg_type = RTM_GETLINK,
 			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
 	};
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);

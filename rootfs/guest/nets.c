@@ -44,8 +44,8 @@
 
 #define MANY 256
 #define NONE UINT64_MAX /* the inode of a slot that is being freed */
-#define RING 16 /* pages of records on each CPU */
-#define ROOM (8 << 20) /* a socket's buffer */
+#define RING 16		/* pages of records on each CPU */
+#define ROOM (8 << 20)	/* a socket's buffer */
 
 enum { READY, NAMESPACE, DEVICE, PACKET, END };
 
@@ -99,7 +99,8 @@ static void tell(uint8_t kind, const void *head, size_t head_size, const void *d
 static int packet_socket(void)
 {
 	struct sockaddr_ll all = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
-	int on = 1, room = ROOM, fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1, room = ROOM,
+	    fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -1;
@@ -122,7 +123,8 @@ static uint64_t counted(void)
 	while (file && fgets(line, sizeof line, file)) {
 		unsigned long long in, out;
 		char *colon = strchr(line, ':');
-		if (colon && sscanf(colon + 1, "%*u %llu %*u %*u %*u %*u %*u %*u %*u %llu", &in, &out) == 2)
+		if (colon &&
+		    sscanf(colon + 1, "%*u %llu %*u %*u %*u %*u %*u %*u %*u %llu", &in, &out) == 2)
 			sum += in + out;
 	}
 	if (file)
@@ -157,7 +159,9 @@ static void enter(uint32_t tid, uint64_t inode)
 	for (int i = 0; i < MANY && !one; i++)
 		if (!nets[i].inode) {
 			one = &nets[i];
-			*one = (struct net){ .inode = inode, .number = ++made, .packets = -1, .links = -1 };
+			*one = (struct net){
+				.inode = inode, .number = ++made, .packets = -1, .links = -1
+			};
 			inode = 0; /* it is ours to open */
 		}
 	unlock();
@@ -165,7 +169,8 @@ static void enter(uint32_t tid, uint64_t inode)
 		return;
 	snprintf(path, sizeof path, "/proc/%u/ns/net", tid);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && !fstat(fd, &status) && status.st_ino == one->inode && !setns(fd, CLONE_NEWNET)) {
+	if (fd >= 0 && !fstat(fd, &status) && status.st_ino == one->inode &&
+	    !setns(fd, CLONE_NEWNET)) {
 		int packets = packet_socket(), links = links_open();
 		one->missed = packets >= 0 ? unseen(one, packets) : 0;
 		setns(home, CLONE_NEWNET);
@@ -184,8 +189,13 @@ static void *watch(void *number)
 {
 	int cpu = (int)(intptr_t)number;
 	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE, .size = sizeof attr, .config = PERF_COUNT_SW_DUMMY,
-		.namespaces = 1, .task = 1, .watermark = 1, .wakeup_watermark = 1,
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof attr,
+		.config = PERF_COUNT_SW_DUMMY,
+		.namespaces = 1,
+		.task = 1,
+		.watermark = 1,
+		.wakeup_watermark = 1,
 	};
 	long page = sysconf(_SC_PAGESIZE);
 	cpu_set_t one;
@@ -197,7 +207,8 @@ static void *watch(void *number)
 	int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 	struct perf_event_mmap_page *ring = MAP_FAILED;
 	if (fd >= 0)
-		ring = mmap(NULL, (size_t)((1 + RING) * page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		ring = mmap(NULL, (size_t)((1 + RING) * page), PROT_READ | PROT_WRITE, MAP_SHARED,
+			    fd, 0);
 	__sync_fetch_and_add(&listening, ring == MAP_FAILED ? 1 << 16 : 1);
 	if (ring == MAP_FAILED)
 		return NULL;
@@ -280,8 +291,11 @@ static void packets(struct net *one)
 
 	for (;;) {
 		struct iovec part = { data, sizeof data };
-		struct msghdr message = { .msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &part,
-					  .msg_iovlen = 1, .msg_control = control,
+		struct msghdr message = { .msg_name = &from,
+					  .msg_namelen = sizeof from,
+					  .msg_iov = &part,
+					  .msg_iovlen = 1,
+					  .msg_control = control,
 					  .msg_controllen = sizeof control };
 		struct timespec at = { 0 };
 		ssize_t size = recvmsg(one->packets, &message, MSG_TRUNC);
@@ -306,7 +320,8 @@ static void packets(struct net *one)
 		head[26] = (char)from.sll_pkttype;
 		head[27] = (char)from.sll_halen;
 		memcpy(head + 28, from.sll_addr, 8);
-		tell(PACKET, head, sizeof head, data, (size_t)size < sizeof data ? (size_t)size : sizeof data);
+		tell(PACKET, head, sizeof head, data,
+		     (size_t)size < sizeof data ? (size_t)size : sizeof data);
 	}
 }
 
@@ -351,7 +366,8 @@ static int held(uint64_t inode)
 		while (directory && !found && (entry = readdir(directory))) {
 			if (i == 0 && (entry->d_name[0] < '0' || entry->d_name[0] > '9'))
 				continue;
-			snprintf(path, sizeof path, i ? "%s/%s" : "%s/%s/ns/net", places[i], entry->d_name);
+			snprintf(path, sizeof path, i ? "%s/%s" : "%s/%s/ns/net", places[i],
+				 entry->d_name);
 			found = !stat(path, &status) && status.st_ino == inode;
 		}
 		if (directory)
@@ -403,7 +419,8 @@ int main(int argc, char **argv)
 		fds[0] = (struct pollfd){ .fd = news, .events = POLLIN };
 		for (int i = 0; i < MANY; i++)
 			if (nets[i].inode && nets[i].packets >= 0) {
-				fds[n++] = (struct pollfd){ .fd = nets[i].packets, .events = POLLIN };
+				fds[n++] =
+					(struct pollfd){ .fd = nets[i].packets, .events = POLLIN };
 				fds[n++] = (struct pollfd){ .fd = nets[i].links, .events = POLLIN };
 			}
 		if (check)

@@ -29,7 +29,7 @@ static int still_pin(int cpu)
 
 static void *still_spin(void *cpu)
 {
-	struct sched_param first = {.sched_priority = 99};
+	struct sched_param first = { .sched_priority = 99 };
 
 	if (!still_pin((int)(intptr_t)cpu))
 		pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
@@ -41,7 +41,7 @@ static void *still_spin(void *cpu)
 
 static void others_still(void)
 {
-	struct sched_param first = {.sched_priority = 99};
+	struct sched_param first = { .sched_priority = 99 };
 	int count = (int)sysconf(_SC_NPROCESSORS_ONLN), here = sched_getcpu();
 
 	pthread_getaffinity_np(pthread_self(), sizeof(still_before), &still_before);
@@ -60,7 +60,7 @@ static void others_still(void)
 
 static void others_go(void)
 {
-	struct sched_param usual = {0};
+	struct sched_param usual = { 0 };
 
 	still_holding = 0;
 	while (still_started)

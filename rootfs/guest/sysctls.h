@@ -15,7 +15,10 @@
 #define MANY 64
 
 /* fd stays open: a sysctl that is the machine's own is not under /proc/sys of every namespace. */
-struct setting { char path[256], old[256]; int fd; };
+struct setting {
+	char path[256], old[256];
+	int fd;
+};
 static struct setting settings[MANY];
 static int settings_n;
 

@@ -47,26 +47,28 @@
 #include "still.h"
 
 enum kind {
-	PAGE = 1,	/* arg: the vCPU; a page of its ring buffer, its unused end left out */
-	ROUND,		/* u64 TSC, u64 ns of CLOCK_MONOTONIC then: what was before has been sent */
-	CONTENT,	/* path\0 content */
-	READY,		/* the script has come to `run`, or to `wait` */
-	FAILED,		/* arg: errno; the line that failed */
-	REFUSED,	/* arg: errno; the line that was refused */
+	PAGE = 1, /* arg: the vCPU; a page of its ring buffer, its unused end left out */
+	ROUND,	  /* u64 TSC, u64 ns of CLOCK_MONOTONIC then: what was before has been sent */
+	CONTENT,  /* path\0 content */
+	READY,	  /* the script has come to `run`, or to `wait` */
+	FAILED,	  /* arg: errno; the line that failed */
+	REFUSED,  /* arg: errno; the line that was refused */
 };
 
-#define TOP "/sys/kernel/tracing"
-#define MAX_CPUS 64
-#define MAX_SET 16
-#define LARGEST 65536	/* bytes of a page of the ring buffer: buffer_subbuf_size_kb */
-#define PAGE_HEADER 16	/* u64 time stamp, u64 of which the low 20 bits say how much is used */
-#define BATCH_NS 10000000	/* how long events gather before they are fetched */
+#define TOP	    "/sys/kernel/tracing"
+#define MAX_CPUS    64
+#define MAX_SET	    16
+#define LARGEST	    65536    /* bytes of a page of the ring buffer: buffer_subbuf_size_kb */
+#define PAGE_HEADER 16	     /* u64 time stamp, u64 of which the low 20 bits say how much is used */
+#define BATCH_NS    10000000 /* how long events gather before they are fetched */
 
 static char out[1 << 18];
 static size_t used;
 static int fds[MAX_CPUS], cpus;
 static volatile sig_atomic_t stopped;
-static struct { char *path, *was; } kept[MAX_SET];
+static struct {
+	char *path, *was;
+} kept[MAX_SET];
 static int sets;
 
 static void on_stop(int number)
@@ -81,7 +83,7 @@ static void flush(void)
 		ssize_t n = write(1, out + at, used - at);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0) {	/* the host is gone; the rest is to put everything back */
+		if (n < 0) { /* the host is gone; the rest is to put everything back */
 			stopped = 1;
 			break;
 		}
@@ -306,8 +308,7 @@ static int carry_out(char *line)
 		frame(READY, 0, NULL, 0);
 		flush();
 		await();
-	}
-	else if (!strcmp(word, "rmdir")) {
+	} else if (!strcmp(word, "rmdir")) {
 		while (cpus > 0)
 			close(fds[--cpus]);
 		return rmdir(path) ? errno : 0;
@@ -334,7 +335,7 @@ int main(int argc, char **argv)
 	sigaction(SIGINT, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	fcntl(1, F_SETPIPE_SZ, 1 << 20);
-	setpriority(PRIO_PROCESS, 0, -20);	/* else the ring buffer is full before our turn */
+	setpriority(PRIO_PROCESS, 0, -20); /* else the ring buffer is full before our turn */
 	if (access(TOP "/trace", F_OK))
 		mount("tracefs", TOP, "tracefs", 0, NULL);
 	if (chdir(TOP) < 0)

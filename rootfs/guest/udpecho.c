@@ -44,12 +44,23 @@ int main(int argc, char **argv)
 
 	while ((option = getopt(argc, argv, "6p:n:b:i:")) != -1) {
 		switch (option) {
-		case '6': family = AF_INET6; break;
-		case 'p': port = atoi(optarg); break;
-		case 'n': count = atoi(optarg); break;
-		case 'b': bytes = atoi(optarg); break;
-		case 'i': pause_ms = atoi(optarg); break;
-		default: return 2;
+		case '6':
+			family = AF_INET6;
+			break;
+		case 'p':
+			port = atoi(optarg);
+			break;
+		case 'n':
+			count = atoi(optarg);
+			break;
+		case 'b':
+			bytes = atoi(optarg);
+			break;
+		case 'i':
+			pause_ms = atoi(optarg);
+			break;
+		default:
+			return 2;
 		}
 	}
 	if (bytes < 0 || bytes > 65507)

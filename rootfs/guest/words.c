@@ -35,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PIECE 65536
+#define PIECE	65536
 #define WAITING (4 << 20) /* bytes not yet told, above which the command's pipes are left full */
 
 #define COUNT "/proc/sys/net/core/warnings" /* net/core/sysctl_net_core.c: "Unused" */
@@ -43,7 +43,7 @@
 enum { COUNTED, OUT, ERR, FAILED };
 
 static int count_fd = -1;
-static unsigned count; /* pieces of OUT and ERR */
+static unsigned count;	/* pieces of OUT and ERR */
 static char before[16]; /* what the variable held */
 
 struct piece {
@@ -161,7 +161,8 @@ static void *listen_on(void *cpu)
 		lock();
 		int full = waiting >= WAITING;
 		for (int i = 0; i < 2; i++)
-			fds[i + 1] = (struct pollfd){ .fd = full ? -1 : pipes[i], .events = POLLIN };
+			fds[i + 1] =
+				(struct pollfd){ .fd = full ? -1 : pipes[i], .events = POLLIN };
 		unlock();
 		/* Full: whoever tells makes room; nobody wakes us for that. */
 		poll(fds, 3, full ? 5 : -1);

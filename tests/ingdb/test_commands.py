@@ -105,33 +105,48 @@ def inside(program: Path, tmp_path: Path, body: str, *before: str) -> Any:
         ("sk_one", "{skc_daddr = 127.0.0.1 (0x7f000001), skc_dport = 80 (0x0050)}"),
         ("ports", "{80 (0x0050), 443 (0x01bb)}"),
         ("lo6", "::1"),
-        ("th", "tcphdr = {source = 3000, dest = 80, seq = 1, ack_seq = 0, doff = 10, flags = SA, "
-               "window = 65535, check = 0x1234, urg_ptr = 0}"),
+        (
+            "th",
+            "tcphdr = {source = 3000, dest = 80, seq = 1, ack_seq = 0, doff = 10, flags = SA, "
+            "window = 65535, check = 0x1234, urg_ptr = 0}",
+        ),
         ("th.check", "0x1234"),
         ("(__u32)16777343", "16777343"),
         ("first.len", "60"),
     ],
-)  # fmt: skip
+)
 def test_addresses_and_ports_are_printed_as_people_write_them(
     program: Path, tmp_path: Path, expression: str, shown: str
 ) -> None:
-    said = inside(program, tmp_path, f"""
+    said = inside(
+        program,
+        tmp_path,
+        f"""
 answer = [say("p {expression}"), say("p/x {expression}"), say("p/r {expression}")]
-""", "set width 0")  # fmt: skip
+""",
+        "set width 0",
+    )
     assert said[0] == f"$1 = {shown}"
     assert "127.0.0.1" not in said[2]  # the bytes as they are
 
 
 def test_printers_are_registered_once(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 printers.register()
 answer = len([p for p in gdb.current_progspace().pretty_printers if p.name == "kernlab"])
-""")  # fmt: skip
+""",
+    )
     assert said == 1
 
 
 def test_what_is_at_hand_is_the_nearest_frames(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 def at(found):
     return None if found is None else [found.where, found.level, found.address]
 answer = {"skb": at(here.find(("sk_buff",), "skb")), "sock": at(here.find(("sock",), "sk")),
@@ -141,7 +156,10 @@ answer["up"] = at(here.find(("sk_buff",), "skb"))
 answer["other"] = at(here.find(("sk_buff",), "other"))
 gdb.execute("up")
 answer["main"] = at(here.find(("sk_buff",), "skb"))
-""", "break deepest", "run")  # fmt: skip
+""",
+        "break deepest",
+        "run",
+    )
     assert said["skb"] == ["skb of incoming, 2 frames up", 2, said["first"]]
     assert said["sock"] == ["sk of incoming, 2 frames up", 2, 0]
     assert said["up"][:2] == ["skb of incoming", 0]
@@ -150,13 +168,19 @@ answer["main"] = at(here.find(("sk_buff",), "skb"))
 
 
 def test_an_expression_is_taken_for_the_address_it_means(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 texts = ["&sk_one", "sk_one", "so_one", "&so_one", "tp_one", "(long)&sk_one", "&first", "1.5",
          "nothing", "*(struct sock *)0"]
 answer = {t: fails(lambda t: here.pointer(t, here.SOCKS, "a socket").address, t) for t in texts}
 answer["sock"] = int(gdb.parse_and_eval("(long)&sk_one"))
 answer["null"] = [fails(here.the_skb, "second.next->next"), fails(here.the_skb, "sk_one")]
-""", "break main", "run")  # fmt: skip
+""",
+        "break main",
+        "run",
+    )
     for text in ("&sk_one", "sk_one", "so_one", "&so_one", "(long)&sk_one"):
         assert said[text] == said["sock"], text
     assert isinstance(said["tp_one"], int)
@@ -171,7 +195,10 @@ answer["null"] = [fails(here.the_skb, "second.next->next"), fails(here.the_skb, 
 def test_a_row_counts_for_callees_on_the_way_in_and_at_the_entry_on_the_way_out(
     program: Path, tmp_path: Path
 ) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 skb = int(gdb.parse_and_eval("(long)&first"))
 def now():
     row = here.site_of(Lab, skb)
@@ -186,7 +213,10 @@ gdb.execute("up 2")
 answer["up"] = now()
 gdb.execute("up")
 answer["caller"] = now()
-""", "break outgoing", "run")  # fmt: skip
+""",
+        "break outgoing",
+        "run",
+    )
     assert said["entry"] == ["cb", True]
     assert said["later"] == ["none", False]
     assert said["callee"] == ["none", False]
@@ -196,22 +226,32 @@ answer["caller"] = now()
 
 
 def test_a_callee_on_the_way_in_has_its_callers_header(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 skb = int(gdb.parse_and_eval("(long)&first"))
 answer = here.site_of(Lab, skb)["header"]
-""", "break deepest", "run")  # fmt: skip
+""",
+        "break deepest",
+        "run",
+    )
     assert said == "transport"
 
 
 def test_help_names_every_command_and_each_has_its_own(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 for command in session._COMMANDS:
     command()
 names = [c.NAME for c in session._COMMANDS if hasattr(c, "NAME")]
 answer = {"all": say("help kernlab"), "run": say("kernlab"),
           "own": {name: say("help " + name) for name in names},
           "early": {name: say(name) for name in names}}
-""")  # fmt: skip
+""",
+    )
     assert said["run"] == said["all"]
     for name, text in said["own"].items():
         assert f"\n{name} " in said["all"]
@@ -222,7 +262,10 @@ answer = {"all": say("help kernlab"), "run": say("kernlab"),
 
 
 def test_what_goes_wrong_in_a_command_is_one_line(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 from kernlab.decode.memory import Unreadable
 class Bad(commands.Command):
     \"\"\"kl-bad\"\"\"
@@ -231,7 +274,8 @@ class Bad(commands.Command):
         raise {"memory": Unreadable("0x8"), "bug": KeyError("x"), "gdb": gdb.error("no")}[text]
 Bad()
 answer = [say("kl-bad " + text) for text in ("memory", "bug", "gdb")]
-""")  # fmt: skip
+""",
+    )
     assert said == [
         "error: kl-bad: cannot read the guest's memory at 0x8",
         "error: kl-bad: kernlab has a bug: KeyError: 'x'",

@@ -37,12 +37,23 @@ int at(struct sock *sk, struct sk_buff *skb) { return sk->sk_err + skb->len; }
 int main(void) { return at(&tcp.inet.sk, &good) + at((struct sock *)&wait, &unset); }
 """
 TEXTS = [
-    "sk->sk_state", "sk->sk_dport", "sk->sk_num", "sk->sk_daddr", "sk->sk_err",
-    "tcp_sk(sk)->snd_cwnd", "((struct tcp_sock *)sk)->snd_cwnd", "tcp_sk(skb->sk)->snd_cwnd",
-    "tcp_hdr(skb)->fin", "tcp_hdr(skb)->source", "ntohs(tcp_hdr(skb)->source)",
-    "ip_hdr(skb)->version", "TCP_SKB_CB(skb)->seq", "inet_twsk(sk)->tw_substate",
-    "tcp_sk(sk)->snd_cwnd - sk->sk_err", "(unsigned long)&((struct sock *)0)->sk_err",
-]  # fmt: skip
+    "sk->sk_state",
+    "sk->sk_dport",
+    "sk->sk_num",
+    "sk->sk_daddr",
+    "sk->sk_err",
+    "tcp_sk(sk)->snd_cwnd",
+    "((struct tcp_sock *)sk)->snd_cwnd",
+    "tcp_sk(skb->sk)->snd_cwnd",
+    "tcp_hdr(skb)->fin",
+    "tcp_hdr(skb)->source",
+    "ntohs(tcp_hdr(skb)->source)",
+    "ip_hdr(skb)->version",
+    "TCP_SKB_CB(skb)->seq",
+    "inet_twsk(sk)->tw_substate",
+    "tcp_sk(sk)->snd_cwnd - sk->sk_err",
+    "(unsigned long)&((struct sock *)0)->sk_err",
+]
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +65,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "p"
 
 
-def shown(program: Path, tmp_path: Path, sk: str, skb: str, site: dict[str, Any],
-          packet: dict[str, Any]) -> dict[str, Any]:  # fmt: skip
-    found: dict[str, Any] = inside(program, tmp_path, f"""
+def shown(
+    program: Path, tmp_path: Path, sk: str, skb: str, site: dict[str, Any], packet: dict[str, Any]
+) -> dict[str, Any]:
+    found: dict[str, Any] = inside(
+        program,
+        tmp_path,
+        f"""
 from gdb_scripts import macros
 from gdb_scripts.inferior import Registers
 from gdb_scripts.scopes import arguments
@@ -68,7 +83,10 @@ what = {{"args": [{{"name": n, "register": n, "kind": "pointer", "size": 8}}
 names = arguments(address("&at"))
 values = EntryValues(what, {{"sk": address({sk!r}), "skb": address({skb!r})}}, names)
 answer = show([(t, t) for t in {TEXTS!r}], values, names, {site!r}, {packet!r})
-""", "break main", "run")  # fmt: skip
+""",
+        "break main",
+        "run",
+    )
     return found
 
 
@@ -78,22 +96,37 @@ LISTED = {"header": "transport", "tcp_cb": True, "listed": True}
 def test_accessors_and_member_macros_are_read(program: Path, tmp_path: Path) -> None:
     found = shown(program, tmp_path, "&tcp", "&good", LISTED, {"proto": "tcp", "family": "ipv4"})
     assert found == {
-        "sk->sk_state": 1, "sk->sk_dport": 0x901F, "sk->sk_num": 80, "sk->sk_daddr": "127.0.0.1",
-        "sk->sk_err": 5, "tcp_sk(sk)->snd_cwnd": 10, "((struct tcp_sock *)sk)->snd_cwnd": 10,
-        "tcp_sk(skb->sk)->snd_cwnd": 10, "tcp_hdr(skb)->fin": 1, "tcp_hdr(skb)->source": 0x901F,
-        "ntohs(tcp_hdr(skb)->source)": 8080, "ip_hdr(skb)->version": 0x45,
-        "TCP_SKB_CB(skb)->seq": 7, "tcp_sk(sk)->snd_cwnd - sk->sk_err": 5,
+        "sk->sk_state": 1,
+        "sk->sk_dport": 0x901F,
+        "sk->sk_num": 80,
+        "sk->sk_daddr": "127.0.0.1",
+        "sk->sk_err": 5,
+        "tcp_sk(sk)->snd_cwnd": 10,
+        "((struct tcp_sock *)sk)->snd_cwnd": 10,
+        "tcp_sk(skb->sk)->snd_cwnd": 10,
+        "tcp_hdr(skb)->fin": 1,
+        "tcp_hdr(skb)->source": 0x901F,
+        "ntohs(tcp_hdr(skb)->source)": 8080,
+        "ip_hdr(skb)->version": 0x45,
+        "TCP_SKB_CB(skb)->seq": 7,
+        "tcp_sk(sk)->snd_cwnd - sk->sk_err": 5,
         "(unsigned long)&((struct sock *)0)->sk_err": 16,
-    }  # fmt: skip
+    }
 
 
 def test_a_time_wait_socket_is_not_read_as_a_tcp_sock(program: Path, tmp_path: Path) -> None:
     found = shown(program, tmp_path, "&wait", "&unset", LISTED, {})
     assert (found["sk->sk_state"], found["sk->sk_dport"], found["sk->sk_num"]) == (6, 0x901F, 80)
-    assert found.keys().isdisjoint({
-        "sk->sk_err", "tcp_sk(sk)->snd_cwnd", "((struct tcp_sock *)sk)->snd_cwnd",
-        "tcp_hdr(skb)->fin", "tcp_sk(skb->sk)->snd_cwnd", "tcp_sk(sk)->snd_cwnd - sk->sk_err",
-    })  # fmt: skip
+    assert found.keys().isdisjoint(
+        {
+            "sk->sk_err",
+            "tcp_sk(sk)->snd_cwnd",
+            "((struct tcp_sock *)sk)->snd_cwnd",
+            "tcp_hdr(skb)->fin",
+            "tcp_sk(skb->sk)->snd_cwnd",
+            "tcp_sk(sk)->snd_cwnd - sk->sk_err",
+        }
+    )
     assert found["inet_twsk(sk)->tw_substate"] == 5
 
 

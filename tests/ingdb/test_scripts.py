@@ -26,10 +26,20 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("program")
     source = place / "p.c"
     source.write_text(PROGRAM)
-    argv = ["gcc", "-g", "-O2", "-fno-pie", "-no-pie", "-fno-ipa-cp",
-            "-fno-inline-small-functions",
-            "-fno-inline-functions-called-once", "-fno-ipa-sra", "-o", place / "p", source,
-            ]  # fmt: skip
+    argv = [
+        "gcc",
+        "-g",
+        "-O2",
+        "-fno-pie",
+        "-no-pie",
+        "-fno-ipa-cp",
+        "-fno-inline-small-functions",
+        "-fno-inline-functions-called-once",
+        "-fno-ipa-sra",
+        "-o",
+        place / "p",
+        source,
+    ]
     subprocess.run(argv, check=True)
     return place / "p"
 
@@ -51,11 +61,15 @@ def inside(program: Path, tmp_path: Path, body: str, *before: str) -> Any:
 
 
 def test_members_bit_fields_and_anonymous_unions(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 from gdb_scripts.describe import answer as ask
 answer = ask({"structs": {"outer": ["x", "in.a", "in.c", "two", "nothing"], "gone": ["x"]},
               "expressions": {"addr": ["&no_such", "&it"], "none": ["no_such"]}})
-""")  # fmt: skip
+""",
+    )
     members = said["structs"]["outer"]["members"]
     assert members["x"] == [0, 1]
     assert (members["in.a"], members["in.c"]) == ([8, 4], [16, 8])
@@ -66,20 +80,28 @@ answer = ask({"structs": {"outer": ["x", "in.a", "in.c", "two", "nothing"], "gon
 
 
 def test_functions_arguments_and_inlined_copies(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 from gdb_scripts.describe import answer as ask
 address = int(gdb.parse_and_eval("(unsigned long)&first"))
 answer = ask({"functions": {"first": [address]}, "inlined": ["small"]})
-""")  # fmt: skip
+""",
+    )
     (first,) = said["functions"]["first"]
     assert [(a["name"], a["register"], a["kind"]) for a in first["args"]] == [
-        ("o", "rdi", "pointer"), ("n", "rsi", "signed"),
-    ]  # fmt: skip
+        ("o", "rdi", "pointer"),
+        ("n", "rsi", "signed"),
+    ]
     assert {place["caller"] for place in said["inlined"]["small"]} >= {"first", "second"}
 
 
 def test_memory_and_registers_of_a_stopped_program(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 from gdb_scripts.inferior import InferiorMemory, Registers
 from kernlab.decode.memory import Unreadable
 memory, registers = InferiorMemory(), Registers(gdb.selected_frame())
@@ -91,7 +113,10 @@ except Unreadable:
 registers.pretend(rip=7)
 answer = {"x": memory.read(int(gdb.parse_and_eval("(long)&it")), 1).hex(),
           "rsp": registers["rsp"], "rip": registers["rip"], "unreadable": unreadable}
-""", "break first", "run")  # fmt: skip
+""",
+        "break first",
+        "run",
+    )
     assert said["x"] == "01"
     assert said["rsp"] > 1 << 40
     assert said["rip"] == 7
@@ -100,7 +125,10 @@ answer = {"x": memory.read(int(gdb.parse_and_eval("(long)&it")), 1).hex(),
 
 def test_the_trampoline_is_the_code_its_comment_shows(program: Path, tmp_path: Path) -> None:
     """GDB's disassembler is the oracle for the bytes."""
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 from gdb_scripts import trampoline
 content = trampoline.code(0xffffffff82100010, 0xffffffff82200020)
 place = int(gdb.parse_and_eval("(long)$sp")) - 4096
@@ -109,7 +137,10 @@ lines = gdb.execute("x/9i %d" % place, to_string=True).splitlines()
 at = lambda offset: gdb.execute("x/i %d" % (place + offset), to_string=True).split(":", 1)[1]
 answer = {"lines": [line.split(":", 1)[1].strip() for line in lines], "place": place,
           "stop": at(trampoline.STOPPED_AT), "entered": at(trampoline.ENTERED_AT)}
-""", "break first", "run")  # fmt: skip
+""",
+        "break first",
+        "run",
+    )
     code = [" ".join(line.split()) for line in said["lines"]]
     assert code[:3] == ["push $0x0", "pushf", "cli"]
     assert said["entered"].split() == ["pushf"]
@@ -122,7 +153,10 @@ answer = {"lines": [line.split(":", 1)[1].strip() for line in lines], "place": p
 
 def test_a_call_is_led_through_here_when_it_returns(program: Path, tmp_path: Path) -> None:
     """The real program's stack: first's return address is replaced, seen through, put back."""
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 from gdb_scripts.inferior import InferiorMemory
 from gdb_scripts.returns import Returns
 memory = InferiorMemory()
@@ -139,7 +173,10 @@ answer["after"] = word(memory)
 returns.enter(slot, "again")
 answer["left"] = returns.leave(slot).calls
 answer["nothing"] = returns.leave(slot)
-""", "break *first", "run")  # fmt: skip
+""",
+        "break *first",
+        "run",
+    )
     assert said["patched"] == 0x1234
     assert said["before"] == said["seen"] == said["original"] == said["after"]
     assert said["open"] == ["first", "tail call"]
@@ -147,14 +184,18 @@ answer["nothing"] = returns.leave(slot)
 
 
 def test_expressions_are_checked_without_a_target(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 from gdb_scripts.scopes import arguments, check, rewritten, used
 names = arguments(int(gdb.parse_and_eval("(unsigned long)&first")))
 texts = ["o->in.a + n", "*o", "o->nothing", "nobody", "sizeof(struct outer)"]
 answer = {"checked": [check(names, text) for text in texts],
           "rewritten": rewritten("o->o.n + s.n - n + (struct o *)o", ["o", "n"]),
           "used": used("o->n", ["o", "n"])}
-""")  # fmt: skip
+""",
+    )
     kinds = [item.get("type", item.get("error")) for item in said["checked"]]
     assert kinds[0] == "int"
     assert kinds[1].startswith("struct outer")
@@ -166,7 +207,10 @@ answer = {"checked": [check(names, text) for text in texts],
 
 
 def test_values_are_plain_numbers_addresses_and_text(program: Path, tmp_path: Path) -> None:
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 from gdb_scripts.scopes import arguments, visible
 from gdb_scripts.inferior import Registers
 from gdb_scripts.values import EntryValues, LineValues, show
@@ -180,7 +224,10 @@ answer = {"args": values.shown(), "it": int(gdb.parse_and_eval("(long)&it")),
           "show": show([(t, t) for t in ["o->in.a * 2", "n", "*o", "absent->x"]], values, names)}
 names = visible(here, "first")
 answer["locals"] = LineValues(names, frame).shown()
-""", "break *first", "run")  # fmt: skip
+""",
+        "break *first",
+        "run",
+    )
     address = hex(said["it"])
     assert said["args"] == {"o": address, "n": -2} == said["locals"]
     assert said["show"]["o->in.a * 2"] == 4
@@ -191,10 +238,14 @@ answer["locals"] = LineValues(names, frame).shown()
 
 def test_a_line_belongs_to_the_function_it_is_written_in(program: Path, tmp_path: Path) -> None:
     """The inlined copies of small begin on lines of first and second too."""
-    said = inside(program, tmp_path, """
+    said = inside(
+        program,
+        tmp_path,
+        """
 from gdb_scripts.describe import answer as ask
 answer = ask({"lines": ["p.c:7", "p.c:700", "q.c:1"]})["lines"]
-""")  # fmt: skip
+""",
+    )
     assert said["p.c:7"]
     assert {place["func"] for place in said["p.c:7"]} == {"second"}
     assert {v["name"] for place in said["p.c:7"] for v in place["locals"]} == {"n"}

@@ -32,8 +32,9 @@ Failed to load
 SOURCE = "int prog(void *ctx)\n{\n\t*value += 1;\n\treturn 0;\n}\n"
 
 
-def heard(text: str, tmp_path: Path, source: str = SOURCE,
-          pieces: int = 7) -> tuple[Complaints, str, Path]:  # fmt: skip
+def heard(
+    text: str, tmp_path: Path, source: str = SOURCE, pieces: int = 7
+) -> tuple[Complaints, str, Path]:
     """A loader that said ``text``, in pieces; what went on to the user; its source."""
     kernel_side = tmp_path / "my.bpf.c"
     kernel_side.write_text(source)

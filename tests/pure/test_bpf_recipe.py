@@ -53,8 +53,9 @@ def test_a_users_mistake_is_told(own_home: Path, text: str, says: str) -> None:
 
 def test_one_broken_recipe_hides_no_other(own_home: Path) -> None:
     written(own_home, MINE + "bpftrac: x\n")
-    said = subprocess.run([sys.executable, "-m", "kernlab", "bpf", "list"],
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    said = subprocess.run(
+        [sys.executable, "-m", "kernlab", "bpf", "list"], capture_output=True, text=True, timeout=60
+    )
     assert said.returncode == 2
     assert "recipe:rst-who" in said.stdout
     assert "mine.yaml:4" in said.stderr
@@ -71,8 +72,12 @@ def test_what_a_script_needs_is_read_from_it(own_home: Path) -> None:
     indented = "".join(f"  {line}\n" for line in probes.splitlines())
     written(own_home, MINE + f"probes: [kprobe/z]\nbpftrace: |\n{indented}")
     assert recipe.find("mine").sections == [
-        "kprobe/z", "kprobe/a", "kretprobe/b", "tp/tcp/x", "fentry/c",
-    ]  # fmt: skip
+        "kprobe/z",
+        "kprobe/a",
+        "kretprobe/b",
+        "tp/tcp/x",
+        "fentry/c",
+    ]
 
 
 def test_a_users_arguments_stand_in_place_of_the_recipes(own_home: Path, tmp_path: Path) -> None:

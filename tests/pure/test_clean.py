@@ -26,18 +26,27 @@ def left(directory: Path) -> list[str]:
 
 
 def test_what_is_being_built_stays(own_home: Path) -> None:
-    filled(own_home, f"kernels/.build-{KEY}", f"kernels/.source-{KEY}",
-           "kernels/5.4.1-00112233aabb", "kernels/.build-5.4.1-00112233aabb",
-           "sources/linux-5.10.7", "downloads/ccache",
-           "downloads/git-1")  # fmt: skip
+    filled(
+        own_home,
+        f"kernels/.build-{KEY}",
+        f"kernels/.source-{KEY}",
+        "kernels/5.4.1-00112233aabb",
+        "kernels/.build-5.4.1-00112233aabb",
+        "sources/linux-5.10.7",
+        "downloads/ccache",
+        "downloads/git-1",
+    )
     (own_home / f"kernels/{KEY}.build.log").write_text("x")
     with FileLock(own_home / "kernels" / f".{KEY}.lock"):
         assert clean.clean_kind("kernels") == (3, [])
         assert clean.clean_kind("sources") == (1, [])
         assert clean.clean_kind("downloads") == (1, [])
     assert left(own_home / "kernels") == [
-        f".{KEY}.lock", f".build-{KEY}", f".source-{KEY}", f"{KEY}.build.log"
-    ]  # fmt: skip
+        f".{KEY}.lock",
+        f".build-{KEY}",
+        f".source-{KEY}",
+        f"{KEY}.build.log",
+    ]
     assert clean.clean_kind("kernels") == (0, [])
     assert left(own_home / "kernels") == [f".{KEY}.lock"]
     assert clean.clean_kind("sources") == clean.clean_kind("downloads") == (0, [])

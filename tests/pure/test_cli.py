@@ -24,9 +24,13 @@ from kernlab.trace.plan import TraceRequest, check, parse_where
 
 def kernlab(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kernlab", *words], capture_output=True, text=True, cwd=cwd,
-        stdin=subprocess.DEVNULL, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "kernlab", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
 
 
 def test_help_lists_every_command() -> None:
@@ -179,9 +183,7 @@ def test_a_stage_that_is_interrupted_is_named(
     drawing: type[output._Bars] | type[output._Lines],
 ) -> None:
     console = Console(file=io.StringIO(), force_terminal=drawing is output._Bars)
-    with (
-        console.capture() as shown, suppress(KeyboardInterrupt), drawing(console) as report
-    ):  # fmt: skip
+    with console.capture() as shown, suppress(KeyboardInterrupt), drawing(console) as report:
         report(Started("boot the guest"))
         report(Finished("boot the guest"))
         report(Started("build the kernel", 1432, "objects"))

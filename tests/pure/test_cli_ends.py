@@ -24,8 +24,14 @@ KERNLAB = f"{sys.executable} -m kernlab"
 
 
 def shell(script: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "NO_COLOR": "1", **env}, errors="replace")  # fmt: skip
+    return subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "NO_COLOR": "1", **env},
+        errors="replace",
+    )
 
 
 # A child that gets sockets handed over, as QEMU does: they must not lie on 0, 1 or 2.
@@ -49,8 +55,9 @@ def test_a_closed_descriptor_is_no_file_of_ours(closed: str) -> None:
     assert said.returncode == 0, said
 
 
-@pytest.mark.parametrize("words", ["ps <&-", "ps >&-", "ps 2>&-", "ps <&- >&- 2>&-",
-                                   "ps 2>/dev/full"])  # fmt: skip
+@pytest.mark.parametrize(
+    "words", ["ps <&-", "ps >&-", "ps 2>&-", "ps <&- >&- 2>&-", "ps 2>/dev/full"]
+)
 def test_commands_work_without_a_descriptor(words: str) -> None:
     said = shell(f"{KERNLAB} {words}")
     assert (said.returncode, said.stderr) == (0, "")
@@ -85,8 +92,10 @@ def test_an_argument_that_is_no_text_is_told_as_any_other() -> None:
 
 
 def test_a_directory_that_is_gone_is_told(tmp_path: Path) -> None:
-    said = shell(f"mkdir {tmp_path}/d; cd {tmp_path}/d; rmdir {tmp_path}/d; "
-                 f"PYTHONPATH={ROOT} {KERNLAB} report x")  # fmt: skip
+    said = shell(
+        f"mkdir {tmp_path}/d; cd {tmp_path}/d; rmdir {tmp_path}/d; "
+        f"PYTHONPATH={ROOT} {KERNLAB} report x"
+    )
     assert said.returncode == 3
     assert "the current directory is gone" in said.stderr
 
@@ -168,9 +177,19 @@ def test_a_stdout_that_does_not_block_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["boot", "debug", "run", "trace", "graph", "rst", "lab run", "race run", "race explore",
-     "bpf run"],
-)  # fmt: skip
+    [
+        "boot",
+        "debug",
+        "run",
+        "trace",
+        "graph",
+        "rst",
+        "lab run",
+        "race run",
+        "race explore",
+        "bpf run",
+    ],
+)
 def test_each_command_that_boots_takes_files_for_the_share(words: str) -> None:
     name, *rest = words.split()
     found = command(name)

@@ -18,8 +18,12 @@ FILES = sorted(path for kind in KINDS for path in (ROOT / "configs" / kind).glob
 
 
 def kernlab(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "kernlab", "config", *words],
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "kernlab", "config", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def test_every_table_has_a_model_and_every_model_a_table() -> None:

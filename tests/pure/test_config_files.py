@@ -54,9 +54,21 @@ def test_a_regular_file_is_read_through_directories(tree: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["link", "short", "zero", "loop", "pipe", "socket", "inner", "up/secret", "down/good",
-             "../secret", "inner/../link"],
-)  # fmt: skip
+    "name",
+    [
+        "link",
+        "short",
+        "zero",
+        "loop",
+        "pipe",
+        "socket",
+        "inner",
+        "up/secret",
+        "down/good",
+        "../secret",
+        "inner/../link",
+    ],
+)
 def test_nothing_else_is(tree: Path, name: str) -> None:
     with pytest.raises(NotAFile):
         open_regular(tree / name, tree)

@@ -38,8 +38,13 @@ def symbols(tmp_path: Path) -> Any:
 
 
 def test_each_function_once_by_name_and_a_clone_by_address(symbols: Any) -> None:
-    names = ["tcp_ack", "tcp_v4_rcv", "tcp_ack", "ip_rcv_finish_core",
-             "ip_rcv_finish_core.constprop.0"]  # fmt: skip
+    names = [
+        "tcp_ack",
+        "tcp_v4_rcv",
+        "tcp_ack",
+        "ip_rcv_finish_core",
+        "ip_rcv_finish_core.constprop.0",
+    ]
     assert resolve(names, symbols) == [
         Stop("tcp_ack", "-function tcp_ack"),
         Stop("tcp_v4_rcv", "-function tcp_v4_rcv"),

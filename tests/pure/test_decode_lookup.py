@@ -13,20 +13,42 @@ from kernlab.decode.memory import BytesMemory
 
 NET, OTHER_NET, HASHINFO, EHASH, LHASH = 0x1000, 0x2000, 0x3000, 0x4000, 0x5000
 SECRET, MIX = 0x11223344, 0x55667788
-LAYOUT = Layout({"structs": {
-    "net": {"size": 64, "members": {"hash_mix": [0, 4]}},
-    "inet_hashinfo": {"size": 40, "members": {
-        "ehash": [0, 8], "ehash_mask": [8, 4], "lhash2": [16, 8], "lhash2_mask": [24, 4]}},
-    "inet_ehash_bucket": {"size": 8, "members": {"chain.first": [0, 8]}},
-    "inet_listen_hashbucket": {"size": 16, "members": {"head.first": [8, 8]}},
-    "inet_connection_sock": {"size": 200, "members": {"icsk_listen_portaddr_node": [120, 8]}},
-    "sock": {"size": 200, "members": {
-        "__sk_common.skc_daddr": [0, 4], "__sk_common.skc_rcv_saddr": [4, 4],
-        "__sk_common.skc_dport": [12, 2], "__sk_common.skc_num": [14, 2],
-        "__sk_common.skc_family": [16, 2], "__sk_common.skc_state": [18, 1],
-        "__sk_common.skc_ipv6only": [19, 1, 5, 1], "__sk_common.skc_net.net": [24, 8],
-        "__sk_common.skc_nulls_node": [40, 8]}},
-}})  # fmt: skip
+LAYOUT = Layout(
+    {
+        "structs": {
+            "net": {"size": 64, "members": {"hash_mix": [0, 4]}},
+            "inet_hashinfo": {
+                "size": 40,
+                "members": {
+                    "ehash": [0, 8],
+                    "ehash_mask": [8, 4],
+                    "lhash2": [16, 8],
+                    "lhash2_mask": [24, 4],
+                },
+            },
+            "inet_ehash_bucket": {"size": 8, "members": {"chain.first": [0, 8]}},
+            "inet_listen_hashbucket": {"size": 16, "members": {"head.first": [8, 8]}},
+            "inet_connection_sock": {
+                "size": 200,
+                "members": {"icsk_listen_portaddr_node": [120, 8]},
+            },
+            "sock": {
+                "size": 200,
+                "members": {
+                    "__sk_common.skc_daddr": [0, 4],
+                    "__sk_common.skc_rcv_saddr": [4, 4],
+                    "__sk_common.skc_dport": [12, 2],
+                    "__sk_common.skc_num": [14, 2],
+                    "__sk_common.skc_family": [16, 2],
+                    "__sk_common.skc_state": [18, 1],
+                    "__sk_common.skc_ipv6only": [19, 1, 5, 1],
+                    "__sk_common.skc_net.net": [24, 8],
+                    "__sk_common.skc_nulls_node": [40, 8],
+                },
+            },
+        }
+    }
+)
 
 
 # From the kernel's own jhash.h, compiled and run: jhash_1word, jhash_3words, jhash2 of 4.
@@ -42,8 +64,15 @@ def test_jhash_is_the_kernels(words: list[int], initval: int, value: int) -> Non
     assert jhash(words, initval) == value
 
 
-def sock(saddr: str, sport: int, daddr: str, dport: int, net: int = NET, state: int = 1,
-         following: int = 1) -> bytes:  # fmt: skip
+def sock(
+    saddr: str,
+    sport: int,
+    daddr: str,
+    dport: int,
+    net: int = NET,
+    state: int = 1,
+    following: int = 1,
+) -> bytes:
     """``saddr``:``sport`` is the peer, as a received segment names it."""
     data = bytearray(200)
     data[0:4] = bytes(map(int, saddr.split(".")))
@@ -62,10 +91,18 @@ def tables(socks: dict[int, bytes], listeners: dict[int, bytes], without: str = 
     ehash = struct.pack("<Q", next(iter(socks), -40 + 1) + 40)
     lhash = struct.pack("<QQ", 0, next(iter(listeners), -120) + 120)
     info = struct.pack("<QIIQI", EHASH, 0, 0, LHASH, 0) + bytes(12)
-    memory = BytesMemory({
-        NET: struct.pack("<I", MIX), OTHER_NET: struct.pack("<I", MIX), HASHINFO: info,
-        EHASH: ehash, LHASH: lhash, 0x100: struct.pack("<I", SECRET), **socks, **listeners,
-    })  # fmt: skip
+    memory = BytesMemory(
+        {
+            NET: struct.pack("<I", MIX),
+            OTHER_NET: struct.pack("<I", MIX),
+            HASHINFO: info,
+            EHASH: ehash,
+            LHASH: lhash,
+            0x100: struct.pack("<I", SECRET),
+            **socks,
+            **listeners,
+        }
+    )
     values = {"tcp_hashinfo": HASHINFO, "inet_ehash_secret": 0x100}
     return SocketTables(memory, LAYOUT, {k: v for k, v in values.items() if k not in without})
 
@@ -148,10 +185,13 @@ def test_a_bucket_torn_by_a_race_ends() -> None:
 
 def test_namespaces_are_followed_from_the_first() -> None:
     layout = Layout({"structs": {"net": {"size": 64, "members": {"list.next": [8, 8]}}}})
-    memory = BytesMemory({
-        0x100: struct.pack("<QQ", NET + 8, OTHER_NET + 8),
-        NET: struct.pack("<QQ", 0, OTHER_NET + 8), OTHER_NET: struct.pack("<QQ", 0, 0x100),
-    })  # fmt: skip
+    memory = BytesMemory(
+        {
+            0x100: struct.pack("<QQ", NET + 8, OTHER_NET + 8),
+            NET: struct.pack("<QQ", 0, OTHER_NET + 8),
+            OTHER_NET: struct.pack("<QQ", 0, 0x100),
+        }
+    )
     found = SocketTables(memory, layout, {"net_namespace_list": 0x100})
     assert found.namespaces() == [NET, OTHER_NET]
     assert SocketTables(memory, layout, {"init_net": NET}).namespaces() == [NET]

@@ -12,8 +12,13 @@ from kernlab.decode.names import flags_text, flags_value
 from kernlab.decode.packet import packet, tcp_options
 
 
-def ipv4(payload: bytes, protocol: int = 6, total: int | None = None, fragment: int = 0,
-         options: bytes = b"") -> bytes:  # fmt: skip
+def ipv4(
+    payload: bytes,
+    protocol: int = 6,
+    total: int | None = None,
+    fragment: int = 0,
+    options: bytes = b"",
+) -> bytes:
     words = 5 + len(options) // 4
     length = words * 4 + len(payload) if total is None else total
     head = struct.pack(">BBHHHBBH", 0x40 | words, 0, length, 7, fragment, 64, protocol, 0)

@@ -13,12 +13,18 @@ from kernlab.verdict.model import Check
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("(a+)+$", "for ever"), ("(a|a)*b", "for ever"), ("(a?){30}a", "for ever"),
-        ("(?:(x*)y)*", "for ever"), ("((a{1,9}){1,9})", "for ever"), ("a.*b.*c.*d.*e", "open"),
-        ("(", "bad"), ("a{99999999999}", "bad"), ("(" * 450 + ")" * 450, "bad|letters"),
+        ("(a+)+$", "for ever"),
+        ("(a|a)*b", "for ever"),
+        ("(a?){30}a", "for ever"),
+        ("(?:(x*)y)*", "for ever"),
+        ("((a{1,9}){1,9})", "for ever"),
+        ("a.*b.*c.*d.*e", "open"),
+        ("(", "bad"),
+        ("a{99999999999}", "bad"),
+        ("(" * 450 + ")" * 450, "bad|letters"),
         ("x" * 600, "letters"),
     ],
-)  # fmt: skip
+)
 def test_a_pattern_without_an_end_is_refused(text: str, said: str) -> None:
     assert any(word in (regexp.problem(text) or "") for word in said.split("|"))
     quoted = text.replace("'", "")
@@ -26,8 +32,19 @@ def test_a_pattern_without_an_end_is_refused(text: str, said: str) -> None:
         expr.parse(f"probe ~ '{quoted}'")
 
 
-@pytest.mark.parametrize("text", ["tcp_v._send_reset", "^tcp|^udp", "(?i)a.*b.*c", "(?:ab)+",
-                                  "a{3}", r"\d+ \S+$", "(tcp|udp)_rcv", "(?P<n>a)(?P=n)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tcp_v._send_reset",
+        "^tcp|^udp",
+        "(?i)a.*b.*c",
+        "(?:ab)+",
+        "a{3}",
+        r"\d+ \S+$",
+        "(tcp|udp)_rcv",
+        "(?P<n>a)(?P=n)",
+    ],
+)
 def test_a_plain_pattern_is_taken(text: str) -> None:
     assert regexp.problem(text) is None
 

@@ -15,19 +15,31 @@ MEMBERS = {name: [8 * n, 8] for n, name in enumerate(WANTED["sk_buff"])}
 MEMBERS["cb"] = [8 * len(MEMBERS), 48]
 SIZE = 8 * len(MEMBERS) + 48
 CB = {"seq": [0, 4], "end_seq": [4, 4], "tcp_flags": [13, 1], "ack_seq": [16, 4]}
-LAYOUT = Layout({
-    "structs": {"sk_buff": {"size": SIZE, "members": MEMBERS},
-                "tcp_skb_cb": {"size": 48, "members": CB}},
-    "expressions": {}, "constants": {},
-})  # fmt: skip
+LAYOUT = Layout(
+    {
+        "structs": {
+            "sk_buff": {"size": SIZE, "members": MEMBERS},
+            "tcp_skb_cb": {"size": 48, "members": CB},
+        },
+        "expressions": {},
+        "constants": {},
+    }
+)
 IP = struct.pack(">BBHHHBBH", 0x45, 0, 40, 1, 0, 64, 6, 0) + bytes([10, 0, 0, 1, 10, 0, 0, 2])
 TCP = struct.pack(">HHIIBBHHH", 1234, 80, 100, 200, 5 << 4, 0x10, 512, 0, 0)
 SOCK = {"family": "ipv4", "src": "10.0.0.9", "sport": 1, "dst": "10.0.0.8", "dport": 2}
 
 
 def decoded(header: str, tcp_cb: bool = False, **fields: int) -> tuple[Any, Any]:
-    values = {"head": HEAD, "data": HEAD + 64, "len": 40, "network_header": 64,
-              "transport_header": 84, "protocol": 0x0008, **fields}  # fmt: skip
+    values = {
+        "head": HEAD,
+        "data": HEAD + 64,
+        "len": 40,
+        "network_header": 64,
+        "transport_header": 84,
+        "protocol": 0x0008,
+        **fields,
+    }
     raw = bytearray(SIZE)
     for name, value in values.items():
         struct.pack_into("<Q", raw, MEMBERS[name][0], value)
@@ -61,8 +73,11 @@ def test_a_function_of_every_layer_shows_a_packet_only_where_the_skb_has_one() -
 def test_a_tcp_header_without_an_ip_header_takes_addresses_from_the_sock() -> None:
     _, packet = decoded("tcp", data=HEAD + 84, len=20, network_header=0)
     assert (packet["src"], packet["sport"], packet["flags"], packet["len"]) == (
-        "10.0.0.9", 1234, "A", 0,
-    )  # fmt: skip
+        "10.0.0.9",
+        1234,
+        "A",
+        0,
+    )
     assert "raw" not in packet
     assert decoded("tcp", transport_header=0xFFFF)[1] is None
 

@@ -17,9 +17,17 @@ WRITE, READ = 0x7001, 0x7002  # destructors: of who sends, of who receives
 _C = "__sk_common.skc_"
 STRUCTS = {
     "sock": {
-        _C + "daddr": [0, 4], _C + "rcv_saddr": [4, 4], _C + "dport": [12, 2], _C + "num": [14, 2],
-        _C + "family": [16, 2], _C + "state": [18, 1], _C + "net.net": [24, 8],
-        _C + "flags": [32, 8], "sk_protocol": [200, 2], "sk_type": [202, 2], "sk_err": [204, 4],
+        _C + "daddr": [0, 4],
+        _C + "rcv_saddr": [4, 4],
+        _C + "dport": [12, 2],
+        _C + "num": [14, 2],
+        _C + "family": [16, 2],
+        _C + "state": [18, 1],
+        _C + "net.net": [24, 8],
+        _C + "flags": [32, 8],
+        "sk_protocol": [200, 2],
+        "sk_type": [202, 2],
+        "sk_err": [204, 4],
     },
     "inet_sock": {"inet_sport": [300, 2]},
     "inet_connection_sock": {"icsk_retransmits": [320, 1]},
@@ -28,23 +36,45 @@ STRUCTS = {
     "tcp_timewait_sock": {"tw_sk.__tw_common.skc_tw_rcv_nxt": [120, 4]},
     "net": {"ns.inum": [64, 4]},
     "net_device": {"name": [0, 16], "nd_net.net": [32, 8]},
-    "sk_buff": {"sk": [0, 8], "dev": [8, 8], "destructor": [16, 8], "len": [24, 4],
-                "head": [32, 8]},
-}  # fmt: skip
-LAYOUT = Layout({
-    "structs": {name: {"size": 512, "members": rows} for name, rows in STRUCTS.items()},
-    "senders": [WRITE],
-})  # fmt: skip
+    "sk_buff": {
+        "sk": [0, 8],
+        "dev": [8, 8],
+        "destructor": [16, 8],
+        "len": [24, 4],
+        "head": [32, 8],
+    },
+}
+LAYOUT = Layout(
+    {
+        "structs": {name: {"size": 512, "members": rows} for name, rows in STRUCTS.items()},
+        "senders": [WRITE],
+    }
+)
 ESTABLISHED, TIME_WAIT, CLOSE = 1, 6, 7
 STREAM, DGRAM, RAW = 1, 2, 3
 
 
-def memory(family: int = 2, state: int = ESTABLISHED, type: int = STREAM, protocol: int = 6,
-           num: int = 80, destructor: int = READ) -> BytesMemory:  # fmt: skip
+def memory(
+    family: int = 2,
+    state: int = ESTABLISHED,
+    type: int = STREAM,
+    protocol: int = 6,
+    num: int = 80,
+    destructor: int = READ,
+) -> BytesMemory:
     """A socket that is 0xcc wherever nothing was written, as SLUB's red zone is."""
     sock = bytearray(b"\xcc" * 512)
-    struct.pack_into("<4s4s4xHHHB", sock, 0, bytes([10, 0, 0, 2]), bytes([10, 0, 0, 1]),
-                     0x901F, num, family, state)  # fmt: skip
+    struct.pack_into(
+        "<4s4s4xHHHB",
+        sock,
+        0,
+        bytes([10, 0, 0, 2]),
+        bytes([10, 0, 0, 1]),
+        0x901F,
+        num,
+        family,
+        state,
+    )
     struct.pack_into("<Q", sock, 24, NET)
     struct.pack_into("<HHI", sock, 200, protocol, type, 0)
     net, dev_net, dev = bytearray(128), bytearray(128), bytearray(64)
@@ -53,8 +83,9 @@ def memory(family: int = 2, state: int = ESTABLISHED, type: int = STREAM, protoc
     dev[:2] = b"lo"
     struct.pack_into("<Q", dev, 32, DEV_NET)
     skb = struct.pack("<QQQIIQ", SOCK, DEV, destructor, 40, 0, 0)
-    return BytesMemory({SOCK: bytes(sock), NET: bytes(net), DEV: bytes(dev),
-                        DEV_NET: bytes(dev_net), SKB: skb})  # fmt: skip
+    return BytesMemory(
+        {SOCK: bytes(sock), NET: bytes(net), DEV: bytes(dev), DEV_NET: bytes(dev_net), SKB: skb}
+    )
 
 
 def decoded(**what: int) -> dict[str, Any]:

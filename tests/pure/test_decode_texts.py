@@ -74,8 +74,11 @@ def function(name: str, *args: tuple[str, str]) -> Function:
     ("func", "args", "found"),
     [
         ("do_sys_openat2", [("filename", "const char *")], {"text": "string"}),
-        ("vfs_write", [("buf", "const char *"), ("count", "unsigned long")],
-         {"text": "string", "length": "count"}),
+        (
+            "vfs_write",
+            [("buf", "const char *"), ("count", "unsigned long")],
+            {"text": "string", "length": "count"},
+        ),
         ("vfs_read", [("buf", "char *"), ("count", "unsigned long")], {}),
         ("do_filp_open", [("pathname", "struct filename *")], {"text": "filename"}),
         ("__sys_connect", [("uservaddr", "struct sockaddr *")], {"text": "sockaddr"}),
@@ -83,7 +86,7 @@ def function(name: str, *args: tuple[str, str]) -> Function:
         ("inet_getname", [("uaddr", "struct sockaddr *")], {}),
         ("tcp_v4_rcv", [("skb", "struct sk_buff *")], {}),
     ],
-)  # fmt: skip
+)
 def test_only_what_is_there_at_the_entry_is_read(
     func: str, args: list[tuple[str, str]], found: dict[str, str]
 ) -> None:

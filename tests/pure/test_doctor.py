@@ -79,9 +79,12 @@ def test_no_package_is_listed_that_nobody_needs() -> None:
     ],
 )
 def test_the_manager_is_the_distributions_own_where_it_is_installed(
-    system: dict[str, str], there: list[str], expected: str | None,
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    system: dict[str, str],
+    there: list[str],
+    expected: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in there:
         program(tmp_path, name)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -164,8 +167,10 @@ def test_sudo_that_would_ask_where_nobody_answers_is_no_right(
 def test_sudo_is_used_and_the_managers_failure_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sudo").write_text(f'#!/bin/sh\n[ "$1" = -n ] || echo "$*" > {tmp_path}/ran\n'
-                                   'case $* in *-n\\ true) ;; *) exit 7 ;; esac\n')  # fmt: skip
+    (tmp_path / "sudo").write_text(
+        f'#!/bin/sh\n[ "$1" = -n ] || echo "$*" > {tmp_path}/ran\n'
+        "case $* in *-n\\ true) ;; *) exit 7 ;; esac\n"
+    )
     (tmp_path / "sudo").chmod(0o755)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -224,8 +229,14 @@ def test_each_row_is_found_on_a_host_where_it_is_true(row: Known) -> None:
 
 
 def test_nothing_is_said_of_a_host_without_known_bugs() -> None:
-    versions = {"pahole": "1.25", "gcc": "14.2.0", "ld": "2.44", "gdb": "16.3",
-                "qemu-system-x86_64": "10.0.2", "accelerator": "kvm"}  # fmt: skip
+    versions = {
+        "pahole": "1.25",
+        "gcc": "14.2.0",
+        "ld": "2.44",
+        "gdb": "16.3",
+        "qemu-system-x86_64": "10.0.2",
+        "accelerator": "kvm",
+    }
     assert known.hits(ROWS, versions, chosen("5.10.262")) == []
 
 

@@ -12,6 +12,7 @@ from kernlab.decode import expr
 from kernlab.decode.layout import Layout
 from kernlab.decode.memory import Unreadable
 from kernlab.trace.bpf import layout as packed
+from kernlab.trace.bpf import records
 from kernlab.trace.bpf.filter import lower
 from kernlab.trace.bpf.stacks import StackIds
 
@@ -71,9 +72,11 @@ def test_numbers_that_both_sides_have() -> None:
 
 def test_a_sock_in_pieces_is_put_together_and_ends_where_reading_failed() -> None:
     members = {
-        "__sk_common.skc_family": [16, 2], "__sk_common.skc_state": [18, 1],
-        "sk_protocol": [500, 2], "sk_err": [514, 4],
-    }  # fmt: skip
+        "__sk_common.skc_family": [16, 2],
+        "__sk_common.skc_state": [18, 1],
+        "sk_protocol": [500, 2],
+        "sk_err": [514, 4],
+    }
     shapes = packed.Shapes(Layout({"structs": {"sock": {"size": 736, "members": members}}}))
     assert shapes.socks[0] == [(16, 3), (500, 18)]
     assert shapes.socks[1] == [(16, 3)]  # what all socks share
@@ -86,26 +89,68 @@ def test_a_sock_in_pieces_is_put_together_and_ends_where_reading_failed() -> Non
 
 def test_a_record_is_memory() -> None:
     members = {"len": [112, 4], "head": [192, 8]}
-    shapes = packed.Shapes(Layout({"structs": {
-        "sk_buff": {"size": 232, "members": members},
-        "net_device": {"size": 500, "members": {"name": [0, 16], "nd_net.net": [32, 8]}},
-        "net": {"size": 500, "members": {"ns.inum": [8, 4]}},
-        "sock": {"size": 736, "members": {"__sk_common.skc_family": [16, 2],
-                                          "__sk_common.skc_net.net": [48, 8]}},
-    }}))  # fmt: skip
+    shapes = packed.Shapes(
+        Layout(
+            {
+                "structs": {
+                    "sk_buff": {"size": 232, "members": members},
+                    "net_device": {
+                        "size": 500,
+                        "members": {"name": [0, 16], "nd_net.net": [32, 8]},
+                    },
+                    "net": {"size": 500, "members": {"ns.inum": [8, 4]}},
+                    "sock": {
+                        "size": 736,
+                        "members": {
+                            "__sk_common.skc_family": [16, 2],
+                            "__sk_common.skc_net.net": [48, 8],
+                        },
+                    },
+                }
+            }
+        )
+    )
     skb, name, header, stack = bytes(88), b"lo".ljust(16, b"\0"), b"E" * 40, b"\x01" * 16
-    head = packed._RECORD.pack(
-        packed.SIZE + 88 + 16 + 40 + 16, packed.HIT, 1, 5, 6, 7, 2, b"wget\0".ljust(16, b"\0"),
-        1, 2, 3, 4, 5, 6, 0x10, 0x1000, 0, 0x3000, 0x2000, 0x4000, 9, 0, 88, 16, 40, 0, 16, 0, 0, 0,
-    )  # fmt: skip
-    record = packed.unpack(b"junk" + head + skb + name + header + stack, 4)
+    head = records._RECORD.pack(
+        records.SIZE + 88 + 16 + 40 + 16,
+        records.HIT,
+        1,
+        5,
+        6,
+        7,
+        2,
+        b"wget\0".ljust(16, b"\0"),
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        0x10,
+        0x1000,
+        0,
+        0x3000,
+        0x2000,
+        0x4000,
+        9,
+        0,
+        88,
+        16,
+        40,
+        0,
+        16,
+        0,
+        0,
+        0,
+    )
+    record = records.unpack(b"junk" + head + skb + name + header + stack, 4)
     assert (record.kind, record.cpu, record.number, record.registers) == (
         1,
         1,
         2,
         (1, 2, 3, 4, 5, 6),
     )
-    assert packed.task_of(record) == {"pid": 7, "comm": "wget"}
+    assert records.task_of(record) == {"pid": 7, "comm": "wget"}
     assert record.stack == stack
     memory = record.memory(shapes)
     assert memory.read(0x2000, 40) == header
@@ -118,15 +163,30 @@ def test_a_record_is_memory() -> None:
 
 
 def record(
-    number: int, stack_id: int | None, stack: bytes = b"", kind: int = packed.HIT
-) -> packed.Record:
+    number: int, stack_id: int | None, stack: bytes = b"", kind: int = records.HIT
+) -> records.Record:
     """A record of which only its stack matters."""
-    size = packed.SIZE + len(stack)
-    head = packed._RECORD.pack(
-        size, kind, 0, 0, 0, 0, number, b"", *[0] * 14, 0, 0, 0, 0, len(stack), 0, 0,
+    size = records.SIZE + len(stack)
+    head = records._RECORD.pack(
+        size,
+        kind,
+        0,
+        0,
+        0,
+        0,
+        number,
+        b"",
+        *[0] * 14,
+        0,
+        0,
+        0,
+        0,
+        len(stack),
+        0,
+        0,
         0 if stack_id is None else stack_id + 1,
-    )  # fmt: skip
-    return packed.unpack(head + stack, 0)
+    )
+    return records.unpack(head + stack, 0)
 
 
 def pcs(*addresses: int) -> bytes:
@@ -137,7 +197,7 @@ def test_a_stack_is_told_once_and_begins_at_the_function() -> None:
     ids = StackIds()
     above = pcs(0xFFFFFFFFC0000010, 0xFFFFFFFFC0001020)
     by_fentry, callers = pcs(0x1005), pcs(0x2222, 0x3333)
-    ids.learn(record(7, None, above + by_fentry + callers, packed.STACK))
+    ids.learn(record(7, None, above + by_fentry + callers, records.STACK))
     for _ in range(2):
         assert ids.of(record(0, 7), 0x1000) == by_fentry + callers
     # The same id, asked for by a function that does not lie in it: another's stack.

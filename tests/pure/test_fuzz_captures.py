@@ -21,11 +21,30 @@ from kernlab.sinks.console import Console
 from kernlab.sinks.explained import ExplainedView
 
 EXAMPLES = int(os.environ.get("KERNLAB_FUZZ", "300"))
-SOUND = [*captures.WHOLE.values(), *(one[0] for one in captures.DAMAGED.values()),
-         *(one[0] for one in captures.CUT.values())]  # fmt: skip
+SOUND = [
+    *captures.WHOLE.values(),
+    *(one[0] for one in captures.DAMAGED.values()),
+    *(one[0] for one in captures.CUT.values()),
+]
 # Numbers that lengths, counts and offsets stumble over.
-EDGES = [0, 1, 3, 7, 8, 12, 16, 0x7F, 0x80, 0xFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000,
-         0xFFFFFFF0, 0xFFFFFFFF]  # fmt: skip
+EDGES = [
+    0,
+    1,
+    3,
+    7,
+    8,
+    12,
+    16,
+    0x7F,
+    0x80,
+    0xFF,
+    0xFFFF,
+    0x10000,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFF0,
+    0xFFFFFFFF,
+]
 
 
 def bent(data: bytes, dice: random.Random) -> bytes:

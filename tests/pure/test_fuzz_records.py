@@ -21,8 +21,9 @@ MOST = 500  # MB
 def test_no_damaged_record_or_file_breaks_a_promise(tmp_path: Path) -> None:
     argv = [sys.executable, fuzzing.__file__, str(tmp_path / "fuzz"), str(COUNT), "20261129"]
     environment = {**os.environ, "PYTHONPATH": str(Path(fuzzing.__file__).parents[1])}
-    said = subprocess.run(argv, capture_output=True, text=True, timeout=60 + COUNT * 10,
-                          env=environment)  # fmt: skip
+    said = subprocess.run(
+        argv, capture_output=True, text=True, timeout=60 + COUNT * 10, env=environment
+    )
     assert said.returncode == 0, said.stderr[-3000:]
     told = json.loads(said.stdout)
     assert told["broken"] == []

@@ -121,10 +121,16 @@ def test_what_is_kept_is_what_was_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [GraphRequest("tcp_*"), GraphRequest("tcp_ipv4.c:3"), GraphRequest("f", depth=-1),
-                 GraphRequest("f", count=0), GraphRequest("f", timeout=0),
-                 GraphRequest("f", workload="htp")],
-)  # fmt: skip
+    "request_",
+    [
+        GraphRequest("tcp_*"),
+        GraphRequest("tcp_ipv4.c:3"),
+        GraphRequest("f", depth=-1),
+        GraphRequest("f", count=0),
+        GraphRequest("f", timeout=0),
+        GraphRequest("f", workload="htp"),
+    ],
+)
 def test_a_request_that_makes_no_sense_is_refused(request_: GraphRequest) -> None:
     with pytest.raises(BadInput):
         check(request_)

@@ -29,8 +29,9 @@ def unpack(archive: bytes) -> list[tuple[str, int, bytes, tuple[int, int]]]:
         at = start + size + -size % 4
 
 
-_NAME = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="/\0"), min_size=1,
-                max_size=20).filter(lambda n: n not in (".", ".."))  # fmt: skip
+_NAME = st.text(
+    st.characters(blacklist_categories=["Cs"], blacklist_characters="/\0"), min_size=1, max_size=20
+).filter(lambda n: n not in (".", ".."))
 
 
 @given(

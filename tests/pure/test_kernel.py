@@ -141,9 +141,18 @@ def test_releases_are_ordered_by_number() -> None:
 
 @pytest.mark.parametrize(
     ("version", "known"),
-    [("5.12.3", True), ("5.13.19", True), ("5.13", True), ("5.14", False), ("5.10.223", False),
-     ("5.4.1", True), ("5.0.21", False), ("5.1", True), ("6.1.4", False)],
-)  # fmt: skip
+    [
+        ("5.12.3", True),
+        ("5.13.19", True),
+        ("5.13", True),
+        ("5.14", False),
+        ("5.10.223", False),
+        ("5.4.1", True),
+        ("5.0.21", False),
+        ("5.1", True),
+        ("6.1.4", False),
+    ],
+)
 def test_quirks_are_found_by_series(version: str, known: bool) -> None:
     assert bool(catalogue.quirks(version)) is known
 
@@ -236,15 +245,28 @@ def test_a_series_first_release_has_two_numbers_at_kernel_org(release: str, name
 
 def test_a_list_names_tarballs_and_nothing_else() -> None:
     sha = "b" * 64
-    lines = [f"{sha}  patch-5.10.3.xz", f"{sha}  linux-5.10.3.tar.gz", f"{sha} linux-5.10.4.tar.xz",
-             f"{sha}  linux-5.10-rc1.tar.xz", f"{sha}  linux-5.10.5.tar.xz"]  # fmt: skip
+    lines = [
+        f"{sha}  patch-5.10.3.xz",
+        f"{sha}  linux-5.10.3.tar.gz",
+        f"{sha} linux-5.10.4.tar.xz",
+        f"{sha}  linux-5.10-rc1.tar.xz",
+        f"{sha}  linux-5.10.5.tar.xz",
+    ]
     assert kernel_org.releases("\n".join(lines)) == {"5.10.5": sha}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_an_armoured_key_is_decoded_and_a_binary_one_left(end: str) -> None:
-    lines = ["a word before", "-----BEGIN PGP PUBLIC KEY BLOCK-----", "Comment: x", "", "AQID",
-             "=abcd", "-----END PGP PUBLIC KEY BLOCK-----", ""]  # fmt: skip
+    lines = [
+        "a word before",
+        "-----BEGIN PGP PUBLIC KEY BLOCK-----",
+        "Comment: x",
+        "",
+        "AQID",
+        "=abcd",
+        "-----END PGP PUBLIC KEY BLOCK-----",
+        "",
+    ]
     assert signed.dearmour(end.join(lines).encode(), "k") == b"\1\2\3"
     assert signed.dearmour(b"\x99\1", "k") == b"\x99\1"
     with pytest.raises(BadInput, match="k holds no usable key"):

@@ -85,9 +85,14 @@ def test_a_shipped_lab_is_in_order(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_lab_speaks_both_languages_and_asks(path: Path) -> None:
     lab = load(path, Lab)
-    texts = [lab.title, lab.idea, lab.watch, *lab.steps.values(),
-             *(text for then in lab.then for text in (then.title, then.teaches)),
-             *(text for one in lab.predict for text in (one.ask, one.why))]  # fmt: skip
+    texts = [
+        lab.title,
+        lab.idea,
+        lab.watch,
+        *lab.steps.values(),
+        *(text for then in lab.then for text in (then.title, then.teaches)),
+        *(text for one in lab.predict for text in (one.ask, one.why)),
+    ]
     for text in texts:
         assert isinstance(text, InLanguages), text
         assert any("\u4e00" <= letter <= "\u9fff" for letter in text.zh) or text.zh == text.en
@@ -156,8 +161,10 @@ def left(run: Path, counters: dict[str, int], got: dict[str, str], status: int =
     (directory / "lab.yaml").write_text(LAB)
     for name in ("main", "other"):
         (directory / name).mkdir()
-        write_json(directory / name / "results.json",
-                   {"status": status, "said": "oh", "steps": ["go"], "got": got})  # fmt: skip
+        write_json(
+            directory / name / "results.json",
+            {"status": status, "said": "oh", "steps": ["go"], "got": got},
+        )
         write_json(directory / name / "counters.json", counters)
     return directory
 
@@ -209,8 +216,9 @@ def test_the_pages_in_docs_are_those_of_the_labs() -> None:
         assert (ROOT / "docs" / "labs" / path).read_text("utf-8") == text, (
             f"{path} is stale: ./lab lab docs"
         )
-    there = {path.relative_to(ROOT / "docs" / "labs")
-             for path in (ROOT / "docs" / "labs").glob("*/*.md")}  # fmt: skip
+    there = {
+        path.relative_to(ROOT / "docs" / "labs") for path in (ROOT / "docs" / "labs").glob("*/*.md")
+    }
     assert there == set(made)
 
 
@@ -272,20 +280,27 @@ def test_kernel_c_in_a_verdict_is_read_at_the_probes() -> None:
     from kernlab.lab.model import find
 
     _, lab = find("L05")
-    line = lab.verdict[0].model_copy(update={
-        "events": ["probe == tcp_close and sk->sk_state == CLOSE_WAIT"], "event": None,
-        "no_event": "tcp_sk(sk)->snd_cwnd == 1 and show.named == 1",
-    })  # fmt: skip
+    line = lab.verdict[0].model_copy(
+        update={
+            "events": ["probe == tcp_close and sk->sk_state == CLOSE_WAIT"],
+            "event": None,
+            "no_event": "tcp_sk(sk)->snd_cwnd == 1 and show.named == 1",
+        }
+    )
     assert c_read(lab.model_copy(update={"verdict": [line], "then": []}))[:2] == [
-        "sk->sk_state", "tcp_sk(sk)->snd_cwnd",
-    ]  # fmt: skip
+        "sk->sk_state",
+        "tcp_sk(sk)->snd_cwnd",
+    ]
 
 
 @pytest.mark.parametrize(
     "change",
-    [("{go: now}", "{goo: now}"), ("program: mine.c", "program: l33x"),
-     ("- got: {a: 1}", "- cause: [A99]")],
-)  # fmt: skip
+    [
+        ("{go: now}", "{goo: now}"),
+        ("program: mine.c", "program: l33x"),
+        ("- got: {a: 1}", "- cause: [A99]"),
+    ],
+)
 def test_a_file_in_which_validate_finds_a_problem_is_not_run(
     tmp_path: Path, change: tuple[str, str]
 ) -> None:

@@ -73,8 +73,10 @@ def run(tmp_path: Path) -> Path:
         leg.mkdir()
         for file in ("capture.pcapng", "events.jsonl"):
             shutil.copy(made / file, leg)
-        write_json(leg / "results.json", {"status": 0, "said": "", "steps": ["go"],
-                                          "got": {"done": "1"}, "debugger": True})  # fmt: skip
+        write_json(
+            leg / "results.json",
+            {"status": 0, "said": "", "steps": ["go"], "got": {"done": "1"}, "debugger": True},
+        )
         write_json(leg / "counters.json", {"Tcp.OutRsts": 1})
         write_json(leg / "rst.json", [])
         (leg / "kmsg.txt").write_text("hello\n")
@@ -88,9 +90,14 @@ def lines(run: Path, leg: str = "main") -> dict[str, bool | None]:
     return {line.kind: line.holds for line in grade(run / "mine").legs[leg]}
 
 
-KINDS = {"counters.json": {"counters"}, "results.json": {"got"}, "rst.json": {"cause"},
-         "capture.pcapng": {"segment", "segments", "no_segment"}, "kmsg.txt": {"log"},
-         "events.jsonl": {"event", "no_event"}}  # fmt: skip
+KINDS = {
+    "counters.json": {"counters"},
+    "results.json": {"got"},
+    "rst.json": {"cause"},
+    "capture.pcapng": {"segment", "segments", "no_segment"},
+    "kmsg.txt": {"log"},
+    "events.jsonl": {"event", "no_event"},
+}
 WAYS: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
     "empty": lambda path: path.write_bytes(b""),
@@ -215,8 +222,9 @@ def test_kernels_of_which_one_left_less_part(run: Path, tmp_path: Path) -> None:
     shutil.rmtree(other / "mine" / "other")
     rows = compare([grade(run / "mine"), grade(other / "mine")])
     assert {row.expected for row in rows if row.parts} == {
-        "the program ends well", "none: flags has F"
-    }  # fmt: skip
+        "the program ends well",
+        "none: flags has F",
+    }
 
 
 # -- verdicts ---------------------------------------------------------------------------------
@@ -226,8 +234,11 @@ def test_nothing_that_was_looked_at_is_no_success() -> None:
     line = Line("got", "a", "b", True)
     untold = Line("event", "a", "b", None)
     assert [holds(one) for one in ([], [untold], [line], [line, untold])] == [
-        False, False, True, True
-    ]  # fmt: skip
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("data", [{"counters": {"NoSuchCounter": 1}}, {"got": {"unsaid": 1}}])
@@ -249,17 +260,24 @@ def test_a_predicate_that_checks_nothing_is_refused(kind: str) -> None:
 @pytest.mark.parametrize(
     "file", ["round.json", "results.json", "counters.json", "capture.pcapng", "events.jsonl", ""]
 )
-def test_a_round_whose_record_is_not_the_runs_own_came_to_no_ending(
-    run: Path, file: str
-) -> None:
+def test_a_round_whose_record_is_not_the_runs_own_came_to_no_ending(run: Path, file: str) -> None:
     race = Path(__file__).resolve().parents[2] / "configs" / "races" / "R1.yaml"
     (run / "mine").rename(run / "R1")
     (run / "R1" / "lab.yaml").unlink()
     shutil.copy(race, run / "R1" / "race.yaml")
     for name, number in (("main", 1), ("other", 2)):
         place = (run / "R1" / name).rename(run / "R1" / f"round-00{number}")
-        write_json(place / "round.json", {"round": number, "ending": "waited", "trouble": "",
-                                          "said": "", "reached": [], "again": False})  # fmt: skip
+        write_json(
+            place / "round.json",
+            {
+                "round": number,
+                "ending": "waited",
+                "trouble": "",
+                "said": "",
+                "reached": [],
+                "again": False,
+            },
+        )
     left.keep(RunDir(run))
     told = rounds(run / "R1")
     assert [note["ending"] for _, note in told] == ["waited", "waited"]

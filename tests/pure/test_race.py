@@ -58,8 +58,8 @@ def test_the_targets_of_a_step() -> None:
         (("run: B\n    until", "run: B\n    at"), 13, "hold ACTOR goes with at"),
         (("release: all", "release: A"), 15, "'all'"),
         (("vcpu: 0}", "vcpu: 1}"), 2, "on vCPU 0 and vCPU 1"),
-        (("{word: \"x->y\", becomes: 0}", "{inlined: f}"), 12, "inside"),
-        (("{word: \"x->y\", becomes: 0}", "{entry: f, becomes: 0}"), 12, "becomes goes with word"),
+        (('{word: "x->y", becomes: 0}', "{inlined: f}"), 12, "inside"),
+        (('{word: "x->y", becomes: 0}', "{entry: f, becomes: 0}"), 12, "becomes goes with word"),
         (("OutRsts: 1", "OutRsts: many"), 17, ">= 1"),
     ],
 )

@@ -44,25 +44,41 @@ def test_a_shipped_race_has_no_problem(path: Path) -> None:
     ("old", "new", "line", "words"),
     [
         ("hold: A", "hold: B", 6, "actors: A has no step"),
-        ("  - release: all", "  - release: all\n  - {run: B, until: done}", 12,
-         "step 4 is never taken: step 3 has released all"),
-        ("  - {hold: A, at: [one, other]}\n", "  - release: all\n  - {run: A, until: done}\n", 9,
-         "step 1 releases before anybody"),
+        (
+            "  - release: all",
+            "  - release: all\n  - {run: B, until: done}",
+            12,
+            "step 4 is never taken: step 3 has released all",
+        ),
+        (
+            "  - {hold: A, at: [one, other]}\n",
+            "  - release: all\n  - {run: A, until: done}\n",
+            9,
+            "step 1 releases before anybody",
+        ),
         ("[three, blocked, done]}", "done}\n  - {run: B, until: done}", 11, "step 3: B has ended"),
-        ("until: [three,", "until: [{returns: three},", 10,
-         "step 2: B does not stand at the entry of three"),
+        (
+            "until: [three,",
+            "until: [{returns: three},",
+            10,
+            "step 2: B does not stand at the entry of three",
+        ),
         ("[one, other]", "{word: 'x->y'}", 9, "warning: step 1: 'x->y' has the names"),
         ("reached == three", "reached == thre", 13, "never 'thre', did you mean three?"),
         ("reached == three", "actor == C", 13, "race.actor is never 'C'"),
         ("reached == three", "waits.kind == rcv", 13, "never 'rcv', did you mean rcu?"),
         ("fired: true", "fired: false", 12, "warning: endings: none of them"),
-        ("endings:\n", "endings:\n  - {id: first, title: f, when: [{log: x}]}\n", 14,
-         "there are two"),
+        (
+            "endings:\n",
+            "endings:\n  - {id: first, title: f, when: [{log: x}]}\n",
+            14,
+            "there are two",
+        ),
         ("mine.c", "r11", 4, "no guest program 'r11', did you mean 'r1'?"),
         ("hold: A", "hold: A, limti: 3", 9, "unknown key 'limti', did you mean 'limit'?"),
         ("hold: A", "hold: C", 1, "there is no actor 'C'"),
     ],
-)  # fmt: skip
+)
 def test_a_problem_is_told_with_its_line(
     tmp_path: Path, old: str, new: str, line: int, words: str
 ) -> None:

@@ -39,8 +39,11 @@ def race() -> Race:
 
 def test_a_way_is_cut_where_the_actor_is_held(race: Race) -> None:
     ways = pieces(race)
-    assert [piece.text() for piece in ways["A"]] == ["A to one", "A to x->y becomes 0",
-                                                     "A to its end"]  # fmt: skip
+    assert [piece.text() for piece in ways["A"]] == [
+        "A to one",
+        "A to x->y becomes 0",
+        "A to its end",
+    ]
     assert ways["B"] == [Piece("B", 1)]
     assert ways["A"][0].when == "x != 0"
 
@@ -85,10 +88,13 @@ def test_what_another_order_need_not_show_again(
 ) -> None:
     ways = pieces(race)
     order: Order = (ways["A"][0], ways["B"][0], *ways["A"][1:])
-    (tmp_path / "events.jsonl").write_text("".join(
-        json.dumps({"v": 1, "race": {"step": at, "reached": what}}) + "\n"
-        for at, what in enumerate(came, 1) if what
-    ))  # fmt: skip
+    (tmp_path / "events.jsonl").write_text(
+        "".join(
+            json.dumps({"v": 1, "race": {"step": at, "reached": what}}) + "\n"
+            for at, what in enumerate(came, 1)
+            if what
+        )
+    )
     said = decided(order, RoundResult(1, LegDir(tmp_path)), race)
     assert said == (None if beginning is None else (order[:beginning], why))
 

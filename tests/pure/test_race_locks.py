@@ -39,9 +39,14 @@ def before(at: int) -> set[str | None]:
 
 def test_the_code_is_read() -> None:
     assert [one.callee for one in CODE if one.callee] == [
-        "lock_sock_nested", "release_sock", "lock_sock_nested", "copy", "release_sock", "sk_free",
+        "lock_sock_nested",
+        "release_sock",
+        "lock_sock_nested",
+        "copy",
+        "release_sock",
+        "sk_free",
         "warn",
-    ]  # fmt: skip
+    ]
     jump, xadd, indirect = CODE[2], CODE[6], CODE[7]
     assert (jump.target, jump.callee) == (BODY.entry + 0x13, "")  # inside: nobody's beginning
     assert (xadd.name, xadd.locked, indirect.calls) == ("xadd", True, True)
@@ -79,19 +84,35 @@ SLOCK, OWNED = Lock.of("sk->sk_lock.slock"), Lock.of("sk->sk_lock.owned")
         (SLOCK, "lock_sock_fast", [], "slow = lock_sock_fast(sk);", "takes"),
         (SLOCK._replace(busy=True), "lock_sock_fast", [], "slow = lock_sock_fast(sk);", "lets"),
         (OWNED, "_raw_spin_unlock_bh", ["spin_unlock_bh"], "unlock_sock_fast(sk, slow);", "lets"),
-        (Lock.of("newsk->sk_lock.slock"), "tcp_create_openreq_child", [],
-         "newsk = tcp_create_openreq_child(sk, req, skb);", "born"),
-        (Lock.of("child->sk_lock.slock"), "", [],
-         "child = inet_csk(sk)->icsk_af_ops->syn_recv_sock(sk, skb, req);", "born"),
-        (SLOCK, "tcp_create_openreq_child", [],
-         "newsk = tcp_create_openreq_child(sk, req, skb);", None),
+        (
+            Lock.of("newsk->sk_lock.slock"),
+            "tcp_create_openreq_child",
+            [],
+            "newsk = tcp_create_openreq_child(sk, req, skb);",
+            "born",
+        ),
+        (
+            Lock.of("child->sk_lock.slock"),
+            "",
+            [],
+            "child = inet_csk(sk)->icsk_af_ops->syn_recv_sock(sk, skb, req);",
+            "born",
+        ),
+        (
+            SLOCK,
+            "tcp_create_openreq_child",
+            [],
+            "newsk = tcp_create_openreq_child(sk, req, skb);",
+            None,
+        ),
         (Lock.of("lock"), "_raw_spin_lock", ["spin_lock"], "spin_lock(lock);", "takes"),
         (Lock.of("lock"), "_raw_spin_lock", ["spin_lock"], "spin_lock(&head->lock);", None),
         (Lock.of("lock"), "_raw_spin_trylock", [], "if (spin_trylock(lock))", "may"),
     ],
-)  # fmt: skip
-def test_what_a_call_does_to_a_lock(lock: Lock, callee: str, inner: list[str], text: str,
-                                    way: str | None) -> None:  # fmt: skip
+)
+def test_what_a_call_does_to_a_lock(
+    lock: Lock, callee: str, inner: list[str], text: str, way: str | None
+) -> None:
     assert does(lock, Instruction(0, "call", callee=callee), inner, text) == way
 
 

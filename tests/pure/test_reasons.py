@@ -41,19 +41,29 @@ def rule(text: str = RULE) -> Reason:
 
 def frames(*names: str | tuple[str, int]) -> list[dict[str, Any]]:
     return [
-        {"func": name if isinstance(name, str) else name[0],
-         "line": 1 if isinstance(name, str) else name[1]}
+        {
+            "func": name if isinstance(name, str) else name[0],
+            "line": 1 if isinstance(name, str) else name[1],
+        }
         for name in names
-    ]  # fmt: skip
+    ]
 
 
 def event(probe: str, stack: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    return {"probe": probe, "cpu": 0, "task": {"pid": 7}, "stack": stack,
-            "sock": {"addr": "0x1", "state": "CLOSE"}, "show": {"flag": 1}, **more}  # fmt: skip
+    return {
+        "probe": probe,
+        "cpu": 0,
+        "task": {"pid": 7},
+        "stack": stack,
+        "sock": {"addr": "0x1", "state": "CLOSE"},
+        "show": {"flag": 1},
+        **more,
+    }
 
 
-FIRST = event("first", frames("first", ("outer", 5), "sys"),
-              sock={"addr": "0x1", "state": "ESTABLISHED"})  # fmt: skip
+FIRST = event(
+    "first", frames("first", ("outer", 5), "sys"), sock={"addr": "0x1", "state": "ESTABLISHED"}
+)
 SENDER = event("sender", frames("sender", "inner", "between", ("outer", 9), "sys"))
 
 
@@ -104,8 +114,9 @@ def test_the_latest_of_several_is_meant() -> None:
 
 
 def test_a_special_case_stands_instead_of_the_general_one() -> None:
-    general = rule(RULE.replace('when: "show.flag == 1 and before.first.sock.state == ESTABLISHED"',
-                                ""))  # fmt: skip
+    general = rule(
+        RULE.replace('when: "show.flag == 1 and before.first.sock.state == ESTABLISHED"', "")
+    )
     special = rule(RULE + "instead_of: [G]\n")
     (found,) = findings([FIRST, SENDER], {"G": general, "S": special})
     assert (found.cause, found.also) == ("S", ())
@@ -137,15 +148,24 @@ def test_the_detective_asks_for_senders_first() -> None:
 
 
 def test_a_completed_event_has_the_segment_and_the_state_after() -> None:
-    (found,) = findings([FIRST, {**SENDER, "sock": {"addr": "0x1", "state": "ESTABLISHED"}}],
-                        {"X1": rule()})  # fmt: skip
+    (found,) = findings(
+        [FIRST, {**SENDER, "sock": {"addr": "0x1", "state": "ESTABLISHED"}}], {"X1": rule()}
+    )
     later = [
         event("tcp_set_state", [], sock={"addr": "0x2"}, args={"state": 1}),
         event("tcp_set_state", [], sock={"addr": "0x1"}, args={"state": 7}),
     ]
     assert state_after(found, []) == "ESTABLISHED"
-    packet = {"flags": "RA", "seq": 5, "ack": 6, "win": 9, "src": "::1", "sport": 1, "dst": "::1",
-              "dport": 2}  # fmt: skip
+    packet = {
+        "flags": "RA",
+        "seq": 5,
+        "ack": 6,
+        "win": 9,
+        "src": "::1",
+        "sport": 1,
+        "dst": "::1",
+        "dport": 2,
+    }
     done = complete(found, {"number": 3, "packet": packet}, later, {"OutRsts": 1})
     assert done["rst"]["state_after"] == "CLOSE"
     assert done["rst"]["frame"] == 3
@@ -158,12 +178,18 @@ def test_each_rst_of_a_capture_is_claimed_once() -> None:
     wire = Wire()
     way = {"src": "10.0.0.1", "sport": 80, "dst": "10.0.0.2", "dport": 9}
     back = {"src": "10.0.0.2", "sport": 9, "dst": "10.0.0.1", "dport": 80}
-    wire.add([{"number": 1, "packet": {**way, "flags": "R"}},
-              {"number": 2, "packet": {**way, "flags": "A"}},
-              {"number": 3, "packet": {**way, "flags": "R"}}])  # fmt: skip
+    wire.add(
+        [
+            {"number": 1, "packet": {**way, "flags": "R"}},
+            {"number": 2, "packet": {**way, "flags": "A"}},
+            {"number": 3, "packet": {**way, "flags": "R"}},
+        ]
+    )
     passive = {"probe": "tcp_v4_send_reset", "packet": back}
-    mapped = {"probe": "tcp_send_active_reset",
-              "sock": {**way, "src": "::ffff:10.0.0.1", "dst": "::ffff:10.0.0.2"}}  # fmt: skip
+    mapped = {
+        "probe": "tcp_send_active_reset",
+        "sock": {**way, "src": "::ffff:10.0.0.1", "dst": "::ffff:10.0.0.2"},
+    }
     first, second = wire.claim(passive), wire.claim(mapped)
     assert first is not None
     assert second is not None
@@ -173,8 +199,10 @@ def test_each_rst_of_a_capture_is_claimed_once() -> None:
 def test_source_lines_come_from_the_tree(tmp_path: Path) -> None:
     (tmp_path / "a.c").write_text("one\n\ttwo\nthree\n")
     assert source_lines(tmp_path, {"file": "a.c", "line": 2}) == [
-        [1, "one"], [2, "        two"], [3, "three"],
-    ]  # fmt: skip
+        [1, "one"],
+        [2, "        two"],
+        [3, "three"],
+    ]
     assert source_lines(tmp_path, {"file": "a.c", "line": 1})[0] == [1, "one"]
     assert source_lines(tmp_path, {"file": "b.c", "line": 1}) == []
 
@@ -193,8 +221,7 @@ def tcp(sport: int, dport: int, flags: int, seq: int, ack: int, win: int, data: 
 
 
 def capture(path: Path, *segments: bytes) -> Path:
-    pcapng.write(path, (pcapng.Captured(n, pcapng.RAW, len(s), s)
-                        for n, s in enumerate(segments)))  # fmt: skip
+    pcapng.write(path, (pcapng.Captured(n, pcapng.RAW, len(s), s) for n, s in enumerate(segments)))
     return path
 
 

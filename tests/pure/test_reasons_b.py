@@ -22,8 +22,14 @@ CONNECTING = {"addr": "0x20", "state": "SYN_SENT", "snd_una": 100, "snd_nxt": 10
 CROSSED = {**CONNECTING, "state": "SYN_RECV"}
 CLOSED = {"addr": "0x30", "state": "CLOSE", "err": 0, "rcv_nxt": 7}
 ENDS = {"src": "10.9.0.2", "sport": 40000, "dst": "10.9.0.1", "dport": 8080}
-REQUEST = {"addr": "0x40", "state": "NEW_SYN_RECV", "src": "10.9.0.1", "sport": 8080,
-           "dst": "10.9.0.2", "dport": 40000}  # fmt: skip
+REQUEST = {
+    "addr": "0x40",
+    "state": "NEW_SYN_RECV",
+    "src": "10.9.0.1",
+    "sport": 8080,
+    "dst": "10.9.0.2",
+    "dport": 40000,
+}
 
 
 def event(
@@ -36,14 +42,23 @@ def event(
     **more: Any,
 ) -> dict[str, Any]:
     """A hit below tcp_v4_rcv(), which calls ``path`` at ``line``."""
-    stack = [{"func": name, "line": 1} if isinstance(name, str) else
-             {"func": name[0], "line": name[1]} for name in (probe, *path)]  # fmt: skip
+    stack = [
+        {"func": name, "line": 1} if isinstance(name, str) else {"func": name[0], "line": name[1]}
+        for name in (probe, *path)
+    ]
     stack += [{"func": "tcp_v4_rcv", "line": line}]
     stack += [{"func": name, "line": 1} for name in RECEIVE]
     packet = {**ENDS, "flags": flags, "len": 0, "seq": 1, "ack": 2, "raw": flags}
     packet |= more.pop("packet", {})
-    found = {"probe": probe, "cpu": 0, "task": {"pid": 7}, "skb": {"addr": skb}, "stack": stack,
-             "packet": packet, **more}  # fmt: skip
+    found = {
+        "probe": probe,
+        "cpu": 0,
+        "task": {"pid": 7},
+        "skb": {"addr": skb},
+        "stack": stack,
+        "packet": packet,
+        **more,
+    }
     return found if sock is None else {**found, "sock": sock}
 
 
@@ -84,14 +99,31 @@ EVENTS = [
     ("P2", [sent(DO, "SA", LISTENER)]),
     ("P3", [checked("A"), sent(DO, "A", LISTENER)]),
     ("P4", [checked("S"), sent([("tcp_check_req", 7)], "S", LISTENER)]),
-    ("P4", [event("tcp_check_req", ["tcp_rcv_state_process", *DO], "S", CROSSED,
-                  show={"rcv_isn": 2}),
-            sent([("tcp_check_req", 7), "tcp_rcv_state_process", *DO], "S", CROSSED)]),
+    (
+        "P4",
+        [
+            event(
+                "tcp_check_req", ["tcp_rcv_state_process", *DO], "S", CROSSED, show={"rcv_isn": 2}
+            ),
+            sent([("tcp_check_req", 7), "tcp_rcv_state_process", *DO], "S", CROSSED),
+        ],
+    ),
     ("P5", [checked("A"), sent(["tcp_check_req"], "A", FULL, **HIT)]),
     ("P5", [checked("PA"), sent(["tcp_check_req"], "PA", FULL, **HIT)]),
     ("P6", [dropped(), sent([], "A", None)]),
-    ("P6", [dropped(), sent([], "A", None, show={"nfct": 0, "tracked4": 1, "tracked6": 1},
-                            packet={"family": "ipv4"})]),  # P14 fits as well
+    (
+        "P6",
+        [
+            dropped(),
+            sent(
+                [],
+                "A",
+                None,
+                show={"nfct": 0, "tracked4": 1, "tracked6": 1},
+                packet={"family": "ipv4"},
+            ),
+        ],
+    ),  # P14 fits as well
     ("P7", [sent(DO, "SA", CONNECTING, **OUTSIDE)]),
     ("P7", [sent(DO, "A", CONNECTING, **OUTSIDE)]),
     ("P8", [sent(DO, "SA", CONNECTING, **INSIDE)]),
@@ -147,7 +179,9 @@ def test_the_next_segment_in_a_freed_skb_is_another_one() -> None:
 
 def test_a_request_is_dropped_for_one_rst() -> None:
     """The client sends its ACK again: by now there is no request any more."""
-    causes = [one.cause for one in findings(
-        [dropped(), sent([], "A", None), sent([], "A", None)], table())]  # fmt: skip
+    causes = [
+        one.cause
+        for one in findings([dropped(), sent([], "A", None), sent([], "A", None)], table())
+    ]
     assert causes[0] == "P6"
     assert causes[1] != "P6"

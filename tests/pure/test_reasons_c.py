@@ -15,25 +15,51 @@ TRACKED6 = {"nfct": 0, "tracked4": 0, "tracked6": 1}
 HOOK = ("reject_tg", "ipt_do_table", "nf_hook_entry_hookfn", "nf_hook_slow", "ip_local_deliver")
 
 
-def event(probe: str, *stack: str, flags: str = "PA", family: str = "ipv4",
-          sk: str = "0x0", show: dict[str, int] | None = None) -> Event:  # fmt: skip
-    packet = {"family": family, "flags": flags, "src": "10.9.0.2", "sport": 5001,
-              "dst": "10.9.0.1", "dport": 1111}  # fmt: skip
-    return {"probe": probe, "cpu": 0, "task": {"pid": 7}, "packet": packet, "show": show or {},
-            "args": {"sk": sk}, "stack": [{"func": name, "line": 1} for name in (probe, *stack)],
-            **({"sock": {"addr": sk, "state": "LISTEN"}} if sk != "0x0" else {})}  # fmt: skip
+def event(
+    probe: str,
+    *stack: str,
+    flags: str = "PA",
+    family: str = "ipv4",
+    sk: str = "0x0",
+    show: dict[str, int] | None = None,
+) -> Event:
+    packet = {
+        "family": family,
+        "flags": flags,
+        "src": "10.9.0.2",
+        "sport": 5001,
+        "dst": "10.9.0.1",
+        "dport": 1111,
+    }
+    return {
+        "probe": probe,
+        "cpu": 0,
+        "task": {"pid": 7},
+        "packet": packet,
+        "show": show or {},
+        "args": {"sk": sk},
+        "stack": [{"func": name, "line": 1} for name in (probe, *stack)],
+        **({"sock": {"addr": sk, "state": "LISTEN"}} if sk != "0x0" else {}),
+    }
 
 
 def refused(show: dict[str, int] | None = None, six: bool = False, flags: str = "PA") -> Event:
     version = "6" if six else "4"
-    return event(f"tcp_v{version}_send_reset", f"tcp_v{version}_rcv", "ip_protocol_deliver_rcu",
-                 flags=flags, family=f"ipv{version}", show=show)  # fmt: skip
+    return event(
+        f"tcp_v{version}_send_reset",
+        f"tcp_v{version}_rcv",
+        "ip_protocol_deliver_rcu",
+        flags=flags,
+        family=f"ipv{version}",
+        show=show,
+    )
 
 
 EVENTS = {
     "rejected": (event("nf_send_reset", *HOOK, flags="S", show={"hook": 1}), "N1"),
     "rejected, IPv6": (
-        event("nf_send_reset6", *HOOK, flags="S", family="ipv6", show={"hook": 1}), "N1",
+        event("nf_send_reset6", *HOOK, flags="S", family="ipv6", show={"hook": 1}),
+        "N1",
     ),
     "rejected in a connection": (event("nf_send_reset", *HOOK, show={"hook": 1}), "N1"),
     "INVALID": (refused(TRACKED4), "P14"),
@@ -43,9 +69,18 @@ EVENTS = {
     "only IPv4 is tracked": (refused(TRACKED4, six=True), "P1"),
     "no conntrack in this kernel": (refused(), "P1"),
     "a SYN": (refused(TRACKED4, flags="S"), "P1"),
-    "a listener": (event("tcp_v4_send_reset", "tcp_v4_do_rcv", "tcp_v4_rcv", flags="A",
-                         sk="0xffff888000000000", show=TRACKED4), "P2"),
-}  # fmt: skip
+    "a listener": (
+        event(
+            "tcp_v4_send_reset",
+            "tcp_v4_do_rcv",
+            "tcp_v4_rcv",
+            flags="A",
+            sk="0xffff888000000000",
+            show=TRACKED4,
+        ),
+        "P2",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", EVENTS)

@@ -22,15 +22,39 @@ C, S = ("10.0.0.2", 9000), ("10.0.0.1", 80)
 Segment = dict[str, Any]
 
 
-def seg(number: int, flags: str, a: tuple[str, int] = C, b: tuple[str, int] = S, seq: int = 100,
-        ack: int = 500, flow: int = 1, at: int | None = None, place: tuple[str, bool] | None = None,
-        **more: Any) -> Segment:  # fmt: skip
+def seg(
+    number: int,
+    flags: str,
+    a: tuple[str, int] = C,
+    b: tuple[str, int] = S,
+    seq: int = 100,
+    ack: int = 500,
+    flow: int = 1,
+    at: int | None = None,
+    place: tuple[str, bool] | None = None,
+    **more: Any,
+) -> Segment:
     packet: dict[str, Any] = {
-        "src": a[0], "sport": a[1], "dst": b[0], "dport": b[1], "flags": flags, "seq": seq,
-        "ack": ack, "win": 0, "len": 0, "ip_id": 0, "ttl": 64, "family": "ipv4", **more,
-    }  # fmt: skip
-    found = {"number": number, "at": at if at is not None else number * 10**6, "flow": flow,
-             "packet": packet}  # fmt: skip
+        "src": a[0],
+        "sport": a[1],
+        "dst": b[0],
+        "dport": b[1],
+        "flags": flags,
+        "seq": seq,
+        "ack": ack,
+        "win": 0,
+        "len": 0,
+        "ip_id": 0,
+        "ttl": 64,
+        "family": "ipv4",
+        **more,
+    }
+    found = {
+        "number": number,
+        "at": at if at is not None else number * 10**6,
+        "flow": flow,
+        "packet": packet,
+    }
     if place is not None:
         found |= {"interface": place[0], "outgoing": place[1]}
     return found
@@ -39,8 +63,13 @@ def seg(number: int, flags: str, a: tuple[str, int] = C, b: tuple[str, int] = S,
 def call(segment: Segment) -> dict[str, Any]:
     """tcp_v4_send_reset() for a captured segment."""
     stack = [{"func": "tcp_v4_send_reset"}, {"func": "tcp_v4_rcv"}]
-    return {"probe": "tcp_v4_send_reset", "packet": dict(segment["packet"]), "cpu": 0,
-            "args": {"sk": "0x0"}, "stack": stack}  # fmt: skip
+    return {
+        "probe": "tcp_v4_send_reset",
+        "packet": dict(segment["packet"]),
+        "cpu": 0,
+        "args": {"sk": "0x0"},
+        "stack": stack,
+    }
 
 
 def wire(*segments: Segment) -> Wire:
@@ -105,11 +134,13 @@ def test_a_socket_s_own_rst_has_the_way_of_the_socket() -> None:
 def test_copies_at_other_devices_are_one_rst_at_the_sender_s() -> None:
     """A veth pair and a bridge: out there, in here, out again."""
     asked = seg(1, "PA", place=("veth1", False))
-    one = wire(asked,
-               seg(2, "R", S, C, seq=500, place=("veth0", True)),
-               seg(3, "R", S, C, seq=500, place=("veth1", False)),
-               seg(4, "R", S, C, seq=500, ttl=63, place=("br0", True)),
-               seg(5, "R", S, C, seq=500, place=("veth0", True)))  # fmt: skip
+    one = wire(
+        asked,
+        seg(2, "R", S, C, seq=500, place=("veth0", True)),
+        seg(3, "R", S, C, seq=500, place=("veth1", False)),
+        seg(4, "R", S, C, seq=500, ttl=63, place=("br0", True)),
+        seg(5, "R", S, C, seq=500, place=("veth0", True)),
+    )
     assert [one.segment["number"] for one in one.left()] == [2, 5]  # 5 was sent again
     assert claimed(one, call(asked)) == 2
 
@@ -120,8 +151,10 @@ def test_a_translated_rst_is_a_copy_and_is_found_by_its_numbers() -> None:
     asked = seg(1, "PA", ack=4242)
     one = wire(seg(2, "R", public, C, seq=4242, place=("eth0", True)))
     assert claimed(one, call(asked)) == 2
-    both = wire(seg(2, "R", S, C, seq=4242, place=("lo", False)),
-                seg(3, "R", public, C, seq=4242, at=2_100_000, place=("eth0", True)))  # fmt: skip
+    both = wire(
+        seg(2, "R", S, C, seq=4242, place=("lo", False)),
+        seg(3, "R", public, C, seq=4242, at=2_100_000, place=("eth0", True)),
+    )
     assert [one.segment["number"] for one in both.left()] == [2]
 
 
@@ -142,10 +175,21 @@ def finding(segment: Segment) -> Any:
 
 def failed(err: int, *stack: str, back: bool = False, **sock: Any) -> dict[str, Any]:
     a, b = (S, C) if back else (C, S)
-    return {"probe": "sock_def_error_report", "stack": [{"func": name} for name in stack],
-            "show": {"user_timeout": 400},
-            "sock": {"src": a[0], "sport": a[1], "dst": b[0], "dport": b[1], "err": err,
-                     "protocol": "tcp", "state": "ESTABLISHED", **sock}}  # fmt: skip
+    return {
+        "probe": "sock_def_error_report",
+        "stack": [{"func": name} for name in stack],
+        "show": {"user_timeout": 400},
+        "sock": {
+            "src": a[0],
+            "sport": a[1],
+            "dst": b[0],
+            "dport": b[1],
+            "err": err,
+            "protocol": "tcp",
+            "state": "ESTABLISHED",
+            **sock,
+        },
+    }
 
 
 TIMER = ("tcp_write_timer_handler", "tcp_write_timer")
@@ -190,8 +234,11 @@ def test_a_time_out_without_a_rst_is_remembered(event: dict[str, Any], gave_up: 
 
 def test_whose_the_syn_was() -> None:
     asked = seg(2, "SA", S, C)
-    connect = {"probe": "tcp_connect", "task": {"pid": 7, "comm": "wget"},
-               "sock": {"src": C[0], "sport": C[1], "dst": S[0], "dport": S[1]}}  # fmt: skip
+    connect = {
+        "probe": "tcp_connect",
+        "task": {"pid": 7, "comm": "wget"},
+        "sock": {"src": C[0], "sport": C[1], "dst": S[0], "dport": S[1]},
+    }
     raw = {"probe": "raw_sendmsg", "task": {"pid": 9, "comm": "scapy"}}
     blind = history(seg(1, "S"), asked).of(finding(asked), None)
     assert blind["syn"] == 1
@@ -217,8 +264,10 @@ def strange(*segments: Segment, **more: Any) -> dict[str, Any]:
 
 
 def test_a_refusal_from_outside_is_told_by_the_syn_that_it_answers() -> None:
-    rst = strange(seg(1, "S", seq=7, place=("eth0", True)),
-                  seg(2, "RA", S, C, seq=0, ack=8, win=65535, place=("eth0", False)))  # fmt: skip
+    rst = strange(
+        seg(1, "S", seq=7, place=("eth0", True)),
+        seg(2, "RA", S, C, seq=0, ack=8, win=65535, place=("eth0", False)),
+    )
     assert (rst["from"], rst["frame"], rst["answers_frame"]) == ("outside", 2, 1)
     assert "10.0.0.1 port 80" in rst["says"]
     assert "answers the SYN of frame 1" in rst["condition"]
@@ -227,18 +276,22 @@ def test_a_refusal_from_outside_is_told_by_the_syn_that_it_answers() -> None:
 
 def test_an_injected_rst_is_told_by_ttl_and_ip_id() -> None:
     place = ("eth0", False)
-    rst = strange(seg(1, "SA", S, C, ip_id=30, ttl=52, place=place),
-                  seg(2, "A", S, C, ip_id=31, ttl=52, place=place),
-                  seg(3, "PA", S, C, ip_id=32, ttl=52, place=place),
-                  seg(4, "RA", S, C, win=500, ip_id=9999, ttl=200, place=place))  # fmt: skip
+    rst = strange(
+        seg(1, "SA", S, C, ip_id=30, ttl=52, place=place),
+        seg(2, "A", S, C, ip_id=31, ttl=52, place=place),
+        seg(3, "PA", S, C, ip_id=32, ttl=52, place=place),
+        seg(4, "RA", S, C, win=500, ip_id=9999, ttl=200, place=place),
+    )
     assert {"kind": "ttl", "here": 200, "others": [52]} in rst["doubts"]
     assert {"kind": "ip_id", "here": 9999, "last": 32} in rst["doubts"]
     assert rst["from"] == "outside"
 
 
 def test_a_rst_before_any_syn_ack_is_no_socket_s_decision() -> None:
-    rst = strange(seg(1, "S", seq=7, place=("eth0", True)),
-                  seg(2, "RA", S, C, seq=9, ack=70, win=500, place=("eth0", False)))  # fmt: skip
+    rst = strange(
+        seg(1, "S", seq=7, place=("eth0", True)),
+        seg(2, "RA", S, C, seq=9, ack=70, win=500, place=("eth0", False)),
+    )
     assert [one["kind"] for one in rst["doubts"]] == ["early"]
     assert rst["shape"] == "other"
     assert "a device on the way" in rst["says"]
@@ -246,8 +299,10 @@ def test_a_rst_before_any_syn_ack_is_no_socket_s_decision() -> None:
 
 
 def test_two_rsts_by_hand_which_of_them_hurt() -> None:
-    segments = [seg(1, "R", S, C, seq=900, place=("lo", False)),
-                seg(2, "R", S, C, seq=501, place=("lo", False))]  # fmt: skip
+    segments = [
+        seg(1, "R", S, C, seq=900, place=("lo", False)),
+        seg(2, "R", S, C, seq=501, place=("lo", False)),
+    ]
     error = failed(104, "tcp_reset", rcv_nxt=501)
     rows = list(foreign.rows(wire(*segments).left(), segments, ["tcpkill[3]"], [error]))
     assert [row["rst"]["from"] for row in rows] == ["inside", "inside"]

@@ -34,14 +34,38 @@ BESIDE = {
     # It makes a full socket CLOSE: no listener, SYN_SENT or mini-socket is left by it.
     "tcp_reset": ACTIVE | PASSIVE - {"P10", "P11", "P12"},
     # Each segment for a full socket or a listener goes through it.
-    "tcp_rcv_state_process": {"P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P11", "P13",
-                              "P15", "P1", "P14", "N1"},
+    "tcp_rcv_state_process": {
+        "P2",
+        "P3",
+        "P4",
+        "P5",
+        "P6",
+        "P7",
+        "P8",
+        "P9",
+        "P11",
+        "P13",
+        "P15",
+        "P1",
+        "P14",
+        "N1",
+    },
     # A mini-socket, a listener for a SYN or a full socket was found by the second look-up.
-    "inet_csk_reqsk_queue_drop_and_put": {"P4", "P5", "P7", "P8", "P9", "P10", "P11", "P12",
-                                          "P13", "P15", "N1"},
-    "tcp_check_req": {"P1", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15",
-                      "N1"},
-}  # fmt: skip
+    "inet_csk_reqsk_queue_drop_and_put": {
+        "P4",
+        "P5",
+        "P7",
+        "P8",
+        "P9",
+        "P10",
+        "P11",
+        "P12",
+        "P13",
+        "P15",
+        "N1",
+    },
+    "tcp_check_req": {"P1", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "N1"},
+}
 
 
 def beside(probe: str, event: Event) -> Event:
@@ -52,12 +76,22 @@ def beside(probe: str, event: Event) -> Event:
     packet = event.get("packet") or {}
     sock = {"addr": "0x1", "state": state}
     if probe == "inet_csk_reqsk_queue_drop_and_put" and packet:
-        sock |= {"src": packet["dst"], "sport": packet["dport"], "dst": packet["src"],
-                 "dport": packet["sport"]}  # fmt: skip
+        sock |= {
+            "src": packet["dst"],
+            "sport": packet["dport"],
+            "dst": packet["src"],
+            "dport": packet["sport"],
+        }
     elif "sock" in event:
         sock = {**event["sock"], "state": state}
-    found = {"probe": probe, "cpu": event["cpu"], "task": event["task"], "sock": sock,
-             "stack": [{"func": probe, "line": 1}, *stack], "show": {}}  # fmt: skip
+    found = {
+        "probe": probe,
+        "cpu": event["cpu"],
+        "task": event["task"],
+        "sock": sock,
+        "stack": [{"func": probe, "line": 1}, *stack],
+        "show": {},
+    }
     if EARLIER[probe].same == "skb" and packet:
         found |= {"packet": packet, "skb": event.get("skb", {})}
     return found
@@ -127,13 +161,16 @@ DYING = (*CLOSE, "task_work_run", "do_exit", "do_group_exit")
 @pytest.mark.parametrize(
     ("cause", "before", "event"),
     [
-        ("A1", [at("__tcp_close", *DYING[1:], state="ESTABLISHED", receive_queue=2)],
-         reset(*DYING, state="CLOSE")),
+        (
+            "A1",
+            [at("__tcp_close", *DYING[1:], state="ESTABLISHED", receive_queue=2)],
+            reset(*DYING, state="CLOSE"),
+        ),
         ("A2", [], reset("tcp_disconnect", *DYING, state="CLOSE", **LINGER)),
         ("A4", [], reset("tcp_disconnect", "inet_csk_listen_stop", *DYING, state="CLOSE")),
         ("A6", [], reset(*DYING, dead=1, state="CLOSE", linger2=-1, **DEAD)),
     ],
-)  # fmt: skip
+)
 def test_a_process_that_was_killed_called_no_close(
     cause: str, before: list[Event], event: Event
 ) -> None:
@@ -170,12 +207,16 @@ def test_a_task_that_ends_without_closing_is_another() -> None:
         ("SA", {"syn": 1}, "syn-ack", "half-open"),  # nothing was watched: both are said
         ("PA", {}, "gone", "ECONNRESET"),
         ("PA", {"reset": 7, "reset_text": "frame 7"}, "after-effect", "ECONNRESET"),
-        ("FA", {"gave_up": 1, "unacked": 4, "error": "ETIMEDOUT", "reset": 7}, "gave-up",
-         "ECONNRESET"),
+        (
+            "FA",
+            {"gave_up": 1, "unacked": 4, "error": "ETIMEDOUT", "reset": 7},
+            "gave-up",
+            "ECONNRESET",
+        ),
         ("PA", {"gave_up": 2, "error": "ETIMEDOUT"}, "probes-unanswered", "ECONNRESET"),
         ("PA", {"silent": 1, "silent_text": "no key"}, "refused-before", "ECONNRESET"),
     ],
-)  # fmt: skip
+)
 def test_a_segment_without_a_socket_is_told_by_what_came_before(
     flags: str, history: dict[str, Any], circumstance: str, peer: str
 ) -> None:
@@ -189,9 +230,13 @@ def test_a_segment_without_a_socket_is_told_by_what_came_before(
 
 def test_a_hand_made_syn_is_told_with_the_rule_that_drops_such_rsts() -> None:
     rst = told(
-        refuse(*SOFTIRQ, flags="SA"), syn=1, connected=0, injected_text=": raw[7] sent",
-        drop_rule="iptables -A OUTPUT --sport 40000", drop_rule_nft="tcp sport 40000",
-    )  # fmt: skip
+        refuse(*SOFTIRQ, flags="SA"),
+        syn=1,
+        connected=0,
+        injected_text=": raw[7] sent",
+        drop_rule="iptables -A OUTPUT --sport 40000",
+        drop_rule_nft="tcp sport 40000",
+    )
     assert "not this kernel's: a raw socket" in rst["says"]
     assert "raw[7]" in rst["says"]
     assert "iptables -A OUTPUT --sport 40000" in rst["remedy"]

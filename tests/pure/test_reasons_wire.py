@@ -26,9 +26,22 @@ class Talk:
     def __init__(self) -> None:
         self.frames: list[Captured] = []
 
-    def send(self, sender: str, flags: int, seq: int = 0, ack: int = 0, win: int = 502,
-             data: int = 0, *, options: bytes = b"", ttl: int = 64, ip_id: int = 0,
-             port: int = 40000, after: int = 10 * MS, device: str = "") -> Talk:  # fmt: skip
+    def send(
+        self,
+        sender: str,
+        flags: int,
+        seq: int = 0,
+        ack: int = 0,
+        win: int = 502,
+        data: int = 0,
+        *,
+        options: bytes = b"",
+        ttl: int = 64,
+        ip_id: int = 0,
+        port: int = 40000,
+        after: int = 10 * MS,
+        device: str = "",
+    ) -> Talk:
         way = (port, 80) if sender == "c" else (80, port)
         ends = (CLIENT, SERVER) if sender == "c" else (SERVER, CLIENT)
         segment = captures.tcp(*way, flags, seq, ack, win, options, data)
@@ -211,15 +224,24 @@ def test_the_same_ports_in_two_networks_are_two_connections(tmp_path: Path) -> N
 
     def packet(sport: int, flags: str, seq: int) -> dict[str, Any]:
         client = sport != 80
-        return {"proto": "tcp", "src": CLIENT if client else SERVER, "sport": sport, "flags": flags,
-                "dst": SERVER if client else CLIENT, "dport": 80 if client else 40000, "seq": seq,
-                "ack": 0}  # fmt: skip
+        return {
+            "proto": "tcp",
+            "src": CLIENT if client else SERVER,
+            "sport": sport,
+            "flags": flags,
+            "dst": SERVER if client else CLIENT,
+            "dport": 80 if client else 40000,
+            "seq": seq,
+            "ack": 0,
+        }
 
     flows = Flows()
-    taken = [flows.take(packet(40000, "S", 1), ("vlan 5",)),
-             flows.take(packet(40000, "S", 1), ("vlan 6",)),
-             flows.take(packet(80, "SA", 9), ("vlan 5",)),
-             flows.take(packet(80, "SA", 9))]  # fmt: skip
+    taken = [
+        flows.take(packet(40000, "S", 1), ("vlan 5",)),
+        flows.take(packet(40000, "S", 1), ("vlan 6",)),
+        flows.take(packet(80, "SA", 9), ("vlan 5",)),
+        flows.take(packet(80, "SA", 9)),
+    ]
     assert [one[0].number for one in taken if one] == [1, 2, 1, 2]
     # Outside and inside of one tunnel is one connection, inside of another is not.
     flows = Flows()

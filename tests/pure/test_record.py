@@ -14,11 +14,16 @@ from kernlab.record import event, rundir
 from kernlab.record.store import EventWriter, read_events
 
 EVENT = {
-    "v": 1, "seq": 1, "engine": "gdb", "probe": "tcp_v4_rcv", "cpu": 0, "host_ns": 5,
+    "v": 1,
+    "seq": 1,
+    "engine": "gdb",
+    "probe": "tcp_v4_rcv",
+    "cpu": 0,
+    "host_ns": 5,
     "site": {"func": "tcp_v4_rcv", "file": "net/ipv4/tcp_ipv4.c", "line": 1965},
     "packet": {"flags": "SA", "seq": 1, "options": {"mss": 1460}},
     "stack": [{"func": "tcp_v4_rcv", "inlined": False}],
-}  # fmt: skip
+}
 
 
 def test_a_run_is_private_and_found_again() -> None:

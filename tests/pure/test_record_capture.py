@@ -55,9 +55,11 @@ def test_without_a_loss_nothing_is_said_of_it(tmp_path: Path) -> None:
 
 
 def test_tcpdump_s_last_words() -> None:
-    said = ("tcpdump: listening on any, link-type LINUX_SLL2 (Linux cooked v2)\n"
-            "19 packets captured\n21 packets received by filter\n"
-            "1 packet dropped by kernel\n")  # fmt: skip
+    said = (
+        "tcpdump: listening on any, link-type LINUX_SLL2 (Linux cooked v2)\n"
+        "19 packets captured\n21 packets received by filter\n"
+        "1 packet dropped by kernel\n"
+    )
     assert tcpdump.lost(said) == Lost(21, 1)
     more = f"{said}4 packets dropped by interface\n"
     assert tcpdump.lost(more) == Lost(21, 1, 4)
@@ -70,29 +72,45 @@ def test_a_device_s_last_name_is_its_name() -> None:
 
 def drop(probe: str, reason: int | None = None, *stack: str, **more: Any) -> dict[str, Any]:
     args = {"skb": "0xa", **({} if reason is None else {"reason": reason})}
-    return {"seq": 1, "probe": probe, "args": args, "stack": [{"func": f} for f in (probe, *stack)],
-            **more}  # fmt: skip
+    return {
+        "seq": 1,
+        "probe": probe,
+        "args": args,
+        "stack": [{"func": f} for f in (probe, *stack)],
+        **more,
+    }
 
 
 # The values of two kernels, include/net/dropreason.h of 6.1 and dropreason-core.h of 6.12.
-OF_6_1 = {0: "SKB_NOT_DROPPED_YET", 1: "SKB_DROP_REASON_NOT_SPECIFIED",
-          2: "SKB_DROP_REASON_NO_SOCKET"}  # fmt: skip
+OF_6_1 = {
+    0: "SKB_NOT_DROPPED_YET",
+    1: "SKB_DROP_REASON_NOT_SPECIFIED",
+    2: "SKB_DROP_REASON_NO_SOCKET",
+}
 OF_6_12 = {1: "SKB_CONSUMED", 2: "SKB_DROP_REASON_NOT_SPECIFIED", 3: "SKB_DROP_REASON_NO_SOCKET"}
 
 
-@pytest.mark.parametrize(("event", "names", "said"), [
-    (drop("kfree_skb_reason", 2, "tcp_v4_rcv"), OF_6_1, "dropped in tcp_v4_rcv (NO_SOCKET)"),
-    (drop("sk_skb_reason_drop", 3, "tcp_v4_rcv"), OF_6_12, "dropped in tcp_v4_rcv (NO_SOCKET)"),
-    (drop("sk_skb_reason_drop", 1, "tpacket_rcv"), OF_6_12, ""),
-    (drop("sk_skb_reason_drop", 99, "tpacket_rcv"), OF_6_12, "dropped in tpacket_rcv"),
-    (drop("kfree_skb_reason", 2, "kfree_skb", "ip_rcv"), OF_6_1, "dropped in ip_rcv (NO_SOCKET)"),
-    (drop("kfree_skb", None, "tcp_v4_rcv"), {}, "dropped in tcp_v4_rcv"),
-    (drop("kfree_skb", None), {}, "dropped"),
-    (drop("kfree_skb", None, "tcp_v4_rcv", ret=0), {}, ""),
-    (drop("tcp_v4_rcv", 2, "ip_rcv"), OF_6_1, ""),
-])  # fmt: skip
-def test_a_drop_is_told_by_the_kernel_s_own_names(event: dict[str, Any], names: dict[int, str],
-                                                  said: str) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    ("event", "names", "said"),
+    [
+        (drop("kfree_skb_reason", 2, "tcp_v4_rcv"), OF_6_1, "dropped in tcp_v4_rcv (NO_SOCKET)"),
+        (drop("sk_skb_reason_drop", 3, "tcp_v4_rcv"), OF_6_12, "dropped in tcp_v4_rcv (NO_SOCKET)"),
+        (drop("sk_skb_reason_drop", 1, "tpacket_rcv"), OF_6_12, ""),
+        (drop("sk_skb_reason_drop", 99, "tpacket_rcv"), OF_6_12, "dropped in tpacket_rcv"),
+        (
+            drop("kfree_skb_reason", 2, "kfree_skb", "ip_rcv"),
+            OF_6_1,
+            "dropped in ip_rcv (NO_SOCKET)",
+        ),
+        (drop("kfree_skb", None, "tcp_v4_rcv"), {}, "dropped in tcp_v4_rcv"),
+        (drop("kfree_skb", None), {}, "dropped"),
+        (drop("kfree_skb", None, "tcp_v4_rcv", ret=0), {}, ""),
+        (drop("tcp_v4_rcv", 2, "ip_rcv"), OF_6_1, ""),
+    ],
+)
+def test_a_drop_is_told_by_the_kernel_s_own_names(
+    event: dict[str, Any], names: dict[int, str], said: str
+) -> None:
     drops.name(event, names)
     assert drops.said(event) == said
 

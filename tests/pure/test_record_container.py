@@ -77,9 +77,30 @@ def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
 
 
 def test_our_own_decoder_reads_a_frame_or_says_what_it_is(tmp_path: Path) -> None:
-    plain = {"eth", "ns", "be", "modified", "snaplen54", "epb", "epb-be", "spb", "pb", "sections",
-             "ticks", "raw", "raw-ipv6", "sll", "sll2", "fcs", "padded", "ip-options", "tso",
-             "ipv6-extensions", "ipv6-atomic-fragment", "members"}  # fmt: skip
+    plain = {
+        "eth",
+        "ns",
+        "be",
+        "modified",
+        "snaplen54",
+        "epb",
+        "epb-be",
+        "spb",
+        "pb",
+        "sections",
+        "ticks",
+        "raw",
+        "raw-ipv6",
+        "sll",
+        "sll2",
+        "fcs",
+        "padded",
+        "ip-options",
+        "tso",
+        "ipv6-extensions",
+        "ipv6-atomic-fragment",
+        "members",
+    }
     for name, data in captures.WHOLE.items():
         (tmp_path / name).write_bytes(data)
         found = [own(n, frame) for n, frame in enumerate(read(tmp_path / name), 1)]
@@ -93,10 +114,12 @@ def test_our_own_decoder_reads_a_frame_or_says_what_it_is(tmp_path: Path) -> Non
 
 def test_other_traffic_is_understood_to_be_no_tcp(tmp_path: Path) -> None:
     others = [
-        captures.eth(0x806, bytes(28)), captures.eth(0x88CC, bytes(28)),
-        captures.outer(captures.udp(53, bytes(30)), 17), captures.outer(bytes(16), 1),
+        captures.eth(0x806, bytes(28)),
+        captures.eth(0x88CC, bytes(28)),
+        captures.outer(captures.udp(53, bytes(30)), 17),
+        captures.outer(bytes(16), 1),
         captures.eth(0x800, captures.ipv4("192.0.2.1", "192.0.2.2", bytes(64), fragment=20)),
-    ]  # fmt: skip
+    ]
     (tmp_path / "x").write_bytes(captures.pcap(1, others))
     found = [own(n, frame) for n, frame in enumerate(read(tmp_path / "x"), 1)]
     assert [(one.fields, one.unknown) for one in found] == [(None, "")] * 5

@@ -60,13 +60,23 @@ def kept(name: str, told: Any) -> Path:
 
 
 WRONG = {
-    "group": {"owner": {"pid": -1, "started": 0}}, "zero": {"owner": {"pid": 0, "started": 0}},
-    "init": {"owner": {"pid": 1, "started": 0.0}}, "huge": {"owner": {"pid": 10**30, "started": 0}},
-    "true": {"owner": {"pid": True, "started": 1}}, "text": {"owner": {"pid": "7", "started": 1}},
-    "nan": '{"owner": {"pid": 7, "started": NaN}}', "list": {"resolved": []}, "asked": {"asked": 7},
-    "argv": {"asked": {"argv": {"a": 1}}}, "words": {"asked": {"argv": [1, None]}},
-    "deep": "[" * 50_000, "torn": '{"owner": {"pi', "none": "null", "empty": "", "array": "[]",
-}  # fmt: skip
+    "group": {"owner": {"pid": -1, "started": 0}},
+    "zero": {"owner": {"pid": 0, "started": 0}},
+    "init": {"owner": {"pid": 1, "started": 0.0}},
+    "huge": {"owner": {"pid": 10**30, "started": 0}},
+    "true": {"owner": {"pid": True, "started": 1}},
+    "text": {"owner": {"pid": "7", "started": 1}},
+    "nan": '{"owner": {"pid": 7, "started": NaN}}',
+    "list": {"resolved": []},
+    "asked": {"asked": 7},
+    "argv": {"asked": {"argv": {"a": 1}}},
+    "words": {"asked": {"argv": [1, None]}},
+    "deep": "[" * 50_000,
+    "torn": '{"owner": {"pi',
+    "none": "null",
+    "empty": "",
+    "array": "[]",
+}
 
 
 def test_bad_runs_are_named_and_passed_by_and_the_others_are_done(
@@ -80,8 +90,14 @@ def test_bad_runs_are_named_and_passed_by_and_the_others_are_done(
     (home() / "runs" / "bad-link").mkdir()
     (home() / "runs" / "bad-link" / "run.json").symlink_to("/dev/zero")
     owner = {"pid": sleeping.pid, "started": sleeping.create_time()}
-    kept("good", {"asked": {"argv": ["kernlab", "run", "--", "sed", "s,[/],x,", "[bold]\x1b[31m"]},
-                  "owner": owner, "resolved": {"release": "5.10.1"}})  # fmt: skip
+    kept(
+        "good",
+        {
+            "asked": {"argv": ["kernlab", "run", "--", "sed", "s,[/],x,", "[bold]\x1b[31m"]},
+            "owner": owner,
+            "resolved": {"release": "5.10.1"},
+        },
+    )
     kept("over", {"owner": {**owner, "started": owner["started"] - 100}})
     names = {path.name for path in (home() / "runs").iterdir() if path.name.startswith("bad")}
     named = names - {"bad-none"}  # null is as an empty one: nobody runs it
@@ -161,8 +177,18 @@ def tree(tmp_path: Path) -> Path:
     return source
 
 
-@pytest.mark.parametrize("file", ["../../../secret.c", "net/link.c", "up/secret.c", "/etc/passwd",
-                                  "net/a.c\0", "net", "Kconfig"])  # fmt: skip
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../../../secret.c",
+        "net/link.c",
+        "up/secret.c",
+        "/etc/passwd",
+        "net/a.c\0",
+        "net",
+        "Kconfig",
+    ],
+)
 def test_no_place_of_an_event_leads_out_of_the_tree(tree: Path, file: str) -> None:
     assert excerpt(tree, file, 3, 1) == []
     assert excerpt(tree, "net/a.c", 3, 1)[1] == [3, "good();"]
@@ -190,13 +216,26 @@ def test_the_tree_of_a_kernel_that_was_built_here_is_shown(tree: Path, tmp_path:
     key = "5.10.1-0123456789ab"
     kernel = home() / "kernels" / key
     kernel.mkdir(parents=True)
-    (kernel / "kernel.json").write_text(json.dumps({
-        "key": key, "version": "5.10.1", "release": "5.10.1", "source": str(mine), "build_id": "",
-        "objects": 1, "cpu_seconds": 1.0,
-    }))  # fmt: skip
+    (kernel / "kernel.json").write_text(
+        json.dumps(
+            {
+                "key": key,
+                "version": "5.10.1",
+                "release": "5.10.1",
+                "source": str(mine),
+                "build_id": "",
+                "objects": 1,
+                "cpu_seconds": 1.0,
+            }
+        )
+    )
     run = rundir.RunDir(made_run.make(tmp_path / "run", 4))
-    for source, named, shown in ((tree, None, tree), (mine, key, mine), (mine, None, None),
-                                 (mine, "../" + key, None)):  # fmt: skip
+    for source, named, shown in (
+        (tree, None, tree),
+        (mine, key, mine),
+        (mine, None, None),
+        (mine, "../" + key, None),
+    ):
         told = {"resolved": {"source": str(source), **({"kernel": named} if named else {})}}
         run.json.write_text(json.dumps(told))
         assert page(run).source == shown

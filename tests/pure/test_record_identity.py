@@ -27,10 +27,14 @@ class SmallKernel:
         self.made = 0
         self.told: Truth = []
 
-    def event(self, packet: int, skb: str, head: str, probe: str, header: bool = True,
-              users: int = 1) -> None:  # fmt: skip
-        event: dict[str, Any] = {"probe": probe, "site": {"func": probe},
-                                 "skb": {"addr": skb, "head": head, "users": users}}  # fmt: skip
+    def event(
+        self, packet: int, skb: str, head: str, probe: str, header: bool = True, users: int = 1
+    ) -> None:
+        event: dict[str, Any] = {
+            "probe": probe,
+            "site": {"func": probe},
+            "skb": {"addr": skb, "head": head, "users": users},
+        }
         if header:
             event["packet"] = dict(self.packets[packet])
         self.told.append((event, packet))
@@ -41,17 +45,38 @@ class SmallKernel:
         return head
 
     def step(self) -> None:
-        kinds = ["new"] if not self.skbs else ["new", "hop", "hop", "hop", "clone", "copy", "grow",
-                                               "drop reference", "free", "free"]  # fmt: skip
+        kinds = (
+            ["new"]
+            if not self.skbs
+            else [
+                "new",
+                "hop",
+                "hop",
+                "hop",
+                "clone",
+                "copy",
+                "grow",
+                "drop reference",
+                "free",
+                "free",
+            ]
+        )
         kind = self.chance.choice(kinds)
         room = bool(self.free["skb"]) and bool(self.free["head"])
         if kind == "new" and room:
             self.made += 1
             # The same sequence number again and again: a header alone proves nothing.
             self.packets[self.made] = {
-                "proto": "tcp", "src": "10.0.0.1", "dst": "10.0.0.2", "sport": 1, "dport": 2,
-                "seq": self.chance.choice((1, 100)), "flags": "A", "win": 5, "ip_id": self.made,
-            }  # fmt: skip
+                "proto": "tcp",
+                "src": "10.0.0.1",
+                "dst": "10.0.0.2",
+                "sport": 1,
+                "dport": 2,
+                "seq": self.chance.choice((1, 100)),
+                "flags": "A",
+                "win": 5,
+                "ip_id": self.made,
+            }
             one = (self.made, self.free["skb"].pop(), self.head())
             self.skbs.append(one)
             self.event(*one, "ip_rcv")
@@ -124,17 +149,33 @@ def test_without_a_probe_at_a_free_two_packets_never_share_an_id(seed: int) -> N
 
 
 def hit(probe: str, skb: str, **packet: Any) -> dict[str, Any]:
-    return {"probe": probe, "site": {"func": probe}, "skb": {"addr": skb, "head": "0xh"},
-            "packet": {"proto": "tcp", "src": "a", "dst": "b", "sport": 1, "dport": 2,
-                       "flags": "PA", "len": 5, **packet}}  # fmt: skip
+    return {
+        "probe": probe,
+        "site": {"func": probe},
+        "skb": {"addr": skb, "head": "0xh"},
+        "packet": {
+            "proto": "tcp",
+            "src": "a",
+            "dst": "b",
+            "sport": 1,
+            "dport": 2,
+            "flags": "PA",
+            "len": 5,
+            **packet,
+        },
+    }
 
 
 def test_a_segment_that_is_sent_again_is_another_packet() -> None:
     identity = Identity(frees=True)
-    first = [identity.take(hit("__tcp_transmit_skb", "0xa", seq=7)),
-             identity.take(hit("ip_output", "0xb", seq=7, ip_id=5))]  # fmt: skip
-    again = [identity.take(hit("__tcp_transmit_skb", "0xa", seq=7)),
-             identity.take(hit("ip_output", "0xc", seq=7, ip_id=6))]  # fmt: skip
+    first = [
+        identity.take(hit("__tcp_transmit_skb", "0xa", seq=7)),
+        identity.take(hit("ip_output", "0xb", seq=7, ip_id=5)),
+    ]
+    again = [
+        identity.take(hit("__tcp_transmit_skb", "0xa", seq=7)),
+        identity.take(hit("ip_output", "0xc", seq=7, ip_id=6)),
+    ]
     assert first == ["p1", "p1"]
     assert again == ["p2", "p2"]
 

@@ -30,9 +30,23 @@ SYN, SYN_ACK = frame(2, 0xFFFFFFF0, 0), frame(0x12, 5000, 0xFFFFFFF1, back=True)
 
 
 def fin(seq: int = 18, ack: int = 5105) -> dict[str, Any]:
-    return {"v": 1, "seq": 1, "probe": "tcp_v4_rcv", "cpu": 0, "packet": {
-        "family": "ipv4", "proto": "tcp", "src": CLIENT[0], "sport": CLIENT[1], "dst": SERVER[0],
-        "dport": SERVER[1], "flags": "FA", "seq": seq, "ack": ack}}  # fmt: skip
+    return {
+        "v": 1,
+        "seq": 1,
+        "probe": "tcp_v4_rcv",
+        "cpu": 0,
+        "packet": {
+            "family": "ipv4",
+            "proto": "tcp",
+            "src": CLIENT[0],
+            "sport": CLIENT[1],
+            "dst": SERVER[0],
+            "dport": SERVER[1],
+            "flags": "FA",
+            "seq": seq,
+            "ack": ack,
+        },
+    }
 
 
 def drawn(isns: Isns | None, *events: dict[str, Any]) -> str:

@@ -16,8 +16,19 @@ EPOCH = 1_795_698_000_000 * MS  # the guest's clock when its monotonic clock was
 
 
 def segment(**more: Any) -> dict[str, Any]:
-    return {"proto": "tcp", "src": "a", "sport": 1, "dst": "b", "dport": 2, "flags": "PA",
-            "seq": 7, "ack": 3, "win": 9, "len": 5, **more}  # fmt: skip
+    return {
+        "proto": "tcp",
+        "src": "a",
+        "sport": 1,
+        "dst": "b",
+        "dport": 2,
+        "flags": "PA",
+        "seq": 7,
+        "ack": 3,
+        "win": 9,
+        "len": 5,
+        **more,
+    }
 
 
 def frame(number: int, at: int, **more: Any) -> dict[str, Any]:
@@ -33,8 +44,10 @@ def event(at: int, name: str | None = None, probe: str = "ip_rcv", **more: Any) 
 
 def test_of_a_segment_sent_again_the_queue_s_skb_is_the_one_of_that_time() -> None:
     """tcp_retransmit_skb() has no header yet, and one skb for all: no IP identification."""
-    wire = [frame(1, 0, flags="S", seq=6, len=0), *(frame(n, at, ip_id=n) for n, at in
-                                                   ((2, 10), (3, 220), (4, 640)))]  # fmt: skip
+    wire = [
+        frame(1, 0, flags="S", seq=6, len=0),
+        *(frame(n, at, ip_id=n) for n, at in ((2, 10), (3, 220), (4, 640))),
+    ]
     links = Links(wire)
     assert links.take(event(2, "p1", flags="S", seq=6, len=0)) == 1  # the clocks are known
     again = {"flags": "PA", "seq": 7}
@@ -99,16 +112,22 @@ def test_a_bulk_run_s_acks_are_not_looked_through_one_by_one(
 
 
 def hit(probe: str, **more: Any) -> dict[str, Any]:
-    return {"probe": probe, "site": {"func": probe}, "skb": {"addr": "0xa", "head": "0xh"},
-            "packet": segment(ip_id=0, **more)}  # fmt: skip
+    return {
+        "probe": probe,
+        "site": {"func": probe},
+        "skb": {"addr": "0xa", "head": "0xh"},
+        "packet": segment(ip_id=0, **more),
+    }
 
 
 def test_dnat_of_a_packet_without_an_ip_id_is_still_one_packet() -> None:
     identity = Identity()
-    seen = [identity.take(hit("nf_conntrack_tcp_packet", dport=1111)),
-            identity.take(hit("tcp_v4_rcv", dport=8080)),
-            identity.take(hit("nf_conntrack_tcp_packet", dport=1111, seq=12)),
-            identity.take(hit("tcp_v4_rcv", dport=8080, seq=12))]  # fmt: skip
+    seen = [
+        identity.take(hit("nf_conntrack_tcp_packet", dport=1111)),
+        identity.take(hit("tcp_v4_rcv", dport=8080)),
+        identity.take(hit("nf_conntrack_tcp_packet", dport=1111, seq=12)),
+        identity.take(hit("tcp_v4_rcv", dport=8080, seq=12)),
+    ]
     assert seen == ["p1", "p1", "p2", "p2"]
 
 

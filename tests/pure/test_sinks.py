@@ -31,7 +31,7 @@ STACK = [
     {"func": "__sys_sendto", "inlined": False},
     {"func": "do_syscall_64", "inlined": False},
     {"func": "entry_SYSCALL_64_after_hwframe", "inlined": False},
-]  # fmt: skip
+]
 
 
 def segment(
@@ -40,13 +40,31 @@ def segment(
     a, b = ("127.0.0.1", 40312), ("127.0.0.1", 80)
     source, target = (b, a) if back else (a, b)
     return {
-        "v": 1, "seq": seq, "engine": "gdb", "probe": "tcp_v4_rcv", "cpu": 0,
-        "task": {"pid": 61, "comm": "wget"}, "guest_ns": 1_000_000 * seq, "host_ns": 0,
-        "site": {"func": "tcp_v4_rcv"}, "stack": STACK,
-        "packet": {"family": "ipv4", "proto": "tcp", "src": source[0], "sport": source[1],
-                   "dst": target[0], "dport": target[1], "flags": flags, "seq": number, "ack": ack,
-                   "win": 65495, "len": length, "options": {"mss": 1460}},
-    }  # fmt: skip
+        "v": 1,
+        "seq": seq,
+        "engine": "gdb",
+        "probe": "tcp_v4_rcv",
+        "cpu": 0,
+        "task": {"pid": 61, "comm": "wget"},
+        "guest_ns": 1_000_000 * seq,
+        "host_ns": 0,
+        "site": {"func": "tcp_v4_rcv"},
+        "stack": STACK,
+        "packet": {
+            "family": "ipv4",
+            "proto": "tcp",
+            "src": source[0],
+            "sport": source[1],
+            "dst": target[0],
+            "dport": target[1],
+            "flags": flags,
+            "seq": number,
+            "ack": ack,
+            "win": 65495,
+            "len": length,
+            "options": {"mss": 1460},
+        },
+    }
 
 
 EVENTS = [
@@ -93,8 +111,10 @@ def test_numbers_are_relative_across_the_wrap() -> None:
 
 def test_a_call_that_began_before_what_it_led_to_has_a_time_before_it() -> None:
     """A call with --return is an event when it returns, with the time at which it began."""
-    times = [re.search(r"([+-]+\d+) ms", line) for line in drawn(
-        100, events=[segment(40, "S", 1, 0), segment(4, "PA", 2, 1)]).splitlines()]  # fmt: skip
+    times = [
+        re.search(r"([+-]+\d+) ms", line)
+        for line in drawn(100, events=[segment(40, "S", 1, 0), segment(4, "PA", 2, 1)]).splitlines()
+    ]
     assert [match[1] for match in times if match] == ["+0", "-36"]
 
 
@@ -128,8 +148,16 @@ def test_what_the_guest_says_cannot_act_on_the_terminal() -> None:
 
 
 def test_events_without_packet_or_stack_are_drawn() -> None:
-    bare = {"v": 1, "seq": 1, "engine": "gdb", "probe": "tcp_close", "cpu": 0, "host_ns": 0,
-            "site": {"func": "tcp_close"}, "args": {"timeout": 0}}  # fmt: skip
+    bare = {
+        "v": 1,
+        "seq": 1,
+        "engine": "gdb",
+        "probe": "tcp_close",
+        "cpu": 0,
+        "host_ns": 0,
+        "site": {"func": "tcp_close"},
+        "args": {"timeout": 0},
+    }
     udp = segment(2, "", 0, 0)
     udp["packet"] = {"proto": "udp", "src": "::1", "sport": 1, "dst": "::1", "dport": 2, "len": 9}
     icmp = {**bare, "packet": {"proto": "icmp", "src": "10.0.0.1", "dst": "10.0.0.2"}}
@@ -223,8 +251,11 @@ def test_hits_are_counted_by_stack_whatever_the_frames_lines() -> None:
 def test_hits_are_counted_by_a_field() -> None:
     found, text = groups("packet.flags", *EVENTS, segment(5, "S", 1, 0))
     assert [(count, value) for count, value, _ in found.rows()] == [
-        (2, "S"), (1, "SA"), (1, "PA"), (1, "RA"),
-    ]  # fmt: skip
+        (2, "S"),
+        (1, "SA"),
+        (1, "PA"),
+        (1, "RA"),
+    ]
     assert "    2  40 %" in text
     assert groups("sock.state", EVENTS[0])[1].rstrip().endswith("(absent)")
 
@@ -269,24 +300,54 @@ def test_a_syn_ack_s_number_counts_from_then_on() -> None:
 def packet(flags: str, number: int, back: bool) -> dict[str, Any]:
     ends = [("10.0.0.1", 40000), ("10.0.0.2", 80)]
     (src, sport), (dst, dport) = reversed(ends) if back else ends
-    return {"proto": "tcp", "src": src, "sport": sport, "dst": dst, "dport": dport, "flags": flags,
-            "seq": number, "ack": 101 if "A" in flags else 0}  # fmt: skip
+    return {
+        "proto": "tcp",
+        "src": src,
+        "sport": sport,
+        "dst": dst,
+        "dport": dport,
+        "flags": flags,
+        "seq": number,
+        "ack": 101 if "A" in flags else 0,
+    }
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_a_full_stack_breaks_no_line(width: int) -> None:
-    long = [{"func": "run_on_irqstack_cond", "inlined": True, "line": 77,
-             "file": "arch/x86/include/asm/irq_stack.h"}]  # fmt: skip
+    long = [
+        {
+            "func": "run_on_irqstack_cond",
+            "inlined": True,
+            "line": 77,
+            "file": "arch/x86/include/asm/irq_stack.h",
+        }
+    ]
     text = drawn(width, "full", events=[{**EVENTS[0], "stack": [*STACK, *long]}])
     assert all(len(line) <= width for line in text.split("\n\n")[0].splitlines())
     assert re.search(r"run_on_irqstack_cond \(inlined\)\s+arch/x86/\S+:77", text)
 
 
 def _hop(seq: int, probe: str, file: str, **more: Any) -> dict[str, Any]:
-    packet = {"id": "p1", "src": "127.0.0.1", "sport": 1, "dst": "127.0.0.1", "dport": 2,
-              "flags": "S", "seq": 9, "win": 8, "len": 0}  # fmt: skip
-    return {"seq": seq, "probe": probe, "host_ns": seq * 1_000_000, "site": {"file": file},
-            "packet": packet, "skb": {"addr": "0xa", "len": 40 + seq}, **more}  # fmt: skip
+    packet = {
+        "id": "p1",
+        "src": "127.0.0.1",
+        "sport": 1,
+        "dst": "127.0.0.1",
+        "dport": 2,
+        "flags": "S",
+        "seq": 9,
+        "win": 8,
+        "len": 0,
+    }
+    return {
+        "seq": seq,
+        "probe": probe,
+        "host_ns": seq * 1_000_000,
+        "site": {"file": file},
+        "packet": packet,
+        "skb": {"addr": "0xa", "len": 40 + seq},
+        **more,
+    }
 
 
 def test_a_followed_packet_is_drawn_when_it_is_freed() -> None:

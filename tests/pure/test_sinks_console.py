@@ -25,19 +25,49 @@ from kernlab.sinks.console import Console, safe, safe_lines, words
 
 PACKAGE = Path(kernlab.__file__).parent
 # A title, a clipboard and a colour for a terminal; C1's way of the same; what turns words around.
-ACTS = ["\x1b[31mred", "\x1b]52;c;aGk=\x07", "\x1b]0;title\x1b\\", "\x9b31m", "\x9d0;t\x9c",
-        "\r", "\x08", "\x7f", "a\u202eb", "\u2066x", "\u061c", "\ufeff", "\ud800",
-        "\U000e0041"]  # fmt: skip
-MARKUP = ["[bold]", "[/]", "sed s,[/],x,", "[red]x[/red]", "[link=http://x]", ":smile:", "\\[",
-          "a\\", "[@click=app.x]", "[1, 2]"]  # fmt: skip
+ACTS = [
+    "\x1b[31mred",
+    "\x1b]52;c;aGk=\x07",
+    "\x1b]0;title\x1b\\",
+    "\x9b31m",
+    "\x9d0;t\x9c",
+    "\r",
+    "\x08",
+    "\x7f",
+    "a\u202eb",
+    "\u2066x",
+    "\u061c",
+    "\ufeff",
+    "\ud800",
+    "\U000e0041",
+]
+MARKUP = [
+    "[bold]",
+    "[/]",
+    "sed s,[/],x,",
+    "[red]x[/red]",
+    "[link=http://x]",
+    ":smile:",
+    "\\[",
+    "a\\",
+    "[@click=app.x]",
+    "[1, 2]",
+]
 
 
 def harm(text: str) -> set[str]:
     """What of a text a terminal would act on."""
-    return {one for one in text if (ord(one) < 32 and one not in "\n\t") or 0x7F <= ord(one) < 0xA0
-            or one in "\u061c\ufeff\ud800" or 0x200B <= ord(one) <= 0x200F
-            or 0x2028 <= ord(one) <= 0x202E or 0x2060 <= ord(one) <= 0x206F
-            or ord(one) >> 7 == 0xE0000 >> 7}  # fmt: skip
+    return {
+        one
+        for one in text
+        if (ord(one) < 32 and one not in "\n\t")
+        or 0x7F <= ord(one) < 0xA0
+        or one in "\u061c\ufeff\ud800"
+        or 0x200B <= ord(one) <= 0x200F
+        or 0x2028 <= ord(one) <= 0x202E
+        or 0x2060 <= ord(one) <= 0x206F
+        or ord(one) >> 7 == 0xE0000 >> 7
+    }
 
 
 def drawn(*what: Any) -> str:
@@ -52,8 +82,14 @@ def drawn(*what: Any) -> str:
 def test_nothing_that_is_drawn_acts_on_a_terminal(text: str) -> None:
     table = Table(text, title=text)
     table.add_row(text)
-    for said in (drawn(text), drawn(Text(text, "bold")), drawn(table), drawn(words((text, "red"))),
-                 safe(text), safe_lines(text)):  # fmt: skip
+    for said in (
+        drawn(text),
+        drawn(Text(text, "bold")),
+        drawn(table),
+        drawn(words((text, "red"))),
+        safe(text),
+        safe_lines(text),
+    ):
         assert not harm(said), ascii(said)
 
 
@@ -90,11 +126,17 @@ def test_no_other_console_is_made_and_no_markup_read() -> None:
         assert "from_markup" not in source, path
         assert "markup=True" not in source, path
         tree = ast.parse(source)
-        of_rich = {alias.asname or alias.name for node in ast.walk(tree)
-                   if isinstance(node, ast.ImportFrom) and node.module == "rich.console"
-                   for alias in node.names}  # fmt: skip
-        made = {node.func.id for node in ast.walk(tree)
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+        of_rich = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "rich.console"
+            for alias in node.names
+        }
+        made = {
+            node.func.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
         assert not {"Console"} & of_rich & made, path
 
 
@@ -108,9 +150,23 @@ def test_a_lesson_is_shown_as_it_is_written(text: str) -> None:
             return {k: spoilt(v, k) for k, v in value.items()}
         if isinstance(value, list):
             return [spoilt(one, key) for one in value]
-        return text if isinstance(value, str) and key in (
-            "en", "zh", "title", "idea", "watch", "source", "rfc", "ask", "says",
-        ) else value  # fmt: skip
+        return (
+            text
+            if isinstance(value, str)
+            and key
+            in (
+                "en",
+                "zh",
+                "title",
+                "idea",
+                "watch",
+                "source",
+                "rfc",
+                "ask",
+                "says",
+            )
+            else value
+        )
 
     evil = Lab.model_validate(spoilt(data))
     out = io.StringIO()
@@ -122,18 +178,38 @@ def test_a_lesson_is_shown_as_it_is_written(text: str) -> None:
         assert out.getvalue().count(text) > 5
 
 
-@pytest.mark.parametrize("command", [
-    ["show", "{}"], ["report", "{}"], ["stop", "{}"], ["lab", "show", "{}"], ["race", "show", "{}"],
-    ["lab", "validate", "{}"], ["race", "validate", "{}"], ["config", "validate", "{}"],
-    ["config", "schema", "{}"], ["clean", "{}"], ["show", "--{}"], ["{}"],
-    ["-v", "rst", "explain", "{}"], ["bpf", "run", "{}"], ["lab", "grade", "{}"],
-    ["show", "--where", "{}"], ["fetch", "{}"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["show", "{}"],
+        ["report", "{}"],
+        ["stop", "{}"],
+        ["lab", "show", "{}"],
+        ["race", "show", "{}"],
+        ["lab", "validate", "{}"],
+        ["race", "validate", "{}"],
+        ["config", "validate", "{}"],
+        ["config", "schema", "{}"],
+        ["clean", "{}"],
+        ["show", "--{}"],
+        ["{}"],
+        ["-v", "rst", "explain", "{}"],
+        ["bpf", "run", "{}"],
+        ["lab", "grade", "{}"],
+        ["show", "--where", "{}"],
+        ["fetch", "{}"],
+    ],
+)
 def test_no_error_message_acts_on_a_terminal(command: list[str], tmp_path: Path) -> None:
     text = "x\x1b[31m[/]y\u202e\x9b[bold]"
     argv = [sys.executable, "-m", "kernlab", *(word.format(text) for word in command)]
-    said = subprocess.run(argv, capture_output=True, cwd=tmp_path, timeout=60,
-                          env={**os.environ, "KERNLAB_HOME": str(tmp_path / "home")})  # fmt: skip
+    said = subprocess.run(
+        argv,
+        capture_output=True,
+        cwd=tmp_path,
+        timeout=60,
+        env={**os.environ, "KERNLAB_HOME": str(tmp_path / "home")},
+    )
     assert said.returncode in (2, 3), said
     told = (said.stdout + said.stderr).decode()
     assert not harm(told), ascii(told)

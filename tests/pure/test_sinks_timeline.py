@@ -42,53 +42,125 @@ endings:
     Race,
     "my.yaml",
 )
-DATA = {"src": "10.9.0.2", "sport": 40000, "dst": "10.9.0.1", "dport": 8080, "flags": "PA",
-        "seq": 1001, "ack": 700, "win": 65535, "len": 5, "ip_id": 3}  # fmt: skip
-RST = {"src": "10.9.0.1", "sport": 8080, "dst": "10.9.0.2", "dport": 40000, "flags": "R",
-       "seq": 700, "ack": 0, "win": 0, "len": 0, "ip_id": 0}  # fmt: skip
-SLOCK = {"addr": "0x10", "name": "sk->sk_lock.slock",
-         "what": "spinlock (slock) of the socket :8080 (SYN_RECV)",
-         "func": "recv_sock", "file": "net/a.c", "line": 30, "since": 21}  # fmt: skip
-BUCKET = {"addr": "0x20", "name": "lock", "what": "lock of an ehash bucket", "func": "insert",
-          "file": "net/a.c", "line": 10}  # fmt: skip
+DATA = {
+    "src": "10.9.0.2",
+    "sport": 40000,
+    "dst": "10.9.0.1",
+    "dport": 8080,
+    "flags": "PA",
+    "seq": 1001,
+    "ack": 700,
+    "win": 65535,
+    "len": 5,
+    "ip_id": 3,
+}
+RST = {
+    "src": "10.9.0.1",
+    "sport": 8080,
+    "dst": "10.9.0.2",
+    "dport": 40000,
+    "flags": "R",
+    "seq": 700,
+    "ack": 0,
+    "win": 0,
+    "len": 0,
+    "ip_id": 0,
+}
+SLOCK = {
+    "addr": "0x10",
+    "name": "sk->sk_lock.slock",
+    "what": "spinlock (slock) of the socket :8080 (SYN_RECV)",
+    "func": "recv_sock",
+    "file": "net/a.c",
+    "line": 30,
+    "since": 21,
+}
+BUCKET = {
+    "addr": "0x20",
+    "name": "lock",
+    "what": "lock of an ehash bucket",
+    "func": "insert",
+    "file": "net/a.c",
+    "line": 10,
+}
 
 
 def frame(func: str, line: int, inlined: bool = False) -> dict[str, Any]:
     return {"func": func, "file": "net/a.c", "line": line, "inlined": inlined}
 
 
-def event(step: int, actor: str, reached: str, stack: list[dict[str, Any]],
-          locks: list[dict[str, Any]], **more: Any) -> dict[str, Any]:  # fmt: skip
+def event(
+    step: int,
+    actor: str,
+    reached: str,
+    stack: list[dict[str, Any]],
+    locks: list[dict[str, Any]],
+    **more: Any,
+) -> dict[str, Any]:
     waits = more.pop("waits", None)
     return {
-        "probe": reached, "task": {"pid": 60 + step, "comm": actor}, "stack": stack,
-        "race": {"step": step, "actor": actor, "reached": reached, "locks": locks,
-                 "source": {"net/a.c:7": "ok = insert(sk, osk);", "net/a.c:10": "del(osk);",
-                            "net/a.c:44": "bh_lock_sock_nested(sk);"},
-                 **({"waits": waits} if waits else {})},
+        "probe": reached,
+        "task": {"pid": 60 + step, "comm": actor},
+        "stack": stack,
+        "race": {
+            "step": step,
+            "actor": actor,
+            "reached": reached,
+            "locks": locks,
+            "source": {
+                "net/a.c:7": "ok = insert(sk, osk);",
+                "net/a.c:10": "del(osk);",
+                "net/a.c:44": "bh_lock_sock_nested(sk);",
+            },
+            **({"waits": waits} if waits else {}),
+        },
         **more,
-    }  # fmt: skip
+    }
 
 
 HELD = [
     event(1, "A", "insert", [frame("insert", 5), frame("nolisten", 7)], [SLOCK]),
-    event(2, "A", "osk->pprev becomes 0", [frame("del", 3, True), frame("insert", 10)],
-          [SLOCK, BUCKET]),
-]  # fmt: skip
-RESET = event(3, "B", "tcp_v4_send_reset", [frame("tcp_v4_send_reset", 60), frame("do_rcv", 44)],
-              [], packet=DATA, sock={"state": "LISTEN", "sport": 8080, "dport": 0})  # fmt: skip
+    event(
+        2,
+        "A",
+        "osk->pprev becomes 0",
+        [frame("del", 3, True), frame("insert", 10)],
+        [SLOCK, BUCKET],
+    ),
+]
+RESET = event(
+    3,
+    "B",
+    "tcp_v4_send_reset",
+    [frame("tcp_v4_send_reset", 60), frame("do_rcv", 44)],
+    [],
+    packet=DATA,
+    sock={"state": "LISTEN", "sport": 8080, "dport": 0},
+)
 WAITS = event(
-    3, "B", "blocked", [frame("queued_spin_lock_slowpath", 9), frame("rcv", 44)], [SLOCK],
-    waits={"kind": "lock", "held_by": "A", **SLOCK}, packet=DATA,
-)  # fmt: skip
+    3,
+    "B",
+    "blocked",
+    [frame("queued_spin_lock_slowpath", 9), frame("rcv", 44)],
+    [SLOCK],
+    waits={"kind": "lock", "held_by": "A", **SLOCK},
+    packet=DATA,
+)
 SEGMENTS = [{"packet": DATA}, {"packet": RST}]
 
 
-def timeline(last: dict[str, Any] = RESET, ending: int | None = 0, language: Language = "en",
-             events: list[dict[str, Any]] | None = None) -> Timeline:  # fmt: skip
-    told = Round("5.10 · round 1", None if ending is None else RACE.endings[ending],
-                 [Line("counters", "OutRsts +1", "+1", True)],
-                 "B did not come" if ending is None else "")  # fmt: skip
+def timeline(
+    last: dict[str, Any] = RESET,
+    ending: int | None = 0,
+    language: Language = "en",
+    events: list[dict[str, Any]] | None = None,
+) -> Timeline:
+    told = Round(
+        "5.10 · round 1",
+        None if ending is None else RACE.endings[ending],
+        [Line("counters", "OutRsts +1", "+1", True)],
+        "B did not come" if ending is None else "",
+    )
     return build("R1", RACE, events or [*HELD, last], SEGMENTS, told, language)
 
 
@@ -109,15 +181,19 @@ def test_a_bar_begins_where_the_lock_was_first_seen_and_ends_with_the_release() 
 
 
 def test_both_locks_of_a_socket_are_told_apart() -> None:
-    owned = {**SLOCK, "addr": "0x30", "name": "sk->sk_lock.owned",
-             "what": "ownership (owned) of the socket :8080 (SYN_RECV)"}  # fmt: skip
+    owned = {
+        **SLOCK,
+        "addr": "0x30",
+        "name": "sk->sk_lock.owned",
+        "what": "ownership (owned) of the socket :8080 (SYN_RECV)",
+    }
     del owned["since"]
     events = [event(1, "A", "insert", [frame("insert", 5)], [SLOCK, owned])]
     english, chinese = (timeline(events=events, language=one).bars for one in ("en", "zh"))
     assert [(bar.title, bar.since) for bar in english] == [
         ("spinlock (slock) of the socket :8080 (SYN_RECV)", "taken at recv_sock:21"),
         ("ownership (owned) of the socket :8080 (SYN_RECV)", "held in recv_sock()"),
-    ]  # fmt: skip
+    ]
     assert ["slock" in bar.title for bar in chinese] == [True, False]
     assert ["owned" in bar.title for bar in chinese] == [False, True]
 
@@ -125,8 +201,9 @@ def test_both_locks_of_a_socket_are_told_apart() -> None:
 def test_a_lock_that_is_no_longer_seen_has_been_let_go() -> None:
     bars = timeline(events=[HELD[1], event(3, "A", "insert", [frame("insert", 5)], [SLOCK])]).bars
     assert [(bar.name, bar.first, bar.last) for bar in bars] == [
-        ("sk->sk_lock.slock", 0, 2), ("lock", 0, 1)
-    ]  # fmt: skip
+        ("sk->sk_lock.slock", 0, 2),
+        ("lock", 0, 1),
+    ]
 
 
 def test_who_waits_points_at_the_bar_and_has_none_itself() -> None:
@@ -161,8 +238,11 @@ def test_segments_are_given_to_the_steps_that_handled_and_sent_them() -> None:
 
 def test_the_outcome() -> None:
     fired = timeline().outcome
-    assert (fired.title, fired.fired, fired.evidence) == ("RST: found neither", True,
-                                                          ("OutRsts +1",))  # fmt: skip
+    assert (fired.title, fired.fired, fired.evidence) == (
+        "RST: found neither",
+        True,
+        ("OutRsts +1",),
+    )
     lost = timeline(ending=None)
     assert (lost.outcome.title, lost.outcome.known) == ("B did not come", False)
     assert not lost.released
@@ -220,9 +300,11 @@ def test_nothing_leaves_the_picture_and_no_card_covers_another(
     for at, one in enumerate(boxes):
         for other in boxes[at + 1 :]:
             apart = (
-                one[0] + one[2] <= other[0] or other[0] + other[2] <= one[0]
-                or one[1] + one[3] <= other[1] or other[1] + other[3] <= one[1]
-            )  # fmt: skip
+                one[0] + one[2] <= other[0]
+                or other[0] + other[2] <= one[0]
+                or one[1] + one[3] <= other[1]
+                or other[1] + other[3] <= one[1]
+            )
             assert apart
 
 

@@ -42,8 +42,9 @@ def test_an_engine_that_the_kernel_was_not_built_for_is_not_picked(
     tmp_path: Path, lacks: tuple[str, ...], engine: str
 ) -> None:
     config = tmp_path / "config"
-    config.write_text("".join(f"{name}=y\n" for name in choice.ENGINES["bpf"].options
-                              if name not in lacks))  # fmt: skip
+    config.write_text(
+        "".join(f"{name}=y\n" for name in choice.ENGINES["bpf"].options if name not in lacks)
+    )
     kind, why = choice.settle(choice.find("bpf"), config)
     assert kind.name == engine
     assert all(name in why for name in lacks)

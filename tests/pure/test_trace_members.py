@@ -17,16 +17,25 @@ from kernlab.trace.streaming import Expressions, answerable
 
 EVENT: dict[str, Any] = {
     "probe": "f",
-    "sock": {"via": "argument", "family": "ipv4", "state": "CLOSE_WAIT", "dst": "10.0.0.1",
-             "snd_cwnd": 10, "err": 104, "retransmits": 2},
+    "sock": {
+        "via": "argument",
+        "family": "ipv4",
+        "state": "CLOSE_WAIT",
+        "dst": "10.0.0.1",
+        "snd_cwnd": 10,
+        "err": 104,
+        "retransmits": 2,
+    },
     "skb": {"len": 40, "cb": {"seq": 7, "flags": "SA"}},
     "packet": {"proto": "tcp", "dport": 8080, "seq": 1, "flags": "FA"},
-}  # fmt: skip
+}
 
 
 def probe(header: Any = "transport") -> Probe:
-    args = (Argument("sk", "struct sock *", "pointer", 8, "rdi"),
-            Argument("skb", "struct sk_buff *", "pointer", 8, "rsi"))  # fmt: skip
+    args = (
+        Argument("sk", "struct sock *", "pointer", 8, "rdi"),
+        Argument("skb", "struct sk_buff *", "pointer", 8, "rsi"),
+    )
     place = Function("f", "f", 1, "net/f.c", 1, args, b"")
     return Probe("f", place, SiteRow(header=header, tcp_cb=True, why=""), "skb", "sk")
 
@@ -34,13 +43,21 @@ def probe(header: Any = "transport") -> Probe:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("sk->sk_state", 8), ("tcp_sk(sk)->snd_cwnd", 10), ("sk->sk_err", 104),
-        ("((struct tcp_sock *)sk)->snd_cwnd", 10), ("inet_csk(sk)->icsk_retransmits", 2),
-        ("sk->sk_daddr", "10.0.0.1"), ("skb->len", 40), ("TCP_SKB_CB(skb)->seq", 7),
-        ("TCP_SKB_CB(skb)->tcp_flags", 0x12), ("tcp_hdr(skb)->fin", 1), ("tcp_hdr(skb)->syn", 0),
-        ("tcp_hdr(skb)->dest", 0x901F), ("tcp_hdr(skb)->seq", 0x01000000),
+        ("sk->sk_state", 8),
+        ("tcp_sk(sk)->snd_cwnd", 10),
+        ("sk->sk_err", 104),
+        ("((struct tcp_sock *)sk)->snd_cwnd", 10),
+        ("inet_csk(sk)->icsk_retransmits", 2),
+        ("sk->sk_daddr", "10.0.0.1"),
+        ("skb->len", 40),
+        ("TCP_SKB_CB(skb)->seq", 7),
+        ("TCP_SKB_CB(skb)->tcp_flags", 0x12),
+        ("tcp_hdr(skb)->fin", 1),
+        ("tcp_hdr(skb)->syn", 0),
+        ("tcp_hdr(skb)->dest", 0x901F),
+        ("tcp_hdr(skb)->seq", 0x01000000),
     ],
-)  # fmt: skip
+)
 def test_a_member_that_is_decoded_has_the_value_that_c_has(text: str, value: Any) -> None:
     read = reader(text, probe())
     assert read is not None
@@ -50,9 +67,17 @@ def test_a_member_that_is_decoded_has_the_value_that_c_has(text: str, value: Any
 
 @pytest.mark.parametrize(
     "text",
-    ["sk->sk_socket", "skb->mark", "sk->snd_cwnd", "skb->sk->sk_state", "sk->sk_flags & 1",
-     "other->len", "udp_sk(sk)->pending", "jiffies"],
-)  # fmt: skip
+    [
+        "sk->sk_socket",
+        "skb->mark",
+        "sk->snd_cwnd",
+        "skb->sk->sk_state",
+        "sk->sk_flags & 1",
+        "other->len",
+        "udp_sk(sk)->pending",
+        "jiffies",
+    ],
+)
 def test_any_other_is_refused(text: str) -> None:
     assert reader(text, probe()) is None
     if "->" in text:

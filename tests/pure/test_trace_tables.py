@@ -15,12 +15,26 @@ from kernlab.trace.plan import parse_where
 PRESETS = ["close", "drop", "handshake", "journey", "netfilter", "receive", "rst", "transmit"]
 # The functions a student or an engineer asks for first and that take an skb.
 ASKED_FOR = (
-    "ip_rcv", "ip_local_deliver", "ip_rcv_finish_core", "tcp_v4_rcv", "tcp_v4_do_rcv",
-    "tcp_rcv_established", "tcp_rcv_state_process", "tcp_ack", "tcp_data_queue",
-    "__tcp_transmit_skb", "ip_queue_xmit", "__ip_queue_xmit", "dev_queue_xmit",
-    "__dev_queue_xmit", "netif_receive_skb", "__netif_receive_skb_core", "kfree_skb",
-    "nf_hook_slow", "tcp_v4_send_reset",
-)  # fmt: skip
+    "ip_rcv",
+    "ip_local_deliver",
+    "ip_rcv_finish_core",
+    "tcp_v4_rcv",
+    "tcp_v4_do_rcv",
+    "tcp_rcv_established",
+    "tcp_rcv_state_process",
+    "tcp_ack",
+    "tcp_data_queue",
+    "__tcp_transmit_skb",
+    "ip_queue_xmit",
+    "__ip_queue_xmit",
+    "dev_queue_xmit",
+    "__dev_queue_xmit",
+    "netif_receive_skb",
+    "__netif_receive_skb_core",
+    "kfree_skb",
+    "nf_hook_slow",
+    "tcp_v4_send_reset",
+)
 
 
 def test_every_preset_is_whole() -> None:

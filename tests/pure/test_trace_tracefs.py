@@ -148,8 +148,11 @@ def test_a_pages_records_have_their_times() -> None:
     found = [(one.at, data[one.start : one.start + one.length]) for one in ring.entries(data)]
     late = 1000 + 12 + (1 << 27) + 3
     assert found == [
-        (1005, b"12345678"), (1012, long), (late + 1, b"abcd"), ((2 << 27) + 77, b"efgh"),
-    ]  # fmt: skip
+        (1005, b"12345678"),
+        (1012, long),
+        (late + 1, b"abcd"),
+        ((2 << 27) + 77, b"efgh"),
+    ]
 
 
 @pytest.mark.parametrize("cut", range(0, 60, 7))
@@ -181,8 +184,17 @@ SKB, SOCK, DEV, HEAD, NET = (0xFFFF888000000000 + (number << 24) for number in r
 
 def a_layout() -> Layout:
     """Every wanted member somewhere, in its own place."""
-    sizes = {"dev": 8, "sk": 8, "head": 8, "data": 8, "cb": 48, "name": 16,
-             "nd_net.net": 8, "__sk_common.skc_net.net": 8, "destructor": 8}  # fmt: skip
+    sizes = {
+        "dev": 8,
+        "sk": 8,
+        "head": 8,
+        "data": 8,
+        "cb": 48,
+        "name": 16,
+        "nd_net.net": 8,
+        "__sk_common.skc_net.net": 8,
+        "destructor": 8,
+    }
     two = ("network_header", "transport_header", "protocol", "mac_header", "sk_protocol")
     structs = {}
     for struct_name, members in WANTED.items():
@@ -208,10 +220,16 @@ def guest(layout: Layout, source: random.Random) -> dict[int, bytes]:
         blocks[at][place[0] : place[0] + place[1]] = value.to_bytes(place[1], "little")
 
     for member, value in (
-        ("head", HEAD), ("data", HEAD + 256 + source.choice([0, 20, 52])), ("dev", DEV),
-        ("sk", SOCK), ("len", 300), ("data_len", 0), ("network_header", 256),
-        ("transport_header", 276), ("protocol", 8),
-    ):  # fmt: skip
+        ("head", HEAD),
+        ("data", HEAD + 256 + source.choice([0, 20, 52])),
+        ("dev", DEV),
+        ("sk", SOCK),
+        ("len", 300),
+        ("data_len", 0),
+        ("network_header", 256),
+        ("transport_header", 276),
+        ("protocol", 8),
+    ):
         put(SKB, "sk_buff", member, value)
     put(SOCK, "sock", "__sk_common.skc_family", source.choice([2, 10]))
     put(SOCK, "sock", "__sk_common.skc_state", source.choice([1, 2, 6, 10, 12]))
@@ -285,8 +303,10 @@ def test_a_record_decodes_as_the_memory_it_was_fetched_from(
 
 def test_what_lies_behind_no_pointer_is_absent() -> None:
     layout = a_layout()
-    args = (Argument("skb", "struct sk_buff *", "pointer", 8, "rdi"),
-            Argument("sk", "struct sock *", "pointer", 8, "rsi"))  # fmt: skip
+    args = (
+        Argument("skb", "struct sk_buff *", "pointer", 8, "rdi"),
+        Argument("sk", "struct sock *", "pointer", 8, "rsi"),
+    )
     site = SiteRow(header="transport", why="")
     place = Function("f", "f", 0xFFFFFFFF81000000, "f.c", 1, args, b"")
     fetch = Fetch("k0", Probe("f", place, site, "skb", "sk"), layout)

@@ -16,8 +16,9 @@ from kernlab.trace import never
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["stdout", "stderr"]), st.binary())))
-def test_every_byte_comes_back(tmp_path_factory: pytest.TempPathFactory,
-                               rows: list[tuple[int, str, bytes]]) -> None:  # fmt: skip
+def test_every_byte_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, str, bytes]]
+) -> None:
     path = tmp_path_factory.mktemp("words") / "output.jsonl"
     writer = output.OutputWriter(path)
     pieces = [output.Piece(after, stream, 7, data) for after, stream, data in rows]
@@ -28,10 +29,11 @@ def test_every_byte_comes_back(tmp_path_factory: pytest.TempPathFactory,
 
 def test_lines_that_are_none_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "output.jsonl"
-    path.write_bytes(b'{"after":1}\nnonsense\n[]\n'
-                     b'{"after":0,"stream":"x","guest_ns":1,"text":"a"}\n'
-                     b'{"after":2,"stream":"stderr","guest_ns":1,"text":"\\udcff"}\n{"af'
-                     )  # fmt: skip
+    path.write_bytes(
+        b'{"after":1}\nnonsense\n[]\n'
+        b'{"after":0,"stream":"x","guest_ns":1,"text":"a"}\n'
+        b'{"after":2,"stream":"stderr","guest_ns":1,"text":"\\udcff"}\n{"af'
+    )
     assert list(output.read(path)) == [output.Piece(2, "stderr", 1, b"\xff")]
     assert list(output.read(tmp_path / "none")) == []
 
@@ -83,10 +85,14 @@ def test_each_reason_has_its_remedy(
 
 @pytest.mark.parametrize(
     "said",
-    ["sh: 1: python3: not found\n", "bash: line 1: python3: command not found",
-     "python3: not found", "env: 'python3': No such file or directory",
-     "timeout: failed to run command 'python3': No such file or directory"],
-)  # fmt: skip
+    [
+        "sh: 1: python3: not found\n",
+        "bash: line 1: python3: command not found",
+        "python3: not found",
+        "env: 'python3': No such file or directory",
+        "timeout: failed to run command 'python3': No such file or directory",
+    ],
+)
 def test_a_shells_words_name_the_program(said: str, tmp_path: Path) -> None:
     error = never.by_shell(said, "busybox", tmp_path)
     assert error is not None

@@ -192,8 +192,12 @@ def test_a_line_that_fails_tells_where_kernels_differ() -> None:
     (line,) = judge([LINE], replace(LEG, got={"bytes": "6"}), "en", {"old": OLD, "new": NEW})
     assert (line.expected, line.holds) == ("OutRsts +2", False)
     assert line.kernel == "Other kernels: a new kernel an old kernel"
-    (held,) = judge([Expected.model_validate({"counters": {"OutRsts": 1}, "unless": {"old": []}})],
-                    replace(LEG, got={}), "en", {"old": OLD})  # fmt: skip
+    (held,) = judge(
+        [Expected.model_validate({"counters": {"OutRsts": 1}, "unless": {"old": []}})],
+        replace(LEG, got={}),
+        "en",
+        {"old": OLD},
+    )
     assert (held.holds, held.kernel) == (True, "")
 
 

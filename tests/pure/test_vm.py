@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernlab.errors import MachineFailed, WeFailed
-from kernlab.vm.channel import Channel, Kept
+from kernlab.vm.channel import Channel
+from kernlab.vm.completed import Kept
 from kernlab.vm.console import clean, fatal
 from kernlab.vm.frames import MAX_PAYLOAD, Decoder, Kind, encode, start_payload
 from kernlab.vm.spec import SANDBOX, SOCKETS, MachineSpec, arguments, command_line
@@ -44,9 +45,11 @@ def test_a_nul_in_an_argument_is_refused() -> None:
 
 def spec(**changes: object) -> MachineSpec:
     values: dict[str, object] = {
-        "bzimage": Path("/k"), "initramfs": Path("/i"), "share": Path("/s,x"),
+        "bzimage": Path("/k"),
+        "initramfs": Path("/i"),
+        "share": Path("/s,x"),
         "console_log": Path("/c"),
-    }  # fmt: skip
+    }
     return MachineSpec(**{**values, **changes})  # type: ignore[arg-type]
 
 

@@ -17,8 +17,9 @@ ENV = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']
 
 
 def say(*argv: str) -> str:
-    said = subprocess.run(argv, capture_output=True, text=True, env=ENV, timeout=60,
-                          stdin=subprocess.DEVNULL)  # fmt: skip
+    said = subprocess.run(
+        argv, capture_output=True, text=True, env=ENV, timeout=60, stdin=subprocess.DEVNULL
+    )
     assert said.returncode == 0, said.stderr
     return said.stdout
 
@@ -67,16 +68,25 @@ def test_zsh() -> None:
 
 
 def test_install_writes_to_the_shells_own_files(tmp_path: Path) -> None:
-    subprocess.run(["bash", "--norc", "-c", "kernlab --install-completion; true"],
-                   env={**ENV, "HOME": str(tmp_path)}, check=True, timeout=60)  # fmt: skip
+    subprocess.run(
+        ["bash", "--norc", "-c", "kernlab --install-completion; true"],
+        env={**ENV, "HOME": str(tmp_path)},
+        check=True,
+        timeout=60,
+    )
     assert "kernlab" in (tmp_path / ".bashrc").read_text()
     assert (tmp_path / ".bash_completions" / "kernlab.sh").is_file()
 
 
 def test_groff_has_no_complaint_about_the_man_page() -> None:
     page = say("kernlab", "config", "man")
-    read = subprocess.run(["groff", "-man", "-ww", "-Tutf8", "-P-c"], input=page, text=True,
-                          capture_output=True, timeout=60)  # fmt: skip
+    read = subprocess.run(
+        ["groff", "-man", "-ww", "-Tutf8", "-P-c"],
+        input=page,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
     assert (read.returncode, read.stderr) == (0, "")
     assert page.isascii()  # groff reads it as Latin 1 unless told otherwise
     seen = re.sub(r".\x08", "", read.stdout)  # bold is a letter struck twice

@@ -17,9 +17,14 @@ from kernlab.progress import Report, quiet
 
 @pytest.mark.parametrize(
     ("name", "how"),
-    [("initramfs.cpio", "cut"), ("initramfs.cpio", "garbage"), ("image.json", "empty"),
-     (sums.RECORD, "gone"), ("../stamps.json", "garbage")],
-)  # fmt: skip
+    [
+        ("initramfs.cpio", "cut"),
+        ("initramfs.cpio", "garbage"),
+        ("image.json", "empty"),
+        (sums.RECORD, "gone"),
+        ("../stamps.json", "garbage"),
+    ],
+)
 def test_a_damaged_image_is_made_anew(own_home: Path, name: str, how: str) -> None:
     image = build(ImageRequest(), quiet)
     whole = image.initramfs.read_bytes()

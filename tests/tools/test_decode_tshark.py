@@ -14,9 +14,14 @@ from kernlab.decode.packet import packet
 from kernlab.record.pcapng import RAW, Captured, write
 
 OPTIONS = [
-    b"\x02\x04\x05\xb4", b"\x04\x02", b"\x03\x03\x07", b"\x08\x0a" + struct.pack(">II", 11, 22),
-    b"\x05\x0a" + struct.pack(">II", 100, 200), b"\x01", b"\x22\x06\x01\x02\x03\x04",
-]  # fmt: skip
+    b"\x02\x04\x05\xb4",
+    b"\x04\x02",
+    b"\x03\x03\x07",
+    b"\x08\x0a" + struct.pack(">II", 11, 22),
+    b"\x05\x0a" + struct.pack(">II", 100, 200),
+    b"\x01",
+    b"\x22\x06\x01\x02\x03\x04",
+]
 
 
 FIELDS = {
@@ -34,18 +39,34 @@ def tcp(dice: random.Random) -> bytes:
     options += b"\x01" * (-len(options) % 4)
     data = dice.randbytes(dice.choice([0, 0, 1, 100]))
     head = struct.pack(
-        ">HHIIBBHHH", dice.randint(1024, 65535), dice.randint(1024, 65535), dice.getrandbits(32),
-        dice.getrandbits(32), (20 + len(options)) // 4 << 4, dice.randint(0, 255),
-        dice.getrandbits(16), 0, 0,
-    )  # fmt: skip
+        ">HHIIBBHHH",
+        dice.randint(1024, 65535),
+        dice.randint(1024, 65535),
+        dice.getrandbits(32),
+        dice.getrandbits(32),
+        (20 + len(options)) // 4 << 4,
+        dice.randint(0, 255),
+        dice.getrandbits(16),
+        0,
+        0,
+    )
     return head + options + data
 
 
 def ipv4(dice: random.Random, payload: bytes) -> bytes:
     options = b"\x94\x04\x00\x00" * dice.randint(0, 2)
     words = 5 + len(options) // 4
-    head = struct.pack(">BBHHHBBH", 0x40 | words, 0, words * 4 + len(payload),
-                       dice.getrandbits(16), 0x4000, 64, 6, 0)  # fmt: skip
+    head = struct.pack(
+        ">BBHHHBBH",
+        0x40 | words,
+        0,
+        words * 4 + len(payload),
+        dice.getrandbits(16),
+        0x4000,
+        64,
+        6,
+        0,
+    )
     return head + dice.randbytes(8) + options + payload
 
 
@@ -58,8 +79,17 @@ def ipv6(dice: random.Random, payload: bytes) -> bytes:
 
 
 def dissected(path: Path) -> list[dict[str, Any]]:
-    argv = ["tshark", "-r", str(path), "-T", "json", "-o", "tcp.relative_sequence_numbers:FALSE",
-            "-o", "tcp.analyze_sequence_numbers:FALSE"]  # fmt: skip
+    argv = [
+        "tshark",
+        "-r",
+        str(path),
+        "-T",
+        "json",
+        "-o",
+        "tcp.relative_sequence_numbers:FALSE",
+        "-o",
+        "tcp.analyze_sequence_numbers:FALSE",
+    ]
     return [item["_source"]["layers"] for item in json.loads(subprocess.check_output(argv))]
 
 

@@ -20,10 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def doctor(home: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kernlab", "doctor", *words], capture_output=True, text=True,
-        env={**os.environ, "KERNLAB_HOME": str(home), **env}, stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "kernlab", "doctor", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERNLAB_HOME": str(home), **env},
+        stdin=subprocess.DEVNULL,
         timeout=600,
-    )  # fmt: skip
+    )
 
 
 def checks(said: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from kernlab.trace.bpf import layout as packed
+from kernlab.trace.bpf import records
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,12 +22,18 @@ def test_the_plan_is_as_the_program_has_it(tmp_path: Path) -> None:
         f'int main(void) {{ {lines} printf("%zu %zu %zu", sizeof(struct kl_plan), '
         "sizeof(struct kl_place), sizeof(struct kl_record)); }\n"
     )
-    argv = ["gcc", "-I", ROOT / "rootfs" / "guest" / "probe", "-o", tmp_path / "size",
-            tmp_path / "size.c"]  # fmt: skip
+    argv = [
+        "gcc",
+        "-I",
+        ROOT / "rootfs" / "guest" / "probe",
+        "-o",
+        tmp_path / "size",
+        tmp_path / "size.c",
+    ]
     subprocess.run(argv, check=True)
     said = subprocess.run([tmp_path / "size"], capture_output=True, text=True, check=True).stdout
     *offsets, plan, probe, record = map(int, said.split())
     assert offsets == [getattr(packed.PlanBytes, name).offset for name in members]
     assert plan == ctypes.sizeof(packed.PlanBytes)
     assert probe == ctypes.sizeof(packed._Place)
-    assert record == packed.SIZE
+    assert record == records.SIZE

@@ -24,8 +24,18 @@ from kernlab.record.pcapng import write
 
 def oracle(path: Path) -> list[int]:
     """The frames that hold a RST, as tshark reads the file with its own defaults."""
-    argv = ["tshark", "-n", "-r", str(path), "-Y", "tcp.flags.reset == 1 && !icmp && !icmpv6",
-            "-T", "fields", "-e", "frame.number"]  # fmt: skip
+    argv = [
+        "tshark",
+        "-n",
+        "-r",
+        str(path),
+        "-Y",
+        "tcp.flags.reset == 1 && !icmp && !icmpv6",
+        "-T",
+        "fields",
+        "-e",
+        "frame.number",
+    ]
     return [int(line) for line in subprocess.run(argv, capture_output=True).stdout.split()]
 
 
@@ -45,9 +55,15 @@ def test_each_link_type_tunnel_and_format_gives_its_rst(name: str, tmp_path: Pat
 
 
 def test_networks_around_a_segment_are_told(tmp_path: Path) -> None:
-    wanted = {"qinq": ["vlan 5", "vlan 6"], "vxlan": ["vxlan 42"], "geneve": ["geneve 42"],
-              "vxlan-vlan-gre": ["vlan 5", "vxlan 7"], "sll2-vlan": ["vlan 5"],
-              "priority-tag-ipv6": None, "eth": None}  # fmt: skip
+    wanted = {
+        "qinq": ["vlan 5", "vlan 6"],
+        "vxlan": ["vxlan 42"],
+        "geneve": ["geneve 42"],
+        "vxlan-vlan-gre": ["vlan 5", "vxlan 7"],
+        "sll2-vlan": ["vlan 5"],
+        "priority-tag-ipv6": None,
+        "eth": None,
+    }
     for name, within in wanted.items():
         (tmp_path / name).write_bytes(captures.WHOLE[f"{name}.pcap"])
         (row,) = explained(tmp_path / name, table())
@@ -55,8 +71,9 @@ def test_networks_around_a_segment_are_told(tmp_path: Path) -> None:
 
 
 def test_hops_are_those_of_the_header_that_holds_the_segment() -> None:
-    inner = captures.ipv4(captures.SERVER, captures.CLIENT, captures.tcp(**captures.RST), ttl=7,
-                          ip_id=99)  # fmt: skip
+    inner = captures.ipv4(
+        captures.SERVER, captures.CLIENT, captures.tcp(**captures.RST), ttl=7, ip_id=99
+    )
     frame = captures.eth(0x800, captures.ipv4(captures.WEST, captures.EAST, inner, 4, ttl=200))
     (found,) = dissected("tshark", [Captured(0, ETHERNET, len(frame), frame)])
     assert found.fields is not None
@@ -64,8 +81,12 @@ def test_hops_are_those_of_the_header_that_holds_the_segment() -> None:
 
 
 def test_what_is_not_understood_is_counted_by_its_kind(tmp_path: Path) -> None:
-    odd = [captures.eth(0x9999, bytes(60)), captures.eth(0x800, captures.FOUR[0][:26]),
-           captures.eth(0x806, b"\0\1\x08\0\6\4\0\1" + bytes(20)), captures.FRAMES[1]]  # fmt: skip
+    odd = [
+        captures.eth(0x9999, bytes(60)),
+        captures.eth(0x800, captures.FOUR[0][:26]),
+        captures.eth(0x806, b"\0\1\x08\0\6\4\0\1" + bytes(20)),
+        captures.FRAMES[1],
+    ]
     (tmp_path / "x").write_bytes(captures.pcap(1, odd))
     reading = Explained(tmp_path / "x", table())
     assert len(list(reading)) == 1
@@ -79,15 +100,22 @@ def test_every_reader_gives_the_same_of_plain_segments() -> None:
     for number in range(300):
         options = dice.choice([b"", b"\1\1\x08\x0a" + bytes(8), b"\2\4\5\xb4\4\2\1\1"])
         segment = captures.tcp(
-            dice.randint(1, 65535), dice.randint(1, 65535), dice.randint(0, 255) & ~32,
-            dice.getrandbits(32), dice.getrandbits(32), dice.getrandbits(16), options,
+            dice.randint(1, 65535),
+            dice.randint(1, 65535),
+            dice.randint(0, 255) & ~32,
+            dice.getrandbits(32),
+            dice.getrandbits(32),
+            dice.getrandbits(16),
+            options,
             dice.choice([0, 0, 7, 1400]),
-        )  # fmt: skip
+        )
         if dice.random() < 0.5:
             packet, kind = captures.ipv6(captures.CLIENT6, captures.SERVER6, segment), 0x86DD
         else:
-            packet, kind = captures.ipv4(captures.CLIENT, captures.SERVER, segment,
-                                         ttl=dice.randint(1, 255)), 0x800  # fmt: skip
+            packet, kind = (
+                captures.ipv4(captures.CLIENT, captures.SERVER, segment, ttl=dice.randint(1, 255)),
+                0x800,
+            )
         cooked = kind.to_bytes(2, "big") + b"\0\0\0\0\0\3\3\4\4\6" + bytes(8) + packet
         frames.append(Captured(number, SLL2, len(cooked), cooked, "eth0"))
 
@@ -105,8 +133,12 @@ def test_every_reader_gives_the_same_of_plain_segments() -> None:
 def test_tshark_gets_frames_that_were_bent_and_answers_each() -> None:
     """No frame makes it stop, or its answers one that we do not take."""
     dice = random.Random(5)
-    sound = [frame for name, data in captures.WHOLE.items() if name.endswith(".pcap")
-             for frame in _frames(data)]  # fmt: skip
+    sound = [
+        frame
+        for name, data in captures.WHOLE.items()
+        if name.endswith(".pcap")
+        for frame in _frames(data)
+    ]
     count = int(os.environ.get("KERNLAB_FUZZ", "1000"))
 
     def bent() -> Any:

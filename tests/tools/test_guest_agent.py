@@ -149,8 +149,10 @@ def test_commands_end_with_the_host(agent: Path, tmp_path: Path) -> None:
     live = Channel(ours)
     out = bytearray()
     said = threading.Event()
-    live.start(["sh", "-c", "echo $$; exec sleep 1000"],
-               on_stdout=lambda data: (out.extend(data), said.set()))  # type: ignore[func-returns-value]
+    live.start(
+        ["sh", "-c", "echo $$; exec sleep 1000"],
+        on_stdout=lambda data: (out.extend(data), said.set()),
+    )  # type: ignore[func-returns-value]
     assert said.wait(10)
     command = psutil.Process(int(out))
     live.close()
@@ -197,8 +199,20 @@ def test_an_agent_that_is_started_again_has_lost_its_commands(agent: Path) -> No
 def test_every_guest_program_compiles_without_a_warning(own_home: Path) -> None:
     top = Path(__file__).parents[2] / "rootfs" / "guest"
     for name in names():
-        argv = ["gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-fsyntax-only",
-                "-I", str(top / "labs"), "-I", str(top / "races")]  # fmt: skip
+        argv = [
+            "gcc",
+            "-static",
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pthread",
+            "-fsyntax-only",
+            "-I",
+            str(top / "labs"),
+            "-I",
+            str(top / "races"),
+        ]
         source = top / f"{name}.c"
         said = subprocess.run([*argv, str(source)], capture_output=True, text=True)
         assert said.returncode == 0, said.stderr

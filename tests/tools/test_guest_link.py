@@ -57,15 +57,21 @@ def test_shared_libraries_go_along_where_the_hosts_archive_is_at_fault(
     # As the guest starts it, where no other library is to be had.
     run = subprocess.run(
         [libraries / "ld.so", "--inhibit-cache", "--library-path", libraries, share / "one"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert run.stdout.startswith("libbpf "), run.stderr
     traced = subprocess.run(
         [libraries / "ld.so", "--library-path", libraries, "--list", share / "one"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    assert {line.split("=> ")[1].split(" ")[0].rsplit("/", 1)[0] for line in traced.splitlines()
-            if "=> /" in line and "ld-" not in line} == {str(libraries)}  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert {
+        line.split("=> ")[1].split(" ")[0].rsplit("/", 1)[0]
+        for line in traced.splitlines()
+        if "=> /" in line and "ld-" not in line
+    } == {str(libraries)}
 
 
 def test_a_fault_of_the_program_is_the_programs(
@@ -87,19 +93,24 @@ def test_a_fault_of_the_program_is_the_programs(
     ("said", "found"),
     [
         # GNU ld 2.44 on Debian 13
-        ("/usr/bin/ld: /usr/lib/gcc/x86_64-linux-gnu/14/../../../x86_64-linux-gnu/libelf.a("
-         "elf_begin.o): in function `file_read_elf':\n"
-         "(.text+0x2cb): undefined reference to `eu_search_tree_init'\n"
-         "/usr/bin/ld: …/libelf.a(elf_end.o): in function `elf_end':\n"
-         "(.text+0xb4): undefined reference to `eu_search_tree_fini'\n"
-         "collect2: error: ld returned 1 exit status\n",
-         [Fault("libelf.a", ("eu_search_tree_init", "eu_search_tree_fini"))]),
+        (
+            "/usr/bin/ld: /usr/lib/gcc/x86_64-linux-gnu/14/../../../x86_64-linux-gnu/libelf.a("
+            "elf_begin.o): in function `file_read_elf':\n"
+            "(.text+0x2cb): undefined reference to `eu_search_tree_init'\n"
+            "/usr/bin/ld: …/libelf.a(elf_end.o): in function `elf_end':\n"
+            "(.text+0xb4): undefined reference to `eu_search_tree_fini'\n"
+            "collect2: error: ld returned 1 exit status\n",
+            [Fault("libelf.a", ("eu_search_tree_init", "eu_search_tree_fini"))],
+        ),
         # Arch: libbpf is there as a shared library alone
         ("/usr/bin/ld: cannot find -lbpf: No such file or directory\n", [Fault("libbpf.a")]),
-        ("/usr/bin/ld: /tmp/cc1.o: in function `main':\none.c:(.text+0x1): undefined reference "
-         "to `nowhere'\n", []),
+        (
+            "/usr/bin/ld: /tmp/cc1.o: in function `main':\none.c:(.text+0x1): undefined reference "
+            "to `nowhere'\n",
+            [],
+        ),
         ("one.c:3:5: error: expected expression\n", []),
     ],
-)  # fmt: skip
+)
 def test_what_a_linker_says_of_archives(said: str, found: list[Fault]) -> None:
     assert faults(said) == found

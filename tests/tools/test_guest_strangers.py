@@ -39,17 +39,25 @@ def test_a_program_with_headers_beside_it_is_made(lab: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '#include "{0}"', "#include <{0}>", '#include "../secret"', '#include "sub/link.h"',
-        "#define X <{0}>\n#include X", '#include_next "{0}"', '#import "{0}"',
-        '__asm__(".incbin \\"{0}\\"");', '__asm__(".INC" "BIN \\"{0}\\"");',
-        '__asm__("\\056incbin \\"{0}\\"");', '__asm__(".include \\"{0}\\"");',
+        '#include "{0}"',
+        "#include <{0}>",
+        '#include "../secret"',
+        '#include "sub/link.h"',
+        "#define X <{0}>\n#include X",
+        '#include_next "{0}"',
+        '#import "{0}"',
+        '__asm__(".incbin \\"{0}\\"");',
+        '__asm__(".INC" "BIN \\"{0}\\"");',
+        '__asm__("\\056incbin \\"{0}\\"");',
+        '__asm__(".include \\"{0}\\"");',
         '__asm__(".macro x a b\\n.\\\\a\\\\b \\"{0}\\"\\n.endm\\nx inc bin");',
         '__asm__(".irp x, incbin\\n.\\\\x \\"{0}\\"\\n.endr");',
         'int f(void) __asm__("f\\n.incbin \\"{0}\\"\\n.globl g");\nint f(void) {{ return 1; }}',
         'int v __attribute__((section("x\\n.incbin \\"{0}\\"\\n.data"))) = 1;',
-        '#include "{0}"\n#include "missing.h"', '#include "/proc/self/environ"',
+        '#include "{0}"\n#include "missing.h"',
+        '#include "/proc/self/environ"',
     ],
-)  # fmt: skip
+)
 def test_a_program_that_reads_a_file_of_the_host_is_refused(lab: Path, text: str) -> None:
     secret = lab.parent / "secret"
     (lab / "sub" / "link.h").symlink_to(secret)
@@ -86,9 +94,22 @@ def test_a_header_that_is_no_file_does_not_hold_the_build(lab: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/x.c", "../x.c", "a/../../x.c", "~/x.c", "~root/x.c", "../../etc/passwd",
-             "/etc/shadow", "a b", "x.c\0", "", "labs/../../x", "\u202e.d"]
-)  # fmt: skip
+    "name",
+    [
+        "/etc/x.c",
+        "../x.c",
+        "a/../../x.c",
+        "~/x.c",
+        "~root/x.c",
+        "../../etc/passwd",
+        "/etc/shadow",
+        "a b",
+        "x.c\0",
+        "",
+        "labs/../../x",
+        "\u202e.d",
+    ],
+)
 def test_a_name_that_leads_elsewhere_is_none(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="program"):
         program_name(name)

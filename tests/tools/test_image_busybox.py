@@ -31,10 +31,21 @@ def test_two_builds_are_equal_byte_for_byte(tmp_path: Path) -> None:
     for number, umask in enumerate((0o022, 0o077)):
         place = tmp_path / str(number)
         place.mkdir()
-        env = {**os.environ, "KERNLAB_HOME": str(place), "TZ": f"UTC-{number * 5}",
-               "LC_ALL": ["C", "C.UTF-8"][number], "PATH": paths[number]}  # fmt: skip
-        said = subprocess.run([sys.executable, "-c", BUILD], env=env, cwd=place, umask=umask,
-                              capture_output=True, text=True)  # fmt: skip
+        env = {
+            **os.environ,
+            "KERNLAB_HOME": str(place),
+            "TZ": f"UTC-{number * 5}",
+            "LC_ALL": ["C", "C.UTF-8"][number],
+            "PATH": paths[number],
+        }
+        said = subprocess.run(
+            [sys.executable, "-c", BUILD],
+            env=env,
+            cwd=place,
+            umask=umask,
+            capture_output=True,
+            text=True,
+        )
         assert said.returncode == 0, said.stderr
         made.append(Path(said.stdout.strip()))
     assert made[0].parent.name == made[1].parent.name

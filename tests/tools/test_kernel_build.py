@@ -37,12 +37,17 @@ def test_pahole_leaves_out_what_an_old_kernel_cannot_read(tmp_path: Path) -> Non
         made = compiled(tmp_path)
         # As scripts/link-vmlinux.sh calls it; $PAHOLE is a command of one word there.
         script = '[ -x "$(command -v ${PAHOLE})" ] && ${PAHOLE} --version && ${PAHOLE} -J $1'
-        said = subprocess.run(["sh", "-c", script, "sh", made], env={"PAHOLE": pahole,
-                              "PATH": "/usr/bin:/bin"}, capture_output=True, text=True)  # fmt: skip
+        said = subprocess.run(
+            ["sh", "-c", script, "sh", made],
+            env={"PAHOLE": pahole, "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+        )
         assert said.returncode == 0, said.stderr
         assert said.stdout.startswith("v1.")
-        dump = subprocess.run(["bpftool", "btf", "dump", "file", made], capture_output=True,
-                              text=True, check=True).stdout  # fmt: skip
+        dump = subprocess.run(
+            ["bpftool", "btf", "dump", "file", made], capture_output=True, text=True, check=True
+        ).stdout
         assert ("ENUM64 'big'" in dump) == enum64
 
 
@@ -55,21 +60,25 @@ def a_vmlinux(place: Path, *sections: str) -> Path:
     """A file with a build-id and the sections named, as a linker and objcopy make it."""
     (place / "b.c").write_text("void _start(void) {}\n")
     out = place / "vmlinux"
-    subprocess.run(["gcc", "-nostdlib", "-static", "-Wl,--build-id", "-o", out, place / "b.c"],
-                   check=True)  # fmt: skip
+    subprocess.run(
+        ["gcc", "-nostdlib", "-static", "-Wl,--build-id", "-o", out, place / "b.c"], check=True
+    )
     (place / "x").write_bytes(b"x")
     words = [f"--add-section={name}={place}/x" for name in sections]
-    subprocess.run(["objcopy", "--rename-section", ".note.gnu.build-id=.notes", *words, out],
-                   check=True)  # fmt: skip
+    subprocess.run(
+        ["objcopy", "--rename-section", ".note.gnu.build-id=.notes", *words, out], check=True
+    )
     return out
 
 
 def a_config(place: Path, **options: str) -> Path:
     values = {"DEBUG_INFO": "y", "DEBUG_INFO_BTF": "y", "UNWINDER_ORC": "y", **options}
-    (place / "config").write_text("".join(
-        f"CONFIG_{name}={value}\n" if value != "n" else f"# CONFIG_{name} is not set\n"
-        for name, value in values.items()
-    ))  # fmt: skip
+    (place / "config").write_text(
+        "".join(
+            f"CONFIG_{name}={value}\n" if value != "n" else f"# CONFIG_{name} is not set\n"
+            for name, value in values.items()
+        )
+    )
     return place / "config"
 
 
@@ -104,8 +113,16 @@ def test_a_kernel_with_options_of_its_own_is_found_by_its_key(own_home: Path) ->
 
 # -- damaged kernels ----------------------------------------------------------------------
 
-_FILES = ("kernel.json", "bzImage", "vmlinux", "System.map", "config", "vmlinux-gdb.py",
-          "scripts/s.py", "build/autoconf.h")  # fmt: skip
+_FILES = (
+    "kernel.json",
+    "bzImage",
+    "vmlinux",
+    "System.map",
+    "config",
+    "vmlinux-gdb.py",
+    "scripts/s.py",
+    "build/autoconf.h",
+)
 
 
 @pytest.fixture

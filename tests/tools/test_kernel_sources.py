@@ -21,8 +21,14 @@ from kernlab.kernel.sources.host_apt import Archive
 from kernlab.progress import Report, Said, quiet
 
 MAKEFILE = "VERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 7\nEXTRAVERSION =\n"
-ROW = AptRow(series="5.10", distribution="debian", package="linux-source-5.10", suite="./",
-             archive="main", why="a test")  # fmt: skip
+ROW = AptRow(
+    series="5.10",
+    distribution="debian",
+    package="linux-source-5.10",
+    suite="./",
+    archive="main",
+    why="a test",
+)
 
 
 def a_tree(place: Path) -> Path:
@@ -125,8 +131,11 @@ def test_the_same_over_http(repository: Path, monkeypatch: pytest.MonkeyPatch) -
     mirror = Mirror()
     try:
         listed_only(repository, "5.10.9-1")
-        mirror.files = {f"/./{path.name}": Manners(path.read_bytes())
-                        for path in repository.iterdir() if path.is_file()}  # fmt: skip
+        mirror.files = {
+            f"/./{path.name}": Manners(path.read_bytes())
+            for path in repository.iterdir()
+            if path.is_file()
+        }
         text = f"Types: deb\nURIs: {mirror.url}\nSuites: ./\nTrusted: yes\n"
         monkeypatch.setattr(apt, "sources_text", lambda *_: text)
         assert apt.get("5.10", [ROW], quiet).version == "5.10.7"

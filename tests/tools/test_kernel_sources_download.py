@@ -42,8 +42,13 @@ def final(tmp_path: Path) -> Path:
 
 def get(mirror: Mirror, final: Path, content: bytes = CONTENT, report: object = quiet) -> Path:
     return large(
-        [mirror.url + PATH], final, digest(content), "the list", LIMITS, report  # type: ignore
-    )  # fmt: skip
+        [mirror.url + PATH],
+        final,
+        digest(content),
+        "the list",
+        LIMITS,
+        report,  # type: ignore
+    )
 
 
 def left(final: Path) -> list[str]:

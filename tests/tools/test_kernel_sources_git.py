@@ -19,12 +19,19 @@ MAKEFILE = "VERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = {}\nEXTRAVERSION =\n"
 
 
 def run(repository: Path, *words: str) -> str:
-    who = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER")
-           for what, value in (("NAME", "a test"), ("EMAIL", "t@example.org"))}  # fmt: skip
+    who = {
+        f"GIT_{role}_{what}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", "a test"), ("EMAIL", "t@example.org"))
+    }
     return subprocess.run(
-        ["git", "-C", str(repository), *words], check=True, capture_output=True, text=True,
-        env={**os.environ, **who}, timeout=60,
-    ).stdout  # fmt: skip
+        ["git", "-C", str(repository), *words],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **who},
+        timeout=60,
+    ).stdout
 
 
 def release(repository: Path, number: int) -> None:

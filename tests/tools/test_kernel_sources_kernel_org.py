@@ -35,10 +35,23 @@ class Signer:
 
     def gpg(self, *words: str, data: bytes = b"") -> bytes:
         return subprocess.run(
-            ["gpg", "--homedir", self.home, "--batch", "--yes", "--passphrase", "",
-             "--pinentry-mode", "loopback", *words],
-            input=data, check=True, capture_output=True, timeout=60,
-        ).stdout  # fmt: skip
+            [
+                "gpg",
+                "--homedir",
+                self.home,
+                "--batch",
+                "--yes",
+                "--passphrase",
+                "",
+                "--pinentry-mode",
+                "loopback",
+                *words,
+            ],
+            input=data,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        ).stdout
 
     def key(self, name: str, *words: str, expires: str = "never") -> str:
         """A new key's fingerprint."""
@@ -64,9 +77,11 @@ def keys() -> Iterator[Keys]:
     signer = Signer(home)
     long_ago = ("--faked-system-time", "20200101T000000")
     yield Keys(
-        signer, signer.key("good@example.org"), signer.key("other@example.org"),
+        signer,
+        signer.key("good@example.org"),
+        signer.key("other@example.org"),
         signer.key("old@example.org", *long_ago, expires="1d"),
-    )  # fmt: skip
+    )
     subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], timeout=30)
     shutil.rmtree(home, ignore_errors=True)
 
@@ -323,9 +338,12 @@ def test_fetch_asks_it_and_uses_what_is_kept(org: Org, own_home: Path) -> None:
 
 def kernlab(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kernlab", *words], capture_output=True, text=True,
-        stdin=subprocess.DEVNULL, timeout=120,
-    )  # fmt: skip
+        [sys.executable, "-m", "kernlab", *words],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
 
 
 def test_the_command_tells_what_is_known_of_a_release(
@@ -377,6 +395,9 @@ def test_the_shipped_key_is_the_one_that_the_table_names(tmp_path: Path) -> None
     ring.write_bytes(signed.key(signer))
     lines = subprocess.run(
         ["gpg", "--homedir", tmp_path, "--batch", "--with-colons", "--show-keys", ring],
-        check=True, capture_output=True, text=True, timeout=60,
-    ).stdout.splitlines()  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout.splitlines()
     assert [line.split(":")[9] for line in lines if line.startswith("fpr:")] == [signer]

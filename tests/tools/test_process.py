@@ -104,8 +104,10 @@ def test_a_ctrl_c_before_the_childs_exec_is_no_traceback(tree: bool) -> None:
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
     assert (said.returncode, said.stdout.decode(), said.stderr.decode()) == (
-        0, f"{-signal.SIGINT}\n", "",
-    )  # fmt: skip
+        0,
+        f"{-signal.SIGINT}\n",
+        "",
+    )
 
 
 @pytest.mark.parametrize("hook", ["before", "after_in_parent"])

@@ -48,14 +48,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     results = {"status": 0, "said": "", "steps": ["one", EVIL], "got": {EVIL: EVIL}}
     (run.path / "L99" / "main" / "results.json").write_text(json.dumps(results))
     (run.path / "L99" / "main" / "counters.json").write_text('{"Tcp.OutRsts": 1}')
-    told = {"asked": {"argv": ["kernlab", "lab", "run", EVIL]},
-            "resolved": {"release": EVIL, "argv": ["qemu", EVIL]}}  # fmt: skip
+    told = {
+        "asked": {"argv": ["kernlab", "lab", "run", EVIL]},
+        "resolved": {"release": EVIL, "argv": ["qemu", EVIL]},
+    }
     (run.path / "run.json").write_text(json.dumps(told))
     report(run)
     return run
 
 
-def test_no_word_of_a_lab_a_guest_or_a_command_line_is_markup(browser: Browser, lab: RunDir) -> None:
+def test_no_word_of_a_lab_a_guest_or_a_command_line_is_markup(
+    browser: Browser, lab: RunDir
+) -> None:
     browser.open(lab.report)
     browser.run("document.querySelector('.ev').click()")
     browser.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
@@ -84,8 +88,12 @@ def test_no_word_of_a_race_is_markup(browser: Browser, tmp_path: Path) -> None:
     shipped = (Path(__file__).parents[2] / "configs" / "races" / "R1.yaml").read_text()
     evil = json.dumps(EVIL)
     text = re.sub(r"^title: .*$", lambda _: f"title: {evil}", shipped, count=1, flags=re.MULTILINE)
-    text = text.replace('{en: "B brings the first data.", ', f"{{en: {evil}, ").replace("sport == 8080", "sport == 80")
-    text = text.replace('{en: "RST: B found neither, and the listener refused the data", ', f"{{en: {evil}, ")
+    text = text.replace('{en: "B brings the first data.", ', f"{{en: {evil}, ").replace(
+        "sport == 8080", "sport == 80"
+    )
+    text = text.replace(
+        '{en: "RST: B found neither, and the listener refused the data", ', f"{{en: {evil}, "
+    )
     assert text.count("onerror") == 3
     run = RunDir(tmp_path / "run")
     made_run.make(run.path / "R1" / "round-001", 8, 3, EVIL)
@@ -93,19 +101,33 @@ def test_no_word_of_a_race_is_markup(browser: Browser, tmp_path: Path) -> None:
     events = run.path / "R1" / "round-001" / "events.jsonl"
     rows = [json.loads(line) for line in events.read_text().splitlines()]
     for number, (row, actor) in enumerate(zip(rows, "AAB", strict=True), 1):
-        row |= {"race": {"actor": actor, "step": number, "reached": EVIL, "place": EVIL}, "probe": EVIL}
+        row |= {
+            "race": {"actor": actor, "step": number, "reached": EVIL, "place": EVIL},
+            "probe": EVIL,
+        }
     events.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (run.path / "R1" / "race.yaml").write_text(text)
     (run.path / "R1" / "round-001" / "round.json").write_text('{"round": 1, "ending": "rst"}')
-    (run.path / "R1" / "round-001" / "results.json").write_text(json.dumps({"status": 0, "said": "", "steps": [], "got": {"server.recv": EVIL}}))
-    (run.path / "run.json").write_text(json.dumps({"asked": {"argv": ["kernlab", "race", "run", EVIL]}, "resolved": {"release": EVIL}}))
+    (run.path / "R1" / "round-001" / "results.json").write_text(
+        json.dumps({"status": 0, "said": "", "steps": [], "got": {"server.recv": EVIL}})
+    )
+    (run.path / "run.json").write_text(
+        json.dumps(
+            {"asked": {"argv": ["kernlab", "race", "run", EVIL]}, "resolved": {"release": EVIL}}
+        )
+    )
     report(run)
     browser.open(run.report)
     assert browser.said == []
     assert browser.run("document.title.replace(/<.*>/, '')").count("taken") == 0
     inside = "document.querySelector('.picture').shadowRoot"
     assert browser.run(f"{inside}.querySelector('svg') !== null")
-    assert browser.run(f"{inside}.querySelectorAll('img, script').length + document.querySelectorAll('img').length") == 0
+    assert (
+        browser.run(
+            f"{inside}.querySelectorAll('img, script').length + document.querySelectorAll('img').length"
+        )
+        == 0
+    )
     assert "onerror" in browser.run(f"{inside}.textContent")
 
 
@@ -114,30 +136,53 @@ def test_all_text_can_be_read(browser: Browser, lab: RunDir, scheme: str) -> Non
     browser.scheme(scheme)
     browser.open(lab.report)
     browser.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-    assert browser.run("getComputedStyle(document.body).backgroundColor") == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+    assert (
+        browser.run("getComputedStyle(document.body).backgroundColor")
+        == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+    )
     assert browser.run(DIM) == []
-    browser.run("document.documentElement.style.setProperty('--dim', getComputedStyle(document.documentElement).getPropertyValue('--edge'))")
+    browser.run(
+        "document.documentElement.style.setProperty('--dim', getComputedStyle(document.documentElement).getPropertyValue('--edge'))"
+    )
     assert browser.run(DIM), "what is too dim is found"
     browser.scheme("light")
 
 
-def test_what_is_printed_is_what_is_shown_and_nothing_is_cut(browser: Browser, tmp_path: Path) -> None:
+def test_what_is_printed_is_what_is_shown_and_nothing_is_cut(
+    browser: Browser, tmp_path: Path
+) -> None:
     if shutil.which("pdftotext") is None:
         pytest.skip("no pdftotext here: apt-get install poppler-utils")
     made = RunDir(made_run.make(tmp_path / "run", 40, 120))
     report(made)
     browser.open(made.report)
-    rows = browser.run("[...document.querySelectorAll('.wire .label')].map(x => x.textContent.split(/\\s+/).join(' '))")
-    heads = browser.run("[...document.querySelectorAll('section:not([hidden]) h2, section:not([hidden]) h3')].filter(x => x.getClientRects().length).map(x => x.textContent)")
+    rows = browser.run(
+        "[...document.querySelectorAll('.wire .label')].map(x => x.textContent.split(/\\s+/).join(' '))"
+    )
+    heads = browser.run(
+        "[...document.querySelectorAll('section:not([hidden]) h2, section:not([hidden]) h3')].filter(x => x.getClientRects().length).map(x => x.textContent)"
+    )
     browser.printed(tmp_path / "page.pdf")
-    said = subprocess.run(["pdftotext", "-layout", str(tmp_path / "page.pdf"), "-"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        ["pdftotext", "-layout", str(tmp_path / "page.pdf"), "-"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     flat = " ".join(said.split())
     assert len(rows) > 10
     assert [text for text in (*rows, *heads) if " ".join(text.split()) not in flat] == []
     assert "#120" in flat or re.search(r"\b120\b", flat), "the last event too"
-    boxes = subprocess.run(["pdftotext", "-bbox", str(tmp_path / "page.pdf"), "-"], capture_output=True, text=True, check=True).stdout
+    boxes = subprocess.run(
+        ["pdftotext", "-bbox", str(tmp_path / "page.pdf"), "-"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     width = max(float(one) for one in re.findall(r'<page width="([\d.]+)"', boxes))
-    right = [(float(x), word) for x, word in re.findall(r'xMax="([\d.]+)"[^>]*>([^<]*)</word>', boxes)]
+    right = [
+        (float(x), word) for x, word in re.findall(r'xMax="([\d.]+)"[^>]*>([^<]*)</word>', boxes)
+    ]
     assert len(right) > 500
     assert [one for one in right if one[0] > width - 20] == []
 
@@ -148,5 +193,7 @@ def test_an_arrow_is_not_torn_between_two_sheets(browser: Browser, tmp_path: Pat
     report(made)
     browser.open(made.report)
     browser.call("Emulation.setEmulatedMedia", media="print")
-    assert browser.run("[...document.querySelectorAll('.row')].map(x => getComputedStyle(x)).every(x => x.position === 'relative' && x.breakInside === 'avoid')")
+    assert browser.run(
+        "[...document.querySelectorAll('.row')].map(x => getComputedStyle(x)).every(x => x.position === 'relative' && x.breakInside === 'avoid')"
+    )
     browser.call("Emulation.setEmulatedMedia", media="")

@@ -148,8 +148,15 @@ class PrivateApt:
 
     def _fetch(self, package: Package, into: Path, stage: str, report: Reporter) -> None:
         status, theirs = os.pipe()
-        argv = ["apt-get", *self.options(), "-q", "-o", f"APT::Status-Fd={theirs}",
-                "download", f"{package.name}={package.package_version}"]  # fmt: skip
+        argv = [
+            "apt-get",
+            *self.options(),
+            "-q",
+            "-o",
+            f"APT::Status-Fd={theirs}",
+            "download",
+            f"{package.name}={package.package_version}",
+        ]
         with (
             open(status, "rb") as lines,
             Child(argv, cwd=into, stdout=PIPE, stderr=PIPE, pass_fds=(theirs,), tree=True) as child,
@@ -183,15 +190,24 @@ class Suite(Protocol):
     def archive(self) -> Literal["main", "security"]: ...
 
 
-def sources_text(rows: Sequence[Suite], found: list[Archive], codename: str,
-                 distribution: str = "debian", components: str = "main") -> str:  # fmt: skip
+def sources_text(
+    rows: Sequence[Suite],
+    found: list[Archive],
+    codename: str,
+    distribution: str = "debian",
+    components: str = "main",
+) -> str:
     """The deb822 file that gives apt these rows' suites from the host's archives."""
     stanzas = []
     for row in rows:
         for archive in choose(found, codename, row.archive):
             suite = row.suite.format(codename=codename)
-            lines = ["Types: deb", f"URIs: {archive.uri}", f"Suites: {suite}",
-                     f"Components: {components}"]  # fmt: skip
+            lines = [
+                "Types: deb",
+                f"URIs: {archive.uri}",
+                f"Suites: {suite}",
+                f"Components: {components}",
+            ]
             options = dict(archive.options)
             if "Signed-By" not in options and _KEYRING.exists() and distribution == "debian":
                 options["Signed-By"] = str(_KEYRING)
@@ -227,10 +243,7 @@ def available(
         apt.forget()
         said = apt.update()
         found = {p.package_version: p for name in names for p in apt.packages(name)}
-    match = [
-        p for p in found.values()
-        if version == series(version) or p.release == version
-    ]  # fmt: skip
+    match = [p for p in found.values() if version == series(version) or p.release == version]
     if not match:
         offered = sorted({p.release for p in found.values()}, key=order_key)
         raise HostLacks(
@@ -269,9 +282,10 @@ def _unpack(deb: Path, package: Package, final: Path, report: Reporter) -> None:
     with tempfile.TemporaryDirectory(prefix=".deb.", dir=final.parent) as scratch:
         run(_LIMIT, ["dpkg-deb", "-x", str(deb), scratch], tree=True)
         tarballs = [
-            path for path in sorted(Path(scratch, "usr", "src").rglob("linux-source-*.tar.*"))
+            path
+            for path in sorted(Path(scratch, "usr", "src").rglob("linux-source-*.tar.*"))
             if path.is_file() and not path.is_symlink()
-        ]  # fmt: skip
+        ]
         if not tarballs:
             raise WeFailed(
                 f"{package.name} holds no source tarball", f"looked in {deb}", "kernlab fetch"

@@ -141,8 +141,9 @@ class _Part:
         self.size, self.resumed, self.about = 0, False, {}
 
 
-def large(urls: Sequence[str], final: Path, sha256: str, checked_by: str, limits: Limits,
-          report: Reporter) -> Path:  # fmt: skip
+def large(
+    urls: Sequence[str], final: Path, sha256: str, checked_by: str, limits: Limits, report: Reporter
+) -> Path:
     """``final``, complete and with the SHA-256 that ``checked_by`` (for messages) gives.
 
     Raises ``Unreached`` when no address gives the whole file (what came is kept for the
@@ -177,8 +178,9 @@ def large(urls: Sequence[str], final: Path, sha256: str, checked_by: str, limits
         )
 
 
-def _whole(urls: Sequence[str], part: _Part, stage: str, limits: Limits, until: float,
-           report: Reporter) -> None:  # fmt: skip
+def _whole(
+    urls: Sequence[str], part: _Part, stage: str, limits: Limits, until: float, report: Reporter
+) -> None:
     """Ask one address after the other until a whole file lies in ``part``."""
     problems = []
     for url in urls:
@@ -197,8 +199,7 @@ def _whole(urls: Sequence[str], part: _Part, stage: str, limits: Limits, until: 
     )
 
 
-def _one(url: str, part: _Part, stage: str, limits: Limits, until: float,
-         report: Reporter) -> str:  # fmt: skip
+def _one(url: str, part: _Part, stage: str, limits: Limits, until: float, report: Reporter) -> str:
     """Ask one address as long as that brings the file on. What went wrong; "" for nothing."""
     idle, best = 0, part.size
     problems: list[str] = []
@@ -215,8 +216,9 @@ def _one(url: str, part: _Part, stage: str, limits: Limits, until: float,
     return ", then ".join(dict.fromkeys(problems[-3:])) or "too slow"
 
 
-def _attempt(url: str, part: _Part, stage: str, limits: Limits, until: float,
-             report: Reporter) -> tuple[str, bool]:  # fmt: skip
+def _attempt(
+    url: str, part: _Part, stage: str, limits: Limits, until: float, report: Reporter
+) -> tuple[str, bool]:
     """One request. What went wrong ("" when the file is whole), and whether for good."""
     try:
         answer = requests.get(
@@ -245,8 +247,16 @@ def _attempt(url: str, part: _Part, stage: str, limits: Limits, until: float,
         return problem, for_good
 
 
-def _body(url: str, answer: requests.Response, part: _Part, total: int | None, stage: str,
-          limits: Limits, until: float, report: Reporter) -> tuple[str, bool]:  # fmt: skip
+def _body(
+    url: str,
+    answer: requests.Response,
+    part: _Part,
+    total: int | None,
+    stage: str,
+    limits: Limits,
+    until: float,
+    report: Reporter,
+) -> tuple[str, bool]:
     try:
         part.comes_from(url, answer)
         file = part.path.open("ab")
@@ -307,9 +317,10 @@ def _words(error: BaseException, limits: Limits) -> str:
 
 def _disk(path: Path, error: OSError) -> HostLacks:
     return HostLacks(
-        f"cannot write {path}", error.strerror or str(error),
+        f"cannot write {path}",
+        error.strerror or str(error),
         "kernlab clean, or set KERNLAB_HOME to a larger disk",
-    )  # fmt: skip
+    )
 
 
 def sha256_of(path: Path) -> str:

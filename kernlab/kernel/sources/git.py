@@ -29,8 +29,15 @@ from kernlab.progress import Finished, Reporter, Started
 
 _LIMIT = 3600.0
 # What a hook or an editor's terminal may have set, and would send git elsewhere.
-_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
-              "GIT_COMMON_DIR", "GIT_NAMESPACE")  # fmt: skip
+_ELSEWHERE = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+)
 
 
 def split(text: str) -> tuple[str, str] | None:
@@ -57,9 +64,10 @@ def get(repository: str, ref: str, report: Reporter, *, newest: bool = True) -> 
     require(GIT + UNPACK[:1])
     if not ref or ref.startswith("-"):
         raise BadInput(
-            f"'{ref}' is no ref", "expected a tag, a branch or a commit after the @",
+            f"'{ref}' is no ref",
+            "expected a tag, a branch or a commit after the @",
             f"kernlab fetch {repository}@HEAD",
-        )  # fmt: skip
+        )
     if "://" not in repository:
         path = expanded(repository).absolute()
         return _archive(_git_dir(path), ref, str(path), ref, report)
@@ -95,8 +103,9 @@ def files(repository: str, ref: str) -> Callable[[str], str | None]:
 
 
 def _resolved(git_dir: Path, wanted: str, repository: str, ref: str) -> str:
-    said = _git(30, "--git-dir", str(git_dir), "rev-parse", "--verify", "--quiet", wanted,
-                check=False)  # fmt: skip
+    said = _git(
+        30, "--git-dir", str(git_dir), "rev-parse", "--verify", "--quiet", wanted, check=False
+    )
     if said.returncode != 0:
         raise BadInput(
             f"{repository} has no ref '{ref}'",
@@ -130,9 +139,21 @@ def _fetch(bare: Path, url: str, ref: str, report: Reporter) -> None:
         _git(30, "init", "--quiet", "--bare", str(bare))
     try:
         # Below 1 kB/s for 60 s is a stall; git itself would wait for ever.
-        _git(_LIMIT, "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60",
-             "--git-dir", str(bare), "fetch", "--quiet", "--depth=1", "--no-tags",
-             url, ref)  # fmt: skip
+        _git(
+            _LIMIT,
+            "-c",
+            "http.lowSpeedLimit=1000",
+            "-c",
+            "http.lowSpeedTime=60",
+            "--git-dir",
+            str(bare),
+            "fetch",
+            "--quiet",
+            "--depth=1",
+            "--no-tags",
+            url,
+            ref,
+        )
     except CommandFailed as error:
         raise HostLacks(
             f"git cannot fetch {ref} of {url}", error.why, "check the URL, the ref and the network"
@@ -140,8 +161,7 @@ def _fetch(bare: Path, url: str, ref: str, report: Reporter) -> None:
     report(Finished(stage))
 
 
-def _archive(git_dir: Path, commit: str, repository: str, ref: str,
-             report: Reporter) -> SourceTree:  # fmt: skip
+def _archive(git_dir: Path, commit: str, repository: str, ref: str, report: Reporter) -> SourceTree:
     sha, tree_name = (
         _resolved(git_dir, f"{commit}^{{{kind}}}", repository, ref) for kind in ("commit", "tree")
     )
@@ -184,6 +204,14 @@ def _unpack(git_dir: Path, tree_name: str, into: Path, stage: str, report: Repor
 
 
 def _refs(git_dir: Path) -> str:
-    said = _git(30, "--git-dir", str(git_dir), "for-each-ref", "--count=10", "--sort=-creatordate",
-                "--format=%(refname:short)", check=False)  # fmt: skip
+    said = _git(
+        30,
+        "--git-dir",
+        str(git_dir),
+        "for-each-ref",
+        "--count=10",
+        "--sort=-creatordate",
+        "--format=%(refname:short)",
+        check=False,
+    )
     return "it has " + ", ".join(said.text.split()) if said.text.split() else "it has no refs"

@@ -77,8 +77,9 @@ def _directory(mirror: str, release: str) -> str:
     return f"{mirror.rstrip('/')}/v{release.split('.')[0]}.x"
 
 
-def _resolve(version: str, table: KernelOrg, limits: download.Limits,
-             report: Reporter) -> list[tuple[str, str, str]]:  # fmt: skip
+def _resolve(
+    version: str, table: KernelOrg, limits: download.Limits, report: Reporter
+) -> list[tuple[str, str, str]]:
     """Release, SHA-256, and who says so; of a series all its releases, the newest first."""
     if version != series(version) and version in table.pins:
         return [(version, table.pins[version], "the pin in kernels.yaml")]
@@ -111,8 +112,9 @@ def _agree(release: str, sha256: str, table: KernelOrg) -> None:
         )
 
 
-def _listing(version: str, table: KernelOrg, limits: download.Limits, copy: Path,
-             report: Reporter) -> str:  # fmt: skip
+def _listing(
+    version: str, table: KernelOrg, limits: download.Limits, copy: Path, report: Reporter
+) -> str:
     """The first list a mirror gives, verified. Raises ``Unreached`` when none does."""
     problems = []
     for mirror in table.mirrors:

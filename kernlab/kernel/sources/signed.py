@@ -72,10 +72,22 @@ def text(data: bytes, fingerprint: str, name: str) -> str:
         ring.write_bytes(key(fingerprint))
         signed.write_bytes(data)
         said = run(
-            60, ["gpgv", "--homedir", scratch, "--keyring", str(ring), "--status-fd", "1",
-                 "--output", str(clear), str(signed)],
-            env={**os.environ, "LC_ALL": "C"}, check=False,
-        )  # fmt: skip
+            60,
+            [
+                "gpgv",
+                "--homedir",
+                scratch,
+                "--keyring",
+                str(ring),
+                "--status-fd",
+                "1",
+                "--output",
+                str(clear),
+                str(signed),
+            ],
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+        )
         lines = [line.split() for line in said.text.splitlines()]
         status = [words[1:] for words in lines if words[:1] == ["[GNUPG:]"]]
         problem = _problem(status, said.returncode, fingerprint)

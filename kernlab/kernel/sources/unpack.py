@@ -51,8 +51,17 @@ def unpack(tarball: Path, into: Path, report: Reporter) -> None:
 def member(tarball: Path, name: str) -> str | None:
     """A file of a source tarball, its top directory left out of ``name``; None without it.
     Raises ``BadInput`` where nothing was found and the tarball is damaged."""
-    argv = ["tar", "-x", "-O", "-f", str(tarball), "--occurrence=1",
-            "--no-wildcards-match-slash", "--wildcards", f"*/{name}"]  # fmt: skip
+    argv = [
+        "tar",
+        "-x",
+        "-O",
+        "-f",
+        str(tarball),
+        "--occurrence=1",
+        "--no-wildcards-match-slash",
+        "--wildcards",
+        f"*/{name}",
+    ]
     said = run(_LIMIT, argv, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False, tree=True)
     if said.stdout:
         return said.text
@@ -69,8 +78,9 @@ def unpack_stream(stream: Stream, into: Path, stage: str, report: Reporter) -> N
         raise WeFailed(f"{stage}: tar failed", said, "the same command again")
 
 
-def _tar(words: list[str], stdin: Stream, into: Path, stage: str,
-         report: Reporter) -> tuple[int, str]:  # fmt: skip
+def _tar(
+    words: list[str], stdin: Stream, into: Path, stage: str, report: Reporter
+) -> tuple[int, str]:
     """tar's status, and the end of what it complained of."""
     # In English, so that what tar says of a full disk is known when it comes.
     env = {**os.environ, "LC_ALL": "C.UTF-8"}

@@ -26,8 +26,23 @@ from kernlab.record import drops
 from kernlab.sinks.console import safe_lines
 
 _KNOWN = 8192  # values of a kind that are remembered
-_OWN = frozenset(("v", "seq", "probe", "engine", "cpu", "guest_ns", "host_ns", "task", "site",
-                  "stack", "packet", "skb", "sock"))  # fmt: skip
+_OWN = frozenset(
+    (
+        "v",
+        "seq",
+        "probe",
+        "engine",
+        "cpu",
+        "guest_ns",
+        "host_ns",
+        "task",
+        "site",
+        "stack",
+        "packet",
+        "skb",
+        "sock",
+    )
+)
 
 
 def dumps(value: Any) -> str:
@@ -68,8 +83,9 @@ class Packer:
         self._guest = 0
         self._host: int | None = None
 
-    def row(self, event: Mapping[str, Any], frame: int | None,
-            refused: int | None = None) -> dict[str, Any]:  # fmt: skip
+    def row(
+        self, event: Mapping[str, Any], frame: int | None, refused: int | None = None
+    ) -> dict[str, Any]:
         """One event; ``frame``: its segment's number in the capture, ``refused``: of the
         segment that its RST answers."""
         row: dict[str, Any] = {"q": event.get("seq", 0)}

@@ -70,11 +70,15 @@ def write(path: Path, page: Page) -> None:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         finalize=_shown,
-    )  # fmt: skip
+    )
     made = environment.get_template("page.html.j2").generate(
-        page=page, version=__version__,
+        page=page,
+        version=__version__,
         css=Markup((_HERE / "page.css").read_text("utf-8")),
         script=Markup("\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)),
         meta=Markup(dumps(_meta())),
@@ -82,7 +86,7 @@ def write(path: Path, page: Page) -> None:
         segments=lambda chapter: map(Markup, _comma(segment_rows(chapter.segments))),
         sources=lambda chapter: Markup(dumps(_sources(page))),
         picture=lambda chapter: Markup(dumps(chapter.picture)),
-    )  # fmt: skip
+    )
     with arriving_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for piece in made:
             file.write(piece)
@@ -95,11 +99,15 @@ def _shown(value: Any) -> Any:
 
 def _meta() -> dict[str, Any]:
     return {
-        "fields": {"types": fields.TYPES, "short": fields.SHORT, "open": fields.OPEN_PREFIXES,
-                   "states": sorted(set(TCP_STATES.values())),
-                   "numbers": {name: number for number, name in TCP_STATES.items()}},
+        "fields": {
+            "types": fields.TYPES,
+            "short": fields.SHORT,
+            "open": fields.OPEN_PREFIXES,
+            "states": sorted(set(TCP_STATES.values())),
+            "numbers": {name: number for number, name in TCP_STATES.items()},
+        },
         "states": TCP_STATES,
-    }  # fmt: skip
+    }
 
 
 def _comma(rows: Iterable[str]) -> Iterator[str]:

@@ -17,11 +17,24 @@ from kernlab.trace.bpf.layout import MAX_TESTS, Test
 
 _PORT, _SPORT, _DPORT, _FLAGS, _SRC, _DST, _HOST, _STATE, _PID = range(9)
 _ON = {
-    "port": _PORT, "sport": _SPORT, "packet.sport": _SPORT, "dport": _DPORT,
-    "packet.dport": _DPORT, "flags": _FLAGS, "packet.flags": _FLAGS, "src": _SRC,
-    "packet.src": _SRC, "dst": _DST, "packet.dst": _DST, "addr": _HOST, "host": _HOST,
-    "state": _STATE, "sock.state": _STATE, "pid": _PID, "task.pid": _PID,
-}  # fmt: skip
+    "port": _PORT,
+    "sport": _SPORT,
+    "packet.sport": _SPORT,
+    "dport": _DPORT,
+    "packet.dport": _DPORT,
+    "flags": _FLAGS,
+    "packet.flags": _FLAGS,
+    "src": _SRC,
+    "packet.src": _SRC,
+    "dst": _DST,
+    "packet.dst": _DST,
+    "addr": _HOST,
+    "host": _HOST,
+    "state": _STATE,
+    "sock.state": _STATE,
+    "pid": _PID,
+    "task.pid": _PID,
+}
 _STATES = {name: number for number, name in TCP_STATES.items()}
 _ALL = 0xFFFFFFFF
 

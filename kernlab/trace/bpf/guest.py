@@ -17,7 +17,7 @@ from kernlab.guest.bpf import BpfSource, build
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
 from kernlab.trace.backlog import Backlog
-from kernlab.trace.bpf.layout import COUNTS, SIZE
+from kernlab.trace.bpf.records import COUNTS, SIZE
 from kernlab.vm.machine import Machine
 from kernlab.vm.share import put_program
 
@@ -74,9 +74,10 @@ class Loader:
         machine.channel.write_file(_PLAN, self._plan)
         machine.channel.write_file(_PROBES, self._probes)
         process = self._backlog.process = machine.channel.start(
-            [f"/mnt/share/{NAME}", _PLAN, _PROBES], on_stdout=self._came,
+            [f"/mnt/share/{NAME}", _PLAN, _PROBES],
+            on_stdout=self._came,
             on_stderr=self._said.extend,
-        )  # fmt: skip
+        )
         deadline = time.monotonic() + _READY
         while b"\nready " not in b"\n" + self._said:
             if process.done():
@@ -95,9 +96,10 @@ class Loader:
         if refused:
             return Refused(int(refused[1]), refused[2])
         return WeFailed(
-            f"the guest's BPF program ended with status {status}", self.said.strip()[-3000:],
+            f"the guest's BPF program ended with status {status}",
+            self.said.strip()[-3000:],
             "--engine ftrace, or --engine gdb",
-        )  # fmt: skip
+        )
 
     # -- called by the channel's reader ---------------------------------------
 
@@ -143,8 +145,11 @@ class Loader:
             deadline = time.monotonic() + _STOP
             while not self._told.wait(_TURN) and not process.done():
                 if time.monotonic() > deadline:
-                    raise WeFailed(f"the guest's BPF program did not pause in {_STOP:g} s",
-                                   self.said[-3000:], "kernlab stop --all")  # fmt: skip
+                    raise WeFailed(
+                        f"the guest's BPF program did not pause in {_STOP:g} s",
+                        self.said[-3000:],
+                        "kernlab stop --all",
+                    )
 
     def stop(self) -> None:
         """Have the probes taken away."""

@@ -1,20 +1,17 @@
-"""The plan and the records of rootfs/guest/probe/probe.h as bytes: the same members in the
-same order, aligned as C aligns them."""
+"""The plan of rootfs/guest/probe/probe.h as bytes: the same members in the same order, aligned
+as C aligns them."""
 
 from __future__ import annotations
 
 import ctypes
-import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kernlab.decode.layout import Layout
-from kernlab.decode.memory import BytesMemory
 from kernlab.decode.skb import members
 from kernlab.decode.sock import MEMBERS
 from kernlab.trace.plan import Probe
 
-HIT, RETURN, ROUND, COUNTS, STACK = 1, 2, 3, 4, 5
 REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 MAX_CHUNKS, MAX_TESTS = 32, 16
 DEEPEST = 127  # frames; kernel/events/callchain.c, sysctl_perf_event_max_stack
@@ -41,37 +38,64 @@ class _Chunk(ctypes.LittleEndianStructure):
 class Test(ctypes.LittleEndianStructure):
     """One test of the filter (``kernlab.trace.bpf.filter``)."""
 
-    _fields_ = [("on", _u8), ("clause", _u8), ("negated", _u8), ("pad", _u8), ("mask", _u32),
-                ("value", _u32)]  # fmt: skip
+    _fields_ = [
+        ("on", _u8),
+        ("clause", _u8),
+        ("negated", _u8),
+        ("pad", _u8),
+        ("mask", _u32),
+        ("value", _u32),
+    ]
 
 
 class _Place(ctypes.LittleEndianStructure):
-    _fields_ = [("address", _u64), ("number", _u32), ("skb", _u8), ("sock", _u8), ("header", _u8),
-                ("lookup", _u8), ("skb_hop", _u32), ("sock_hop", _u32),
-                ("func", ctypes.c_char * FUNC_ROOM)]  # fmt: skip
+    _fields_ = [
+        ("address", _u64),
+        ("number", _u32),
+        ("skb", _u8),
+        ("sock", _u8),
+        ("header", _u8),
+        ("lookup", _u8),
+        ("skb_hop", _u32),
+        ("sock_hop", _u32),
+        ("func", ctypes.c_char * FUNC_ROOM),
+    ]
 
 
 _SK = "__sk_common.skc_"
 # Name in the plan → structure and member, where the kernel has it.
 _OFFSETS = {
-    "skb_sk": ("sk_buff", "sk"), "skb_dev": ("sk_buff", "dev"), "skb_len": ("sk_buff", "len"),
-    "skb_data_len": ("sk_buff", "data_len"), "skb_head": ("sk_buff", "head"),
-    "skb_data": ("sk_buff", "data"), "skb_network": ("sk_buff", "network_header"),
+    "skb_sk": ("sk_buff", "sk"),
+    "skb_dev": ("sk_buff", "dev"),
+    "skb_len": ("sk_buff", "len"),
+    "skb_data_len": ("sk_buff", "data_len"),
+    "skb_head": ("sk_buff", "head"),
+    "skb_data": ("sk_buff", "data"),
+    "skb_network": ("sk_buff", "network_header"),
     "skb_transport": ("sk_buff", "transport_header"),
-    "skb_protocol": ("sk_buff", "protocol"), "dev_name": ("net_device", "name"),
-    "family": ("sock", _SK + "family"), "state": ("sock", _SK + "state"),
-    "ns_sock": ("sock", _SK + "net.net"), "ns_dev": ("net_device", "nd_net.net"),
+    "skb_protocol": ("sk_buff", "protocol"),
+    "dev_name": ("net_device", "name"),
+    "family": ("sock", _SK + "family"),
+    "state": ("sock", _SK + "state"),
+    "ns_sock": ("sock", _SK + "net.net"),
+    "ns_dev": ("net_device", "nd_net.net"),
     "ns_number": ("net", "ns.inum"),
-}  # fmt: skip
+}
 _LOOKUP = {
-    "dev_net": ("net_device", "nd_net.net"), "net_mix": ("net", "hash_mix"),
-    "ehash": ("inet_hashinfo", "ehash"), "ehash_mask": ("inet_hashinfo", "ehash_mask"),
+    "dev_net": ("net_device", "nd_net.net"),
+    "net_mix": ("net", "hash_mix"),
+    "ehash": ("inet_hashinfo", "ehash"),
+    "ehash_mask": ("inet_hashinfo", "ehash_mask"),
     "ehash_first": ("inet_ehash_bucket", "chain.first"),
-    "lhash2": ("inet_hashinfo", "lhash2"), "lhash2_mask": ("inet_hashinfo", "lhash2_mask"),
-    "node": ("sock", _SK + "nulls_node"), "sk_net": ("sock", _SK + "net.net"),
-    "sk_num": ("sock", _SK + "num"), "sk_dport": ("sock", _SK + "dport"),
-    "sk_saddr": ("sock", _SK + "rcv_saddr"), "sk_daddr": ("sock", _SK + "daddr"),
-}  # fmt: skip
+    "lhash2": ("inet_hashinfo", "lhash2"),
+    "lhash2_mask": ("inet_hashinfo", "lhash2_mask"),
+    "node": ("sock", _SK + "nulls_node"),
+    "sk_net": ("sock", _SK + "net.net"),
+    "sk_num": ("sock", _SK + "num"),
+    "sk_dport": ("sock", _SK + "dport"),
+    "sk_saddr": ("sock", _SK + "rcv_saddr"),
+    "sk_daddr": ("sock", _SK + "daddr"),
+}
 
 
 class PlanBytes(ctypes.LittleEndianStructure):
@@ -79,21 +103,65 @@ class PlanBytes(ctypes.LittleEndianStructure):
 
     _fields_ = [
         *((name, _u64) for name in ("ring", "hashinfo", "secret4", "secret6", "hash6")),
-        *((name, _u32) for name in (
-            "size", "depth", "returns", "limit", "perf", "skb_offset", "skb_size",
-            "skb_sk", "skb_dev", "skb_len", "skb_data_len", "skb_head", "skb_data",
-            "skb_network", "skb_transport", "skb_protocol", "dev_name",
-            "family", "state", "protocol", "protocol_shift", "protocol_mask",
-            "has_ns", "ns_sock", "ns_dev", "ns_number",
-            "can_look_up", "dev_net", "net_mix", "net_hashinfo",
-            "ehash", "ehash_mask", "ehash_bucket", "ehash_first",
-            "lhash2", "lhash2_mask", "lhash2_bucket", "lhash2_first", "node", "listen_node",
-            "sk_net", "sk_num", "sk_dport", "sk_saddr", "sk_daddr", "sk_saddr6", "sk_daddr6",
-            "v6only", "v6only_mask",
-        )),
-        ("chunks", _u32 * 3), ("chunk", _Chunk * MAX_CHUNKS * 3),
-        ("tests", _u32), ("test", Test * MAX_TESTS),
-    ]  # fmt: skip
+        *(
+            (name, _u32)
+            for name in (
+                "size",
+                "depth",
+                "returns",
+                "limit",
+                "perf",
+                "skb_offset",
+                "skb_size",
+                "skb_sk",
+                "skb_dev",
+                "skb_len",
+                "skb_data_len",
+                "skb_head",
+                "skb_data",
+                "skb_network",
+                "skb_transport",
+                "skb_protocol",
+                "dev_name",
+                "family",
+                "state",
+                "protocol",
+                "protocol_shift",
+                "protocol_mask",
+                "has_ns",
+                "ns_sock",
+                "ns_dev",
+                "ns_number",
+                "can_look_up",
+                "dev_net",
+                "net_mix",
+                "net_hashinfo",
+                "ehash",
+                "ehash_mask",
+                "ehash_bucket",
+                "ehash_first",
+                "lhash2",
+                "lhash2_mask",
+                "lhash2_bucket",
+                "lhash2_first",
+                "node",
+                "listen_node",
+                "sk_net",
+                "sk_num",
+                "sk_dport",
+                "sk_saddr",
+                "sk_daddr",
+                "sk_saddr6",
+                "sk_daddr6",
+                "v6only",
+                "v6only_mask",
+            )
+        ),
+        ("chunks", _u32 * 3),
+        ("chunk", _Chunk * MAX_CHUNKS * 3),
+        ("tests", _u32),
+        ("test", Test * MAX_TESTS),
+    ]
 
 
 class Chunk(NamedTuple):
@@ -117,9 +185,11 @@ def chunks(layout: Layout, structs: Sequence[str], full: bool) -> list[Chunk]:
     for offset, size in places:
         last = found[-1] if found else None
         end = offset + size
-        if last is not None and offset - (last.offset + last.size) <= _GAP and (
-            end - last.offset <= _CHUNK_ROOM
-        ):  # fmt: skip
+        if (
+            last is not None
+            and offset - (last.offset + last.size) <= _GAP
+            and (end - last.offset <= _CHUNK_ROOM)
+        ):
             found[-1] = Chunk(last.offset, max(last.size, end - last.offset))
         else:
             found.append(Chunk(offset, size))
@@ -226,98 +296,18 @@ def pack_probe(number: int, probe: Probe, func: str = "") -> bytes:
     site = probe.site
     return bytes(
         _Place(
-            probe.place.address, number, registers.get(probe.skb or "", _NONE),
-            registers.get(probe.sock or "", _NONE), _HEADERS[site.header], site.lookup,
-            _hop(probe.skb_hop), _hop(probe.sock_hop),
+            probe.place.address,
+            number,
+            registers.get(probe.skb or "", _NONE),
+            registers.get(probe.sock or "", _NONE),
+            _HEADERS[site.header],
+            site.lookup,
+            _hop(probe.skb_hop),
+            _hop(probe.sock_hop),
             func.encode() if len(func) < FUNC_ROOM else b"",
         )
-    )  # fmt: skip
+    )
 
 
 def _hop(hop: int | None) -> int:
     return _NO_HOP if hop is None else hop
-
-
-_RECORD = struct.Struct("<IHHQQII16s6QQQQQQQIIHHHHHHHH")
-SIZE = _RECORD.size
-
-
-class Record(NamedTuple):
-    """struct kl_record, with what follows it."""
-
-    kind: int
-    cpu: int
-    ns: int
-    task: int
-    pid: int
-    number: int
-    comm: bytes
-    registers: tuple[int, ...]
-    slot: int
-    skb: int
-    sock: int
-    dev: int
-    header: int
-    dev_net: int
-    dev_ns: int
-    sock_ns: int
-    looked_up: bool
-    shape: int
-    stack_id: int | None  # what a STACK told of it
-    parts: tuple[bytes, ...]  # skb, device name, header, sock, stack
-
-    @property
-    def stack(self) -> bytes:
-        return self.parts[4]
-
-    def memory(self, shapes: Shapes) -> BytesMemory:
-        """What was copied, where it was."""
-        skb, name, header, sock, _ = self.parts
-        blocks = {}
-        if skb:
-            blocks[self.skb + shapes.skb[0]] = skb
-        if name:
-            place = shapes.layout.field("net_device", "name")
-            blocks[self.dev + (place[0] if place else 0)] = name
-        if header:
-            blocks[self.header] = header
-        if sock:
-            blocks[self.sock] = shapes.sock(self.shape, sock)
-        self._namespaces(shapes.layout, blocks)
-        return BytesMemory(blocks)
-
-    def _namespaces(self, layout: Layout, blocks: dict[int, bytes]) -> None:
-        number = layout.field("net", "ns.inum")
-        device = layout.field("net_device", "nd_net.net")
-        own = layout.field("sock", _SK + "net.net")
-        if number is None or device is None or own is None:
-            return
-        if self.dev_ns:
-            blocks[self.dev + device[0]] = self.dev_net.to_bytes(8, "little")
-            blocks[self.dev_net + number[0]] = self.dev_ns.to_bytes(4, "little")
-        net = blocks.get(self.sock, b"")[own[0] : own[0] + 8]
-        if self.sock_ns and len(net) == 8:
-            blocks[int.from_bytes(net, "little") + number[0]] = self.sock_ns.to_bytes(4, "little")
-
-
-def unpack(data: bytes, at: int) -> Record:
-    """The record at ``at``, which is all there."""
-    (_, kind, cpu, ns, task, pid, number, comm, *rest) = _RECORD.unpack_from(data, at)
-    registers, rest = tuple(rest[:6]), rest[6:]
-    slot, skb, sock, dev, header, dev_net, dev_ns, sock_ns, *sizes = rest
-    *lengths, looked_up, shape, stack = sizes
-    parts, at = [], at + SIZE
-    for length in lengths:
-        parts.append(data[at : at + length])
-        at += length
-    return Record(
-        kind, cpu, ns, task, pid, number, comm, registers, slot, skb, sock, dev, header,
-        dev_net, dev_ns, sock_ns, bool(looked_up), shape, stack - 1 if stack else None,
-        tuple(parts),
-    )  # fmt: skip
-
-
-def task_of(record: Record) -> dict[str, Any]:
-    """pid and comm of the current task; comm's bytes as the guest wrote them."""
-    name = record.comm.split(b"\0")[0]
-    return {"pid": record.pid, "comm": name.decode("utf-8", "replace")}

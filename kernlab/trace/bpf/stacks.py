@@ -6,7 +6,7 @@ place another has comes whole, in its record.
 
 from __future__ import annotations
 
-from kernlab.trace.bpf.layout import Record
+from kernlab.trace.bpf.records import Record
 from kernlab.trace.tracefs.stacks import matches
 
 ABOVE = 8  # frames above a function's own at most where fentry called

@@ -27,19 +27,8 @@ from kernlab.symbols.dwarf import Function
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.bpf import guest
 from kernlab.trace.bpf.filter import lower
-from kernlab.trace.bpf.layout import (
-    DEEPEST,
-    REGISTERS,
-    RETURN,
-    ROUND,
-    STACK,
-    Record,
-    Shapes,
-    pack_plan,
-    pack_probe,
-    task_of,
-    unpack,
-)
+from kernlab.trace.bpf.layout import DEEPEST, REGISTERS, Shapes, pack_plan, pack_probe
+from kernlab.trace.bpf.records import RETURN, ROUND, STACK, Record, task_of, unpack
 from kernlab.trace.bpf.stacks import ABOVE, StackIds
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.pace import Pace
@@ -50,9 +39,10 @@ from kernlab.trace.tracefs.stacks import Stacks
 from kernlab.vm.machine import Machine
 
 _OPTIONS = {
-    "CONFIG_BPF_SYSCALL": "BPF programs", "CONFIG_BPF_EVENTS": "BPF programs on kprobes",
+    "CONFIG_BPF_SYSCALL": "BPF programs",
+    "CONFIG_BPF_EVENTS": "BPF programs on kprobes",
     "CONFIG_DEBUG_INFO_BTF": "the kernel's types for them",
-}  # fmt: skip
+}
 _BUFFER = 8192  # KiB for each vCPU
 _PAGE = 4096
 # Where a return that is waited for leads: the names of its address, newest first.
@@ -67,8 +57,9 @@ class BpfEngine(Streaming[guest.Loader]):
     name = "bpf"
     exact = True
 
-    def __init__(self, plan: Plan, symbols: KernelSymbols, cpus: int, perf: bool = False,
-                 fentry: bool = True) -> None:  # fmt: skip
+    def __init__(
+        self, plan: Plan, symbols: KernelSymbols, cpus: int, perf: bool = False, fentry: bool = True
+    ) -> None:
         """``perf``: by a perf buffer, as on a kernel before 5.8, also where there is a ring
         buffer. ``fentry``: false for kprobes alone. Where a return is waited for both ends of
         a call are kprobes: a kretprobe changes the return address before fentry sees it."""
@@ -91,11 +82,14 @@ class BpfEngine(Streaming[guest.Loader]):
         self._edges = (0, 0)
         self._pace = Pace(cpus)
         packed = pack_plan(
-            self._shapes, values, ring=_ring(request.buffer or _BUFFER, cpus),
+            self._shapes,
+            values,
+            ring=_ring(request.buffer or _BUFFER, cpus),
             depth=min(request.stack + ABOVE, DEEPEST) if request.stack > 1 else 0,
-            returns=int(request.returns), perf=int(perf),
+            returns=int(request.returns),
+            perf=int(perf),
             limit=(request.count or 0) if plan.where is None and not request.returns else 0,
-        )  # fmt: skip
+        )
         # A call is judged when it has returned, so none is thrown away before.
         tests = [] if request.returns else lower(plan.where)
         packed.tests = len(tests)
@@ -203,10 +197,16 @@ class BpfEngine(Streaming[guest.Loader]):
     def _event(self, record: Record, came: int, stack: bytes) -> Event:
         what = self._whats[record.number]
         event: Event = {
-            "v": VERSION, "seq": 0, "engine": self.name, "probe": what["probe"],
-            "cpu": record.cpu, "task": task_of(record), "guest_ns": record.ns, "host_ns": came,
+            "v": VERSION,
+            "seq": 0,
+            "engine": self.name,
+            "probe": what["probe"],
+            "cpu": record.cpu,
+            "task": task_of(record),
+            "guest_ns": record.ns,
+            "host_ns": came,
             "site": {key: what[key] for key in ("func", "file", "line")},
-        }  # fmt: skip
+        }
         registers = dict(zip(REGISTERS, record.registers, strict=True))
         args = {item["name"]: item for item in what.get("args", ())}
 
@@ -219,13 +219,18 @@ class BpfEngine(Streaming[guest.Loader]):
 
         found = record.sock if record.looked_up else None
         decode_hit(
-            record.memory(self._shapes), self._layout, what["site"],
-            value("skb", record.skb), value("sock", record.sock), lambda skb, packet: found,
-        ).put(event)  # fmt: skip
+            record.memory(self._shapes),
+            self._layout,
+            what["site"],
+            value("skb", record.skb),
+            value("sock", record.sock),
+            lambda skb, packet: found,
+        ).put(event)
         shown = {
             name: as_type(registers[item["register"]], item)
-            for name, item in args.items() if item["register"] in registers
-        }  # fmt: skip
+            for name, item in args.items()
+            if item["register"] in registers
+        }
         if shown:
             event["args"] = shown
         self._expressions.put(event)
@@ -271,12 +276,12 @@ class _Returns:
         self._open.setdefault(record.slot, []).append((record, event))
         self._of_task.setdefault(record.task, []).append((record, stack))
 
-    def leave(self, record: Record, whats: list[Event]) -> Iterator[Event]:
+    def leave(self, record: Record, asked: list[Event]) -> Iterator[Event]:
         """The calls that end with this return, the innermost first."""
         for entered, event in reversed(self._open.pop(record.slot, [])):
             calls = self._of_task.get(entered.task, [])
             self._of_task[entered.task] = [one for one in calls if one[0] is not entered]
-            event["ret"] = as_type(record.registers[0], whats[entered.number]["returns"])
+            event["ret"] = as_type(record.registers[0], asked[entered.number]["returns"])
             yield event
 
     def unfinished(self) -> Iterator[Event]:
@@ -328,8 +333,9 @@ def _check(request: TraceRequest) -> None:
     require(BPF)
 
 
-def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
-           report: Reporter) -> None:  # fmt: skip
+def _bring(
+    plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path, report: Reporter
+) -> None:
     limits.require(symbols.files.config, _OPTIONS, "--engine bpf")
     limits.check(plan, symbols, "bpf")
     if not Shapes(Layout(symbols.layout())).fits():
@@ -347,5 +353,11 @@ def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> 
     return BpfEngine(plan, symbols, machine.spec.cpus)
 
 
-KIND = Kind("bpf", "a BPF program of ours: the fastest, does not stop the guest, no --show",
-            _check, _bring, _open, {**limits.PROBES, **_OPTIONS})  # fmt: skip
+KIND = Kind(
+    "bpf",
+    "a BPF program of ours: the fastest, does not stop the guest, no --show",
+    _check,
+    _bring,
+    _open,
+    {**limits.PROBES, **_OPTIONS},
+)

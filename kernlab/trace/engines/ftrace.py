@@ -236,11 +236,16 @@ class FtraceEngine(Streaming[Tracefs]):
         fetch, page, start = hit.fetch, hit.page, hit.start
         what = fetch.what
         event: dict[str, Any] = {
-            "v": VERSION, "seq": 0, "engine": self.name, "probe": what["probe"], "cpu": hit.cpu,
-            "task": fetch.task(page, start), "guest_ns": self._clock.ns(hit.at),
+            "v": VERSION,
+            "seq": 0,
+            "engine": self.name,
+            "probe": what["probe"],
+            "cpu": hit.cpu,
+            "task": fetch.task(page, start),
+            "guest_ns": self._clock.ns(hit.at),
             "host_ns": hit.came,
             "site": {key: what[key] for key in ("func", "file", "line")},
-        }  # fmt: skip
+        }
         skb, sock, memory = fetch.objects(page, start)
         self._faults += memory.faults
         decode_hit(memory, self._layout, what["site"], skb, sock).put(event)
@@ -303,8 +308,9 @@ def _check(request: TraceRequest) -> None:
     no_expressions(request, "ftrace", "a kprobe fetches")
 
 
-def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
-           report: Reporter) -> None:  # fmt: skip
+def _bring(
+    plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path, report: Reporter
+) -> None:
     limits.check(plan, symbols)
     answerable(plan, "ftrace")
     symbols.orc()
@@ -315,5 +321,11 @@ def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> 
     return FtraceEngine(plan, symbols)
 
 
-KIND = Kind("ftrace", "the kernel's kprobe events: does not stop the guest, no --show",
-            _check, _bring, _open, limits.PROBES)  # fmt: skip
+KIND = Kind(
+    "ftrace",
+    "the kernel's kprobe events: does not stop the guest, no --show",
+    _check,
+    _bring,
+    _open,
+    limits.PROBES,
+)

@@ -256,8 +256,12 @@ class GdbEngine:
     def __enter__(self) -> GdbEngine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 where: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
         self.close()
 
 
@@ -270,8 +274,9 @@ def _check(request: TraceRequest) -> None:
         )
 
 
-def _bring(plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path,
-           report: Reporter) -> None:  # fmt: skip
+def _bring(
+    plan: Plan, kernel: Kernel, symbols: KernelSymbols, share: Path, report: Reporter
+) -> None:
     symbols.orc()
     if symbols.holes() is None and plan.request.returns:
         raise BadInput(

@@ -35,9 +35,15 @@ _AROUND = {None: (80, 144), "ip": (0, 128), "tcp": (64, 112)}
 # The upper half of the address space, without the values that are errors (include/linux/err.h).
 _FIRST, _LAST = 0xFFFF_8000_0000_0000, 0xFFFF_FFFF_FFFF_F000
 REGISTERS = {
-    "rdi": "%di", "rsi": "%si", "rdx": "%dx", "rcx": "%cx", "r8": "%r8", "r9": "%r9",
-    "rax": "%ax", "r10": "%r10",
-}  # fmt: skip
+    "rdi": "%di",
+    "rsi": "%si",
+    "rdx": "%dx",
+    "rcx": "%cx",
+    "r8": "%r8",
+    "r9": "%r9",
+    "rax": "%ax",
+    "r10": "%r10",
+}
 _WORD = struct.Struct("<Q")
 
 
@@ -229,11 +235,9 @@ class Fetch:
         """The function's arguments, as an event keeps them."""
         at = self._at
         return {
-            item["name"]: as_type(
-                _WORD.unpack_from(page, start + at[item["register"]])[0], item
-            )
+            item["name"]: as_type(_WORD.unpack_from(page, start + at[item["register"]])[0], item)
             for item in self._args
-        }  # fmt: skip
+        }
 
     def number_of(self, name: str, page: bytes, start: int) -> int | None:
         """A field of ``extra`` that is a register; None where it was not asked for."""

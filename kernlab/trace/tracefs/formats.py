@@ -43,9 +43,11 @@ def parse(text: str) -> Format:
         raise ValueError("no event's format")
     fields = {
         match["name"]: Field(
-            int(match["offset"]), int(match["size"]), match["signed"] == "1",
+            int(match["offset"]),
+            int(match["size"]),
+            match["signed"] == "1",
             match["type"].startswith(_DYNAMIC),
         )
         for match in _FIELD.finditer(text)
-    }  # fmt: skip
+    }
     return Format(name[1], int(number[1]), fields)

@@ -71,8 +71,11 @@ class Refused(KernlabError):
     def __init__(self, line: str, number: int, log: str) -> None:
         last = [text for text in log.splitlines() if text.strip()][-4:]
         why = "\n".join([f"{os.strerror(number)}: {line}", *last])
-        super().__init__("the guest's kernel refused what tracefs was asked", why,
-                         "another function, or --engine gdb")  # fmt: skip
+        super().__init__(
+            "the guest's kernel refused what tracefs was asked",
+            why,
+            "another function, or --engine gdb",
+        )
         self.line = line
         self.number = number
 
@@ -102,9 +105,11 @@ class Tracefs:
         ``MachineFailed``."""
         machine.channel.write_file(_SCRIPT, self._script.encode())
         self._backlog.process = machine.channel.start(
-            [f"/mnt/share/{_PROGRAM}", _SCRIPT], stdin=True,
-            on_stdout=self._came, on_stderr=self._said.extend,
-        )  # fmt: skip
+            [f"/mnt/share/{_PROGRAM}", _SCRIPT],
+            stdin=True,
+            on_stdout=self._came,
+            on_stderr=self._said.extend,
+        )
         self._until_told("set the probes")
         if self._failed is not None:
             self.stop()
@@ -130,9 +135,10 @@ class Tracefs:
         said = self._said.decode("utf-8", "replace").strip()
         status = self._backlog.process.wait(_STOP)  # raises when the machine is gone
         return WeFailed(
-            f"the guest's tracefs program ended with status {status}", said,
+            f"the guest's tracefs program ended with status {status}",
+            said,
             "kernlab run -- ls /sys/kernel/tracing",
-        )  # fmt: skip
+        )
 
     # -- called by the channel's reader ---------------------------------------
 

@@ -79,9 +79,7 @@ def _possible(plan: Plan, symbols: KernelSymbols) -> list[Probe]:
     known, files = symbols.map.all, symbols.files
     ranges = [(known.get(first, 0), known.get(last, 0)) for first, last in _FORBIDDEN]
     refused = blacklist.find(files.vmlinux, known)
-    traceable = (
-        None if has(files.config, _NOTRACE) else blacklist.traceable(files.vmlinux, known)
-    )
+    traceable = None if has(files.config, _NOTRACE) else blacklist.traceable(files.vmlinux, known)
 
     def possible(probe: Probe) -> bool:
         place, address = probe.place, probe.place.address

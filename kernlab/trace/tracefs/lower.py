@@ -68,8 +68,9 @@ class Lowering:
         text = _NEVER if said is False else "" if said is True else str(said)
         if len(text) > _LONGEST:
             text = ""
-        self.fetches = {fetch: name for fetch, name in self.fetches.items()
-                        if re.search(rf"\b{name}\b", text)}  # fmt: skip
+        self.fetches = {
+            fetch: name for fetch, name in self.fetches.items() if re.search(rf"\b{name}\b", text)
+        }
         return text
 
     def _when(self, where: expr.Expr, wanted: bool) -> Kernel:
@@ -87,8 +88,9 @@ class Lowering:
         equal = wanted if test.operator != "!=" else not wanted
         operator = "==" if test.operator == "!=" else test.operator
         # Whichever group of fields answers (fields.values), the result is one of its own.
-        return _any([self._group(group, test, operator, equal)
-                     for group in fields.paths(test.name)])  # fmt: skip
+        return _any(
+            [self._group(group, test, operator, equal) for group in fields.paths(test.name)]
+        )
 
     def _group(self, group: Iterable[str], test: expr.Test, operator: str, hit: bool) -> Kernel:
         said = []
@@ -113,8 +115,9 @@ class Lowering:
             return True
         return self._number(source, fields.type_of(test.name), test.value, operator, hit)
 
-    def _number(self, source: Number, kind: str | None, value: Any, operator: str,
-                hit: bool) -> Kernel:  # fmt: skip
+    def _number(
+        self, source: Number, kind: str | None, value: Any, operator: str, hit: bool
+    ) -> Kernel:
         if source.also and not hit:
             return True
         if kind == fields.ADDRESS:
@@ -126,8 +129,11 @@ class Lowering:
         elif kind == fields.FLAGS and operator == "has":
             name = self._name(source)
             bits = [1 << bit for bit in range(8) if value >> bit & 1]
-            return _join([f"{name} & {bit}" if hit else f"!({name} & {bit})" for bit in bits],
-                         not hit) if bits else hit  # fmt: skip
+            return (
+                _join([f"{name} & {bit}" if hit else f"!({name} & {bit})" for bit in bits], not hit)
+                if bits
+                else hit
+            )
         else:
             values = list(value) if isinstance(value, tuple) else [value]
             if source.names:

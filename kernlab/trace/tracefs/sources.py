@@ -15,8 +15,14 @@ from kernlab.trace.tracefs.lower import STATES, Constant, Number, Source, Text
 
 _UNSIGNED, _SIGNED = "u", "s"
 # The TCP header, RFC 9293 section 3.1, and the IPv4 header, RFC 791: offset and bits.
-_TCP = {"sport": (0, 16), "dport": (2, 16), "seq": (4, 32), "ack": (8, 32), "flags": (13, 8),
-        "win": (14, 16)}  # fmt: skip
+_TCP = {
+    "sport": (0, 16),
+    "dport": (2, 16),
+    "seq": (4, 32),
+    "ack": (8, 32),
+    "flags": (13, 8),
+    "win": (14, 16),
+}
 _IP = {"tos": (1, 8), "ip_id": (4, 16), "ttl": (8, 8), "src": (12, 32), "dst": (16, 32)}
 _SOCK_STRUCTS = ("sock", "inet_connection_sock", "tcp_sock")
 

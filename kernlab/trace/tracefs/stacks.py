@@ -23,8 +23,9 @@ class Stacks:
     """Stacks of one kernel, each named once. ``depth``: frames wanted; ``ends``: addresses
     that are no caller's: a stack ends before one."""
 
-    def __init__(self, symbolizer: Symbolizer, orc: Path, depth: int,
-                 ends: Collection[int] = ()) -> None:  # fmt: skip
+    def __init__(
+        self, symbolizer: Symbolizer, orc: Path, depth: int, ends: Collection[int] = ()
+    ) -> None:
         self._ends = ends
         self._symbolizer = symbolizer
         self._orc = OrcTable(str(orc))

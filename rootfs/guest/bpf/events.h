@@ -6,8 +6,8 @@
 #include <bpf/libbpf.h>
 #include "ringbuf.h"
 
-#define EVENTS_RING (1 << 18) /* bytes */
-#define EVENTS_PAGES 16       /* of each vCPU's perf buffer */
+#define EVENTS_RING  (1 << 18) /* bytes */
+#define EVENTS_PAGES 16	       /* of each vCPU's perf buffer */
 
 typedef int (*event_shown)(void *context, void *event, size_t size);
 

@@ -39,7 +39,7 @@ static int ksyms_load(void)
 			if (!ksyms)
 				return -1;
 		}
-		ksyms[ksyms_count++] = (struct ksym){addr, strdup(name)};
+		ksyms[ksyms_count++] = (struct ksym){ addr, strdup(name) };
 	}
 	fclose(file);
 	qsort(ksyms, ksyms_count, sizeof(*ksyms), ksym_order);

@@ -12,7 +12,7 @@
 #define RST_BPF_H
 #include <bpf/bpf_tracing.h>
 
-#define AF_INET 2
+#define AF_INET	 2
 #define AF_INET6 10
 
 /* A socket's own and its peer's address, as on the wire; room for IPv6 in both. */

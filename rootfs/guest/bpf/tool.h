@@ -13,12 +13,12 @@
 
 /* A copy of a skeleton's variables. By their map: 5.4 cannot map it into the loader
  * (fc9702273e2e, v5.5), and libbpf leaves skeleton->bss NULL there. */
-#define globals(skeleton)                                                              \
-	({                                                                             \
-		typeof(*(skeleton)->bss) copy = {};                                    \
-		unsigned int first = 0;                                                \
-		bpf_map_lookup_elem(bpf_map__fd((skeleton)->maps.bss), &first, &copy); \
-		copy;                                                                  \
+#define globals(skeleton)                                                                          \
+	({                                                                                         \
+		typeof(*(skeleton)->bss) copy = {};                                                \
+		unsigned int first = 0;                                                            \
+		bpf_map_lookup_elem(bpf_map__fd((skeleton)->maps.bss), &first, &copy);             \
+		copy;                                                                              \
 	})
 
 static volatile sig_atomic_t over;
@@ -49,7 +49,7 @@ static int tool_start(int argc, char **argv, const char *usage)
 		exit(2);
 	}
 	/* Without SA_RESTART: what waits is woken. */
-	struct sigaction action = {.sa_handler = tool_over};
+	struct sigaction action = { .sa_handler = tool_over };
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGALRM, &action, NULL);

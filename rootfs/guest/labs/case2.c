@@ -14,8 +14,8 @@ enum { TRIES = 3000, SECONDS = 6, FARTHEST = 20000 };
 
 /* What the two processes share. */
 struct meeting {
-	volatile int go, done;	/* the try that begins, the try that is over */
-	volatile int error;	/* the client's, in this try */
+	volatile int go, done; /* the try that begins, the try that is over */
+	volatile int error;    /* the client's, in this try */
 	struct conn c;
 };
 
@@ -72,8 +72,8 @@ static long out_rsts(void)
 		name = strtok_r(names, " \n", &keep), value = strtok_r(values, " \n", &rest);
 		if (!name || strcmp(name, "Tcp:"))
 			continue;
-		for (; name && value; name = strtok_r(NULL, " \n", &keep),
-				      value = strtok_r(NULL, " \n", &rest))
+		for (; name && value;
+		     name = strtok_r(NULL, " \n", &keep), value = strtok_r(NULL, " \n", &rest))
 			if (!strcmp(name, "OutRsts"))
 				found = atol(value);
 	}

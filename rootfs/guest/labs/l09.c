@@ -14,7 +14,8 @@ int main(int argc, char **argv)
 	if (asked("--shutdown"))
 		got("client.shutdown", errno_word(shutdown(client, SHUT_WR) ? errno : 0));
 	else
-		got("client.disconnect", errno_word(connect(client, &nobody, sizeof nobody) ? errno : 0));
+		got("client.disconnect",
+		    errno_word(connect(client, &nobody, sizeof nobody) ? errno : 0));
 	wait_readable(child);
 	step("server-looks");
 	got("server.recv", reads(child));

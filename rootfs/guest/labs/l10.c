@@ -26,9 +26,11 @@ static int destroy(const struct sockaddr_storage *local, const struct sockaddr_s
 		struct nlmsghdr head;
 		struct inet_diag_req_v2 body;
 	} ask = {
-		.head = { .nlmsg_len = sizeof ask, .nlmsg_type = SOCK_DESTROY,
+		.head = { .nlmsg_len = sizeof ask,
+			  .nlmsg_type = SOCK_DESTROY,
 			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
-		.body = { .sdiag_family = (__u8)family, .sdiag_protocol = IPPROTO_TCP,
+		.body = { .sdiag_family = (__u8)family,
+			  .sdiag_protocol = IPPROTO_TCP,
 			  .idiag_states = ~0U,
 			  .id.idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } },
 	};

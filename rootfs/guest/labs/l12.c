@@ -19,7 +19,8 @@ int main(int argc, char **argv)
 		set_option(child, IPPROTO_TCP, TCP_USER_TIMEOUT, 1500);
 	set_option(child, SOL_SOCKET, SO_KEEPALIVE, 1);
 	step("first-probe");
-	out(&c, ". 0:0(0) ack 1"); /* one byte below what we have acknowledged: it asks for an ACK */
+	out(&c,
+	    ". 0:0(0) ack 1"); /* one byte below what we have acknowledged: it asks for an ACK */
 	if (asked("--alive")) {
 		in(&c, ". 1:1(0) ack 1");
 		step("answered");

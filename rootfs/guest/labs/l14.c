@@ -28,7 +28,8 @@ int main(int argc, char **argv)
 	peer_up();
 	int server = listener(8080, asked("--roomy") ? 8 : 2);
 	struct conn first = conn(40001, 8080), second = conn(40002, 8080);
-	struct conn third = conn(40003, 8080), fourth = conn(40004, 8080), fifth = conn(40005, 8080);
+	struct conn third = conn(40003, 8080), fourth = conn(40004, 8080),
+		    fifth = conn(40005, 8080);
 
 	step("fill");
 	half_open(&first);

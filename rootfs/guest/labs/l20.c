@@ -18,7 +18,8 @@ static const char *syn_timer(int port)
 
 	while (file && fgets(line, sizeof line, file))
 		if (sscanf(line, " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %*x %*x:%*x %x:%lx %x", &local,
-			   &kind, &rest, &again) == 4 && (int)local == port && kind == 1)
+			   &kind, &rest, &again) == 4 &&
+		    (int)local == port && kind == 1)
 			found = again || rest < 50 ? "short" : "unchanged";
 	if (file)
 		fclose(file);

@@ -4,7 +4,7 @@
  */
 #include "lab.h"
 
-#define PORT 45000	/* the one of net.ipv4.ip_local_port_range */
+#define PORT 45000 /* the one of net.ipv4.ip_local_port_range */
 
 static int client(void)
 {

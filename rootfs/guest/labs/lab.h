@@ -32,10 +32,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LIMIT_MS 10000	/* the longest wait for anything that should come at once */
+#define LIMIT_MS 10000 /* the longest wait for anything that should come at once */
 
 static int family = AF_INET;
-static int failed;	/* the program ends before its story does */
+static int failed; /* the program ends before its story does */
 
 __attribute__((noreturn, format(printf, 1, 2))) static inline void fail(const char *format, ...)
 {
@@ -99,7 +99,7 @@ static inline int asked(const char *option)
 	return 0;
 }
 
-static pid_t lab_process;	/* not one that it forks */
+static pid_t lab_process; /* not one that it forks */
 static void lab_end(void);
 static inline void lab_start(int argc, char **argv)
 {
@@ -336,8 +336,9 @@ static inline struct tcp_info info_of(int fd)
 
 static inline const char *state_of(int fd)
 {
-	static const char *const names[] = { "?", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1",
-		"FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
+	static const char *const names[] = { "?",	   "ESTABLISHED", "SYN_SENT",  "SYN_RECV",
+					     "FIN_WAIT1",  "FIN_WAIT2",	  "TIME_WAIT", "CLOSE",
+					     "CLOSE_WAIT", "LAST_ACK",	  "LISTEN",    "CLOSING" };
 	unsigned state = info_of(fd).tcpi_state;
 
 	return state < sizeof names / sizeof *names ? names[state] : "?";
@@ -395,7 +396,8 @@ static inline long counted(const char *name)
 	while (file && fgets(names, sizeof names, file) && fgets(values, sizeof values, file)) {
 		char *value = strtok_r(values, " \n", &value_at);
 		for (char *each = strtok_r(names, " \n", &name_at); each && value;
-		     each = strtok_r(NULL, " \n", &name_at), value = strtok_r(NULL, " \n", &value_at))
+		     each = strtok_r(NULL, " \n", &name_at),
+			  value = strtok_r(NULL, " \n", &value_at))
 			if (!strcmp(each, name)) {
 				fclose(file);
 				return atol(value);
@@ -445,9 +447,9 @@ static inline const char *end_text(char *text, size_t n, int fd, int remote)
 	if ((remote ? getpeername : getsockname)(fd, (struct sockaddr *)&at, &length))
 		return text;
 	/* The port is at the same place in both. */
-	const void *address = at.ss_family == AF_INET6 ?
-		(const void *)&((struct sockaddr_in6 *)&at)->sin6_addr :
-		(const void *)&((struct sockaddr_in *)&at)->sin_addr;
+	const void *address = at.ss_family == AF_INET6
+				      ? (const void *)&((struct sockaddr_in6 *)&at)->sin6_addr
+				      : (const void *)&((struct sockaddr_in *)&at)->sin_addr;
 	if (inet_ntop(at.ss_family, address, name, sizeof name))
 		snprintf(text, n, "%s %d", name, ntohs(((struct sockaddr_in *)&at)->sin_port));
 	return text;

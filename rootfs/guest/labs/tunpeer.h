@@ -39,9 +39,9 @@
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32, ECE = 64, CWR = 128 };
 
 struct segment {
-	uint32_t seq, ack;	/* relative once matched to a connection */
+	uint32_t seq, ack; /* relative once matched to a connection */
 	int flags, win, len, ip_id;
-	int mss, wscale, sack_ok, ts;	/* options; -1, -1, 0, 0 when not there */
+	int mss, wscale, sack_ok, ts; /* options; -1, -1, 0, 0 when not there */
 	uint32_t ts_val, ts_ecr;
 	uint16_t sport, dport;
 	char data[64];
@@ -49,14 +49,14 @@ struct segment {
 
 struct conn {
 	uint16_t peer_port, kernel_port;
-	uint32_t peer_isn, kernel_isn;	/* the kernel's is learnt from its first segment */
+	uint32_t peer_isn, kernel_isn; /* the kernel's is learnt from its first segment */
 	int kernel_known;
-	uint32_t ts_last;		/* the TSval the kernel sent last */
-	struct segment last;		/* the last one that out() or any() took */
+	uint32_t ts_last;    /* the TSval the kernel sent last */
+	struct segment last; /* the last one that out() or any() took */
 };
 
 static int tun_fd = -1;
-static int tun_timers;	/* retransmission timers as they always are */
+static int tun_timers; /* retransmission timers as they always are */
 
 static inline void tun_command(const char *command)
 {
@@ -87,7 +87,8 @@ static inline void peer_up(void)
 
 static inline struct conn conn(int peer_port, int kernel_port)
 {
-	struct conn c = { .peer_port = (uint16_t)peer_port, .kernel_port = (uint16_t)kernel_port,
+	struct conn c = { .peer_port = (uint16_t)peer_port,
+			  .kernel_port = (uint16_t)kernel_port,
 			  .peer_isn = 1000 };
 
 	return c;
@@ -177,8 +178,8 @@ static inline void tun_write(const struct conn *c, const struct segment *s, cons
 	memcpy(tcp + header, data, (size_t)s->len);
 	/* The pseudo header: both addresses, the protocol and the length (RFC 9293, 3.1). */
 	size_t addresses = family == AF_INET6 ? 8 : 12, size = family == AF_INET6 ? 32 : 8;
-	tun_checksum(tcp + 16, tun_sum(tcp, n, tun_sum(packet + addresses, size,
-						       IPPROTO_TCP + (uint32_t)n)));
+	tun_checksum(tcp + 16,
+		     tun_sum(tcp, n, tun_sum(packet + addresses, size, IPPROTO_TCP + (uint32_t)n)));
 	if (write(tun_fd, packet, at + n) != (ssize_t)(at + n))
 		fail("write to tun0: %s", strerror(errno));
 }
@@ -204,7 +205,8 @@ static inline uint32_t tun_ecr(const struct conn *c, const char **at)
 	if (strncmp(*at, "last", 4))
 		return (uint32_t)strtoul(*at, (char **)at, 10);
 	*at += 4;
-	return c->ts_last + (uint32_t)(**at == '+' || **at == '-' ? strtol(*at, (char **)at, 10) : 0);
+	return c->ts_last +
+	       (uint32_t)(**at == '+' || **at == '-' ? strtol(*at, (char **)at, 10) : 0);
 }
 
 /* <...>: as bytes, and into s for out(). */
@@ -217,7 +219,8 @@ static inline size_t tun_options(const struct conn *c, const char **at, uint8_t 
 
 	for ((*at)++; **at && **at != '>'; *at += strspn(*at, ", ")) {
 		if (sscanf(*at, "mss %d%n", &s->mss, &used) == 1) {
-			bytes[n] = 2, bytes[n + 1] = 4, put16(bytes + n + 2, (uint32_t)s->mss), n += 4;
+			bytes[n] = 2, bytes[n + 1] = 4, put16(bytes + n + 2, (uint32_t)s->mss),
+			n += 4;
 		} else if (sscanf(*at, "wscale %d%n", &s->wscale, &used) == 1) {
 			bytes[n] = 3, bytes[n + 1] = 3, bytes[n + 2] = (uint8_t)s->wscale, n += 3;
 		} else if (!strncmp(*at, "sackOK", used = 6)) {
@@ -408,8 +411,9 @@ static inline void tun_expect(struct conn *c, const char *text, const char *file
 		fail("%s:%d: expected '%s', but nothing came", file, line, text);
 	if (s->flags != want.flags || s->seq != want.seq || s->len != want.len ||
 	    (has_ack && s->ack != want.ack) || (has_win && s->win != want.win) ||
-	    (want.mss >= 0 && s->mss != want.mss) || (want.wscale >= 0 && s->wscale != want.wscale) ||
-	    (want.sack_ok && !s->sack_ok) || (want.ts && !s->ts))
+	    (want.mss >= 0 && s->mss != want.mss) ||
+	    (want.wscale >= 0 && s->wscale != want.wscale) || (want.sack_ok && !s->sack_ok) ||
+	    (want.ts && !s->ts))
 		fail("%s:%d: expected '%s', got '%s %u:%u(%d) ack %u win %d'", file, line, text,
 		     tun_flags_text(s->flags), s->seq, s->seq + (uint32_t)s->len, s->len, s->ack,
 		     s->win);
@@ -421,8 +425,8 @@ static inline void tun_silence(struct conn *c, int ms, const char *file, int lin
 {
 	if (any(c, ms))
 		fail("%s:%d: expected silence, got '%s %u:%u(%d) ack %u'", file, line,
-		     tun_flags_text(c->last.flags), c->last.seq, c->last.seq + (uint32_t)c->last.len,
-		     c->last.len, c->last.ack);
+		     tun_flags_text(c->last.flags), c->last.seq,
+		     c->last.seq + (uint32_t)c->last.len, c->last.len, c->last.ack);
 }
 
 /* The three-way handshake with a listener of the kernel's; the accepted socket. */

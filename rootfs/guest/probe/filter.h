@@ -30,7 +30,8 @@ static __always_inline void gather(struct kl_scratch *s, __u32 at, __u32 size, _
 	} else {
 		length = 0;
 	}
-	if (length >= 20 && length <= 60 && size >= length + 20 && (protocol == 6 || protocol == 17)) {
+	if (length >= 20 && length <= 60 && size >= length + 20 &&
+	    (protocol == 6 || protocol == 17)) {
 		transport = header + (length & 63);
 		facts->ports = true;
 		facts->sport = __builtin_bswap16(*(__u16 *)transport);

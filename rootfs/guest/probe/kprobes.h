@@ -12,8 +12,8 @@
 #include <unistd.h>
 #include "output.h"
 
-#define TRACING "/sys/kernel/tracing/"
-#define GROUP "kernlab_bpf"
+#define TRACING	     "/sys/kernel/tracing/"
+#define GROUP	     "kernlab_bpf"
 #define OPTIMIZATION "/proc/sys/debug/kprobes-optimization"
 
 static char optimization[2]; /* as it was */
@@ -51,8 +51,8 @@ static int make_event(char kind, size_t number, unsigned long long address)
 {
 	char line[128];
 
-	snprintf(line, sizeof(line), "%s:" GROUP "/kl%c%zu 0x%llx", kind == 'r' ? "r100" : "p", kind,
-		 number, address);
+	snprintf(line, sizeof(line), "%s:" GROUP "/kl%c%zu 0x%llx", kind == 'r' ? "r100" : "p",
+		 kind, number, address);
 	return append(TRACING "kprobe_events", line);
 }
 
@@ -68,7 +68,7 @@ static void remove_event(char kind, size_t number)
  * debugfs. NULL and errno when the kernel refuses. */
 static struct bpf_link *attach_event(struct bpf_program *program, char kind, size_t number)
 {
-	struct perf_event_attr attr = {.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr)};
+	struct perf_event_attr attr = { .type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr) };
 	struct bpf_link *link;
 	char path[128];
 	FILE *file;

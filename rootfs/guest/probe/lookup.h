@@ -7,19 +7,26 @@
 #ifndef LOOKUP_H
 #define LOOKUP_H
 
-#define LISTEN 10
-#define LONGEST 16 /* sockets looked at in one bucket */
+#define LISTEN		     10
+#define LONGEST		     16 /* sockets looked at in one bucket */
 #define rotated(value, bits) ((value) << (bits) | (value) >> (32 - (bits)))
 
 static __always_inline __u32 final_mix(__u32 a, __u32 b, __u32 c)
 {
-	c ^= b; c -= rotated(b, 14);
-	a ^= c; a -= rotated(c, 11);
-	b ^= a; b -= rotated(a, 25);
-	c ^= b; c -= rotated(b, 16);
-	a ^= c; a -= rotated(c, 4);
-	b ^= a; b -= rotated(a, 14);
-	c ^= b; c -= rotated(b, 24);
+	c ^= b;
+	c -= rotated(b, 14);
+	a ^= c;
+	a -= rotated(c, 11);
+	b ^= a;
+	b -= rotated(a, 25);
+	c ^= b;
+	c -= rotated(b, 16);
+	a ^= c;
+	a -= rotated(c, 4);
+	b ^= a;
+	b -= rotated(a, 14);
+	c ^= b;
+	c -= rotated(b, 24);
 	return c;
 }
 
@@ -30,13 +37,27 @@ static __always_inline __u32 jhash_of(const __u32 *words, __u32 count, __u32 ini
 
 	a = b = c = 0xdeadbeef + (count << 2) + initval;
 	if (count > 3) {
-		a += words[0]; b += words[1]; c += words[2];
-		a -= c; a ^= rotated(c, 4); c += b;
-		b -= a; b ^= rotated(a, 6); a += c;
-		c -= b; c ^= rotated(b, 8); b += a;
-		a -= c; a ^= rotated(c, 16); c += b;
-		b -= a; b ^= rotated(a, 19); a += c;
-		c -= b; c ^= rotated(b, 4); b += a;
+		a += words[0];
+		b += words[1];
+		c += words[2];
+		a -= c;
+		a ^= rotated(c, 4);
+		c += b;
+		b -= a;
+		b ^= rotated(a, 6);
+		a += c;
+		c -= b;
+		c ^= rotated(b, 8);
+		b += a;
+		a -= c;
+		a ^= rotated(c, 16);
+		c += b;
+		b -= a;
+		b ^= rotated(a, 19);
+		a += c;
+		c -= b;
+		c ^= rotated(b, 4);
+		b += a;
 		a += words[3];
 		return final_mix(a, b, c);
 	}
@@ -53,7 +74,7 @@ struct kl_segment {
 	__u32 src[4], dst[4]; /* as on the wire; IPv4 in [0] */
 	__u16 sport, dport;   /* as on the wire, in host order */
 	__u32 mix;
-	__u32 six; /* all bits for IPv6, none for IPv4 */
+	__u32 six;	      /* all bits for IPv6, none for IPv4 */
 	__u32 src_at, dst_at; /* in a sock: the peer's and our own address */
 };
 
@@ -89,8 +110,9 @@ static __always_inline __u32 differs(const struct kl_segment *to, const __u32 *w
 	__u32 there[4] = {};
 
 	bpf_probe_read_kernel(there, 16, (void *)at);
-	return (there[0] ^ wanted[0]) | (((there[1] ^ wanted[1]) | (there[2] ^ wanted[2]) |
-					  (there[3] ^ wanted[3])) & to->six);
+	return (there[0] ^ wanted[0]) |
+	       (((there[1] ^ wanted[1]) | (there[2] ^ wanted[2]) | (there[3] ^ wanted[3])) &
+		to->six);
 }
 
 static __always_inline __u64 established(const volatile struct kl_plan *plan, __u64 hashinfo,
@@ -108,7 +130,8 @@ static __always_inline __u64 established(const volatile struct kl_plan *plan, __
 	words[2] = (__u32)to->dport << 16 | to->sport;
 	hash = jhash_of(words, 3, half(secret) + to->mix);
 	hash &= half(hashinfo + plan->ehash_mask);
-	at = word(word(hashinfo + plan->ehash) + (__u64)hash * plan->ehash_bucket + plan->ehash_first);
+	at = word(word(hashinfo + plan->ehash) + (__u64)hash * plan->ehash_bucket +
+		  plan->ehash_first);
 	for (int i = 0; i < LONGEST; i++) {
 		if (!at || at & 1)
 			return 0;

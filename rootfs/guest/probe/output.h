@@ -49,7 +49,7 @@ static void put(const void *data, size_t size)
 static void put_stack(unsigned int id)
 {
 	static u64_t pcs[STACK_ROOM / 8];
-	struct kl_record record = {.kind = STACK, .number = id};
+	struct kl_record record = { .kind = STACK, .number = id };
 
 	if (id >= STACKS || known[id] || bpf_map_lookup_elem(stacks, &id, pcs))
 		return;

@@ -22,7 +22,7 @@ enum {
 	RB_AVAIL_DATA = 0,
 };
 
-#define TIME_WAIT 6
+#define TIME_WAIT    6
 #define NEW_SYN_RECV 12
 
 const volatile struct kl_plan plan;
@@ -81,7 +81,7 @@ struct {
 	__type(value, struct kl_counts);
 } counted SEC(".maps");
 
-__u32 made;    /* records so far, for the plan's limit */
+__u32 made; /* records so far, for the plan's limit */
 
 /* 1 once the loader has ended the recording. A map, since 5.4 gives a loader no way to a global
  * variable (fc9702273e2e, v5.5). */
@@ -100,7 +100,7 @@ static __always_inline bool is_stopped(void)
 }
 
 /* A member of the skb's copy; offsets are the kernel's, from the struct's begin. */
-#define SKB(type, s, member) \
+#define SKB(type, s, member)                                                                       \
 	(*(type *)((s)->data + ((plan.member - plan.skb_offset) & (SKB_ROOM - 1))))
 
 /* One of the six, from the record: the context itself allows no computed offset. */
@@ -141,8 +141,8 @@ static __always_inline __u32 copy_header(struct kl_scratch *s, __u32 at, __u32 h
 		__u16 protocol = SKB(__u16, s, skb_protocol);
 
 		/* ETH_P_IP and ETH_P_IPV6 as they are on the wire; the header is 0 in a new skb. */
-		if (header == HEADER_PROTOCOL && (!network || network == UNSET ||
-						  (protocol != 0x0008 && protocol != 0xdd86)))
+		if (header == HEADER_PROTOCOL &&
+		    (!network || network == UNSET || (protocol != 0x0008 && protocol != 0xdd86)))
 			return 0;
 		start = head + network;
 		actual = data + SKB(__u32, s, skb_len) - start;
@@ -197,7 +197,8 @@ static __always_inline int send(void *ctx, struct kl_scratch *s, __u32 size)
 	/* The reader is woken for a quarter of the buffer; it looks by itself meanwhile. */
 	return bpf_ringbuf_output(&ring, s, size,
 				  bpf_ringbuf_query(&ring, RB_AVAIL_DATA) > plan.ring / 4
-					  ? RB_FORCE_WAKEUP : RB_NO_WAKEUP);
+					  ? RB_FORCE_WAKEUP
+					  : RB_NO_WAKEUP);
 }
 
 static __always_inline void begin(struct kl_record *record, __u32 kind)
@@ -268,8 +269,10 @@ static __noinline int hit(void *ctx, const volatile struct kl_probe *probe, stru
 		sock = object(record, probe->sock, probe->sock_hop);
 	else if (record->skb_size)
 		sock = SKB(__u64, s, skb_sk);
-	if (!sock && probe->sock == NONE && probe->lookup && record->header_size && plan.can_look_up) {
-		sock = look_up(&plan, s->data + (at & (2 * SKB_ROOM - 1)), record->header_size, record->dev);
+	if (!sock && probe->sock == NONE && probe->lookup && record->header_size &&
+	    plan.can_look_up) {
+		sock = look_up(&plan, s->data + (at & (2 * SKB_ROOM - 1)), record->header_size,
+			       record->dev);
 		record->looked_up = sock != 0;
 	}
 	record->sock = sock;
@@ -307,8 +310,9 @@ static __noinline int hit(void *ctx, const volatile struct kl_probe *probe, stru
 			record->stack = got + 1;
 		} else {
 			/* Another stack has its id, or there are too many: the whole. */
-			got = bpf_get_stack(ctx, s->data + at,
-					    plan.depth * 8 < STACK_ROOM ? plan.depth * 8 : STACK_ROOM, 0);
+			got = bpf_get_stack(
+				ctx, s->data + at,
+				plan.depth * 8 < STACK_ROOM ? plan.depth * 8 : STACK_ROOM, 0);
 			if (got > 0 && got <= STACK_ROOM) {
 				record->stack_size = got;
 				at += got;
@@ -389,11 +393,11 @@ static __always_inline int enter(__u64 *ctx, const volatile struct kl_direct *di
 	return 0;
 }
 
-#define DIRECT(number)                            \
-	SEC("fentry")                             \
-	int direct##number(__u64 *ctx)            \
-	{                                         \
-		return enter(ctx, &direct[number]); \
+#define DIRECT(number)                                                                             \
+	SEC("fentry")                                                                              \
+	int direct##number(__u64 *ctx)                                                             \
+	{                                                                                          \
+		return enter(ctx, &direct[number]);                                                \
 	}
 
 DIRECT(0)

@@ -34,8 +34,8 @@
 static const struct kl_place *places;
 static size_t count;
 static bool returns;
-static int *directs;            /* of each place: its fentry program's number, or -1 */
-static bool *barred;            /* of each place: where fentry was tried in vain */
+static int *directs;		/* of each place: its fentry program's number, or -1 */
+static bool *barred;		/* of each place: where fentry was tried in vain */
 static struct bpf_link **links; /* of each place: its entry's and its return's */
 
 static void *read_file(const char *path, size_t *size)
@@ -131,7 +131,8 @@ static int attach(struct bpf_program *program, char kind, size_t number)
 	int error;
 
 	others_still();
-	*link = kind == 'f' ? bpf_program__attach_trace(program) : attach_event(program, kind, number);
+	*link = kind == 'f' ? bpf_program__attach_trace(program)
+			    : attach_event(program, kind, number);
 	error = *link ? 0 : errno;
 	others_go();
 	return error;
@@ -214,7 +215,7 @@ static struct kl_counts counted(struct probe_bpf *skeleton)
 static void tell(struct probe_bpf *skeleton)
 {
 	unsigned long long hits = 0, missed = 0, returns_missed = 0, skipped, by_kprobe;
-	struct kl_record record = {.kind = COUNTS};
+	struct kl_record record = { .kind = COUNTS };
 	struct kl_counts sum;
 	char text[512];
 	int size;
@@ -230,8 +231,9 @@ static void tell(struct probe_bpf *skeleton)
 	size = snprintf(text, sizeof(text),
 			"{\"seen\": %llu, \"missed\": %llu, \"skipped\": %llu, \"filtered\": %llu, "
 			"\"full\": %llu, \"unknown\": %llu, \"returns_missed\": %llu}",
-			sum.seen - sum.late - sum.nested, missed + sum.nested, skipped, sum.filtered,
-			sum.full + lost_in_perf, sum.unknown, returns_missed + sum.returns_lost);
+			sum.seen - sum.late - sum.nested, missed + sum.nested, skipped,
+			sum.filtered, sum.full + lost_in_perf, sum.unknown,
+			returns_missed + sum.returns_lost);
 	record.size = sizeof(record) + size;
 	put(&record, sizeof(record));
 	put(text, size);
@@ -268,7 +270,7 @@ static bool bar_all(void)
  * time up to there. Three after the last record are enough for it. */
 static void round_over(void)
 {
-	struct kl_record record = {.size = sizeof(record), .kind = ROUND};
+	struct kl_record record = { .size = sizeof(record), .kind = ROUND };
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -328,8 +330,10 @@ int main(int argc, char **argv)
 	plan = read_file(argv[1], &plan_size);
 	places = read_file(argv[2], &probes_size);
 	count = probes_size / sizeof(*places);
-	if (plan_size != sizeof(*plan) || plan->size != sizeof(*plan) || probes_size % sizeof(*places)) {
-		fprintf(stderr, "probe: the plan has %zu bytes, not %zu\n", plan_size, sizeof(*plan));
+	if (plan_size != sizeof(*plan) || plan->size != sizeof(*plan) ||
+	    probes_size % sizeof(*places)) {
+		fprintf(stderr, "probe: the plan has %zu bytes, not %zu\n", plan_size,
+			sizeof(*plan));
 		return 2;
 	}
 	sigemptyset(&signals);
@@ -357,10 +361,12 @@ int main(int argc, char **argv)
 		fill(skeleton);
 		stacks = bpf_map__fd(skeleton->maps.stacks);
 		if (plan->perf)
-			perf = perf_buffer__new(bpf_map__fd(skeleton->maps.perf), plan->ring / 4096 / 2,
-						on_sample, on_lost, NULL, NULL);
+			perf = perf_buffer__new(bpf_map__fd(skeleton->maps.perf),
+						plan->ring / 4096 / 2, on_sample, on_lost, NULL,
+						NULL);
 		else
-			ring = ring_buffer__new(bpf_map__fd(skeleton->maps.ring), on_record, NULL, NULL);
+			ring = ring_buffer__new(bpf_map__fd(skeleton->maps.ring), on_record, NULL,
+						NULL);
 		if (!ring && !perf)
 			fail("buffer", errno);
 		if (arm(skeleton))
@@ -376,8 +382,9 @@ int main(int argc, char **argv)
 		by_fentry, count);
 
 	struct pollfd waiting[] = {
-		{.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN},
-		{.fd = ring ? ring_buffer__epoll_fd(ring) : perf_buffer__epoll_fd(perf), .events = POLLIN},
+		{ .fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN },
+		{ .fd = ring ? ring_buffer__epoll_fd(ring) : perf_buffer__epoll_fd(perf),
+		  .events = POLLIN },
 	};
 	for (;;) {
 		struct signalfd_siginfo signal = {};

@@ -9,21 +9,21 @@ typedef unsigned short u16_t;
 typedef unsigned int u32_t;
 typedef unsigned long long u64_t;
 
-#define NONE 0xff         /* no such argument */
-#define NO_HOP 0xffffffff
-#define UNSET 0xffff      /* skb->transport_header before it is set */
-#define MAX_CHUNKS 32     /* pieces of a sock */
-#define MAX_TESTS 16
-#define SKB_ROOM 256      /* bytes of a struct sk_buff that are copied at most */
-#define NAME_ROOM 16      /* IFNAMSIZ */
-#define HEADER_ROOM 128   /* kernlab.decode.skb.HEADER_BYTES */
-#define CHUNK_ROOM 256
-#define SOCK_ROOM 1024
-#define STACK_ROOM 1024   /* bytes: 127 frames, the kernel's own limit, and one more */
-#define STACKS 8192       /* different stacks that are kept by their ids */
-#define MAX_DIRECT 8      /* functions with an fentry program of their own */
-#define FUNC_ROOM 64      /* bytes of a function's name */
-#define LEVELS 4          /* hits at work on a vCPU: a task's, in a softirq, in an interrupt */
+#define NONE	    0xff /* no such argument */
+#define NO_HOP	    0xffffffff
+#define UNSET	    0xffff /* skb->transport_header before it is set */
+#define MAX_CHUNKS  32	   /* pieces of a sock */
+#define MAX_TESTS   16
+#define SKB_ROOM    256 /* bytes of a struct sk_buff that are copied at most */
+#define NAME_ROOM   16	/* IFNAMSIZ */
+#define HEADER_ROOM 128 /* kernlab.decode.skb.HEADER_BYTES */
+#define CHUNK_ROOM  256
+#define SOCK_ROOM   1024
+#define STACK_ROOM  1024 /* bytes: 127 frames, the kernel's own limit, and one more */
+#define STACKS	    8192 /* different stacks that are kept by their ids */
+#define MAX_DIRECT  8	 /* functions with an fentry program of their own */
+#define FUNC_ROOM   64	 /* bytes of a function's name */
+#define LEVELS	    4	 /* hits at work on a vCPU: a task's, in a softirq, in an interrupt */
 
 /* Where the packet's headers are valid: configs/sites.yaml. */
 enum { HEADER_NONE, HEADER_NETWORK, HEADER_TRANSPORT, HEADER_PROTOCOL, HEADER_TCP, HEADER_CB };
@@ -68,11 +68,11 @@ struct kl_plan {
 	u64_t ring; /* bytes of the ring buffer */
 	/* How a segment's sock is found (kernlab.decode.lookup): addresses, 0 where unknown. */
 	u64_t hashinfo, secret4, secret6, hash6;
-	u32_t size; /* of this struct */
+	u32_t size;  /* of this struct */
 	u32_t depth; /* frames of a stack, those above the function's own too; 0 for none */
 	u32_t returns;
 	u32_t limit; /* records after which no more are made, 0 for none */
-	u32_t perf; /* use a perf buffer even where there is a ring buffer */
+	u32_t perf;  /* use a perf buffer even where there is a ring buffer */
 	/* Offsets in a struct sk_buff: what is copied, and its members. */
 	u32_t skb_offset, skb_size;
 	u32_t skb_sk, skb_dev, skb_len, skb_data_len, skb_head, skb_data;
@@ -112,22 +112,22 @@ struct kl_record {
 	u64_t regs[6]; /* rdi, rsi, rdx, rcx, r8, r9; of a RETURN only rax */
 	u64_t slot;    /* where the call's return address lies; by kprobe and kretprobe alone */
 	u64_t skb, sock, dev, header;
-	u64_t dev_net;         /* the device's namespace */
+	u64_t dev_net;	       /* the device's namespace */
 	u32_t dev_ns, sock_ns; /* the numbers of the device's and the sock's; 0: not known */
 	u16_t skb_size, name_size, header_size, sock_size, stack_size, looked_up;
-	u16_t class;   /* which of the plan's chunks the sock was read by */
-	u16_t stack;   /* its id and 1; 0: the stack, if any, is in the record */
+	u16_t class; /* which of the plan's chunks the sock was read by */
+	u16_t stack; /* its id and 1; 0: the stack, if any, is in the record */
 };
 #define RECORD_SIZE sizeof(struct kl_record)
-#define DATA_ROOM (SKB_ROOM + NAME_ROOM + HEADER_ROOM + SOCK_ROOM + STACK_ROOM)
+#define DATA_ROOM   (SKB_ROOM + NAME_ROOM + HEADER_ROOM + SOCK_ROOM + STACK_ROOM)
 
 /* What one vCPU counted. */
 struct kl_counts {
-	u64_t seen;    /* by the program, after the end of the recording too */
-	u64_t late;    /* of these after the end */
-	u64_t direct;  /* of these by fentry */
+	u64_t seen;   /* by the program, after the end of the recording too */
+	u64_t late;   /* of these after the end */
+	u64_t direct; /* of these by fentry */
 	u64_t filtered, full, unknown, returns_lost;
-	u64_t nested;  /* hits for which no scratch buffer was left */
-	u64_t level;   /* hits at work now */
+	u64_t nested; /* hits for which no scratch buffer was left */
+	u64_t level;  /* hits at work now */
 };
 #endif

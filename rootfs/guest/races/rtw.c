@@ -45,7 +45,8 @@ static void b_part(void)
 		if (!natural)
 			wait_state(client, TCP_CLOSE);
 		else
-			for (int spin = 0; spin < 2000 && info_of(client).tcpi_state == TCP_LAST_ACK; spin++)
+			for (int spin = 0;
+			     spin < 2000 && info_of(client).tcpi_state == TCP_LAST_ACK; spin++)
 				;
 		const char *word = pending(client);
 		resets += !strcmp(word, "ECONNRESET") || !strcmp(word, "EPIPE");

@@ -45,7 +45,7 @@ SEC("tp/skb/kfree_skb")
 int dropped(struct trace_event_raw_kfree_skb *ctx)
 {
 	struct trace_event_raw_kfree_skb___ours *newer = (void *)ctx;
-	struct where where = {.location = (__u64)ctx->location};
+	struct where where = { .location = (__u64)ctx->location };
 
 	if (bpf_core_field_exists(newer->reason))
 		where.reason = newer->reason;

@@ -46,7 +46,7 @@ const volatile int own_pid;
 SEC("tp/raw_syscalls/sys_enter")
 int count(struct trace_event_raw_sys_enter *ctx)
 {
-	struct who who = {.nr = ctx->id};
+	struct who who = { .nr = ctx->id };
 	__u64 task = bpf_get_current_pid_tgid();
 	__u32 thread = task;
 	const void *function;
@@ -65,7 +65,7 @@ static int rst_sent(struct pt_regs *ctx, struct sock *sk, struct sk_buff *skb, i
 {
 	__u32 thread = bpf_get_current_pid_tgid();
 	struct who *who = bpf_map_lookup_elem(&last, &thread);
-	struct rst rst = {.who.nr = -1};
+	struct rst rst = { .who.nr = -1 };
 
 	if (who)
 		rst.who = *who;

@@ -4,7 +4,7 @@
 #define SYSCOUNT_DEPTH 32
 
 struct who {
-	long long nr;                /* -1: a task that has made no system call */
+	long long nr;		     /* -1: a task that has made no system call */
 	unsigned long long function; /* its address, 0 where it cannot be read */
 };
 

@@ -11,11 +11,10 @@
 #include "tcpstate.skel.h"
 
 /* include/net/tcp_states.h */
-static const char *const states[] = {
-	"?",          "ESTABLISHED", "SYN_SENT",   "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
-	"TIME_WAIT",  "CLOSE",       "CLOSE_WAIT", "LAST_ACK", "LISTEN",    "CLOSING",
-	"NEW_SYN_RECV"
-};
+static const char *const states[] = { "?",	     "ESTABLISHED", "SYN_SENT",	 "SYN_RECV",
+				      "FIN_WAIT1",   "FIN_WAIT2",   "TIME_WAIT", "CLOSE",
+				      "CLOSE_WAIT",  "LAST_ACK",    "LISTEN",	 "CLOSING",
+				      "NEW_SYN_RECV" };
 
 static const char *state(unsigned int number)
 {

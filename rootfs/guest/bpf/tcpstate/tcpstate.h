@@ -7,8 +7,8 @@ enum tcpstate_kind { CHANGED, SENT, RECEIVED }; /* a state, or a RST */
 
 struct change {
 	unsigned long long sock;
-	unsigned long long ns;     /* the kernel's monotonic clock */
-	long long lasted;          /* ns in the state that is left, -1: its begin was not seen */
+	unsigned long long ns; /* the kernel's monotonic clock */
+	long long lasted;      /* ns in the state that is left, -1: its begin was not seen */
 	enum tcpstate_kind kind;
 	unsigned int before, after;
 	unsigned int family, pid;
