@@ -57,9 +57,13 @@ def kernlab(kernel: Kernel, image: Image) -> Callable[..., subprocess.CompletedP
 
     def call(*words: str, input: bytes = b"", **kw: Any) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            command.kernlab(*words), input=input, capture_output=True, timeout=900,
-            env={**os.environ, "NO_COLOR": "1"}, **kw,
-        )  # fmt: skip
+            command.kernlab(*words),
+            input=input,
+            capture_output=True,
+            timeout=900,
+            env={**os.environ, "NO_COLOR": "1"},
+            **kw,
+        )
 
     return call
 

@@ -26,8 +26,9 @@ LIMIT = 60.0  # seconds: TCG on a busy host
 
 @pytest.fixture
 def spec(kernel: Kernel, image: Image, tmp_path: Path) -> MachineSpec:
-    return MachineSpec(kernel.bzimage, image.initramfs, tmp_path, tmp_path / "c",
-                       sandbox=has_sandbox())  # fmt: skip
+    return MachineSpec(
+        kernel.bzimage, image.initramfs, tmp_path, tmp_path / "c", sandbox=has_sandbox()
+    )
 
 
 @pytest.fixture
@@ -70,13 +71,17 @@ def test_a_mechanism_that_fails_is_seen(
             (HOLD, mechanisms._hold, "the vCPU that is held runs"),
         ):
             sabotaged(what)
-            assert mechanisms._said(test, machine, places, 8.0) == says
+            assert mechanisms._said(test, machine, places, LIMIT) == says
 
 
 def test_a_command_takes_kvm_for_what_works_and_tcg_for_what_does_not(
-    spec: MachineSpec, places: Places, tmp_path: Path, sabotaged: Callable[[str], object],
-    own_home: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    spec: MachineSpec,
+    places: Places,
+    tmp_path: Path,
+    sabotaged: Callable[[str], object],
+    own_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A host that seems to have KVM, whose KVM restores no guest."""
     sabotaged(RESTORE)
     monkeypatch.setattr(accel, "_KVM", tmp_path)
@@ -106,9 +111,13 @@ def test_a_command_takes_kvm_for_what_works_and_tcg_for_what_does_not(
 
 
 def test_a_kvm_that_boots_nothing_is_left_alone(
-    spec: MachineSpec, places: Places, tmp_path: Path, sabotaged: Callable[[str], object],
-    own_home: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    spec: MachineSpec,
+    places: Places,
+    tmp_path: Path,
+    sabotaged: Callable[[str], object],
+    own_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sabotaged(BOOT)
     monkeypatch.setattr(accel, "_KVM", tmp_path)
     monkeypatch.delenv("KERNLAB_ACCEL", raising=False)

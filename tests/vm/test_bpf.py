@@ -81,8 +81,9 @@ int main(void)
 BEGIN = "if (!value) { __u64 one = 1; bpf_map_update_elem(&seen, &key, &one, BPF_ANY); }\n\telse "
 
 
-def written(directory: Path, section: str = "kprobe/tcp_v4_connect", body: str = "",
-            loader: str = LOADER) -> bpf.BpfSource:  # fmt: skip
+def written(
+    directory: Path, section: str = "kprobe/tcp_v4_connect", body: str = "", loader: str = LOADER
+) -> bpf.BpfSource:
     """A user's program in a directory of their own."""
     directory.mkdir()
     text = KERNEL_SIDE.replace("SECTION", section).replace("BODY", body)
@@ -128,9 +129,10 @@ def test_the_shipped_counters_count_what_the_workload_did(
     assert said["tcpstate"].count("RST received: tcp_reset ← ") == 3
     assert len(re.findall(r"SYN_SENT -> CLOSE after [\d.]+ ms$", said["tcpstate"], re.M)) == 3
     sent = re.findall(
-        r"^passive 127\.0\.0\.1:9 > 127\.0\.0\.1:\d+  .*\n +tcp_v4_send_reset\+", said["rstwho"],
+        r"^passive 127\.0\.0\.1:9 > 127\.0\.0\.1:\d+  .*\n +tcp_v4_send_reset\+",
+        said["rstwho"],
         re.M,
-    )  # fmt: skip
+    )
     assert len(sent) == 3
     callers = re.compile(r"^ +(\w+)\+", re.M)
     assert callers.findall(said["shared"]).count("tcp_v4_send_reset") == 3
@@ -152,8 +154,9 @@ def test_each_program_shows_the_rst_and_the_caller_that_the_detective_shows(
     blocks = re.split(r"^(?=\S)", said["rstwho"], flags=re.M)[1:]
     assert len(blocks) == 1
     assert blocks[0].split()[0] == one["rst"]["kind"] == "active"
-    assert re.match(r"active +127\.0\.0\.1:9001 > 127\.0\.0\.1:\d+  l03\[\d+\]$",
-                    blocks[0].splitlines()[0])  # fmt: skip
+    assert re.match(
+        r"active +127\.0\.0\.1:9001 > 127\.0\.0\.1:\d+  l03\[\d+\]$", blocks[0].splitlines()[0]
+    )
     assert re.findall(r"^ +(\w+)\+0x", blocks[0], re.M) == theirs
     chain = " ← ".join([*theirs[:4], "…"])
     assert re.findall(r"^ +RSTs  by\n +1  (.*)$", said["dropwatch"], re.M) == [chain], said
@@ -251,8 +254,9 @@ def test_what_a_kernel_has_not_is_told_in_words(
         for says, source in programs.items():
             program = bpf.build(source, kernel, quiet)
             one = Complaints(lambda data: None, tmp_path / "verifier.log")
-            status = run_tool([place(program, run)], machine, run, lambda data: None, one.feed,
-                              None, 60)  # fmt: skip
+            status = run_tool(
+                [place(program, run)], machine, run, lambda data: None, one.feed, None, 60
+            )
             one.close()
             explained = one.explain(source.kernel_side, kernel.config)
             assert status in (1, 3)

@@ -34,9 +34,13 @@ class Terminal:
     def __init__(self, *words: str, env: dict[str, str] | None = None) -> None:
         program, *argv = command.kernlab("debug", *words)
         self.child = pexpect.spawn(
-            program, argv, timeout=60, encoding="utf-8", dimensions=(200, 160),
+            program,
+            argv,
+            timeout=60,
+            encoding="utf-8",
+            dimensions=(200, 160),
             env={**os.environ, **(env or {})},
-        )  # fmt: skip
+        )
 
     def ready(self) -> str:
         """Wait for the first prompt; what was said until then."""
@@ -107,8 +111,10 @@ def test_stopped_at_the_function_and_what_is_at_hand_is_shown(
     # Kernel C as it is written: debug info has no accessor and no member's short name.
     assert gdb.ask("p/x tcp_hdr(skb)->dest").split("=")[1] == raw.split("=")[1]
     assert "snd_cwnd" not in gdb.ask("whatis tcp_sk(skb->sk)->snd_cwnd")
-    long, short = (gdb.ask(f"p &((struct sock *)64)->{m}").split("=")[1]
-                   for m in ("__sk_common.skc_dport", "sk_dport"))  # fmt: skip
+    long, short = (
+        gdb.ask(f"p &((struct sock *)64)->{m}").split("=")[1]
+        for m in ("__sk_common.skc_dport", "sk_dport")
+    )
     assert long == short
     assert "LISTEN" in gdb.ask("kl-sock")
     assert "ipv4 local dev lo" in gdb.ask("kl-route")
@@ -264,8 +270,11 @@ def test_sockets_and_routes_are_those_that_the_guest_lists(
         if "table" not in words:
             words += ["table", "main"]
         theirs.add(frozenset(words))
-    ours = {frozenset(line.split()) for line in gdb.ask("kl-route all").splitlines()
-            if "netns" not in line}  # fmt: skip
+    ours = {
+        frozenset(line.split())
+        for line in gdb.ask("kl-route all").splitlines()
+        if "netns" not in line
+    }
     assert ours == theirs
     got = gdb.ask("kl-route 192.0.2.77")
     assert re.search(r"via (\S+) dev (\S+)", got)[0] in (out / "share/get").read_text()  # type: ignore[index]
@@ -329,8 +338,14 @@ def test_the_tui_and_the_terminal_given_back(
 ) -> None:
     run = f"{shlex.join(command.kernlab('debug', 'tcp_v4_rcv', '--tui'))}; echo status=$?"
     script = f"stty -a > {tmp_path}/before; {run}; stty -a > {tmp_path}/after"
-    child = pexpect.spawn("sh", ["-c", script], timeout=60, encoding="utf-8",
-                          dimensions=(40, 120), env={**os.environ, "TERM": "xterm"})  # fmt: skip
+    child = pexpect.spawn(
+        "sh",
+        ["-c", script],
+        timeout=60,
+        encoding="utf-8",
+        dimensions=(40, 120),
+        env={**os.environ, "TERM": "xterm"},
+    )
     child.expect("help kernlab")
     child.expect(r"\(gdb\)")
     child.sendline("kl-skb")
@@ -420,8 +435,16 @@ def test_an_inlined_function_stops_in_its_callers(kernlab: Kernlab) -> None:
 
 
 def test_a_guest_that_breaks_is_told_as_such(kernlab: Kernlab) -> None:
-    said = kernlab("debug", "sysrq_handle_crash", "--workload", "echo c > /proc/sysrq-trigger",
-                   "--ex", "delete", "--ex", "continue")  # fmt: skip
+    said = kernlab(
+        "debug",
+        "sysrq_handle_crash",
+        "--workload",
+        "echo c > /proc/sysrq-trigger",
+        "--ex",
+        "delete",
+        "--ex",
+        "continue",
+    )
     assert said.returncode == 4, said.stderr.decode()
     assert b"panic" in said.stderr
     assert b"Traceback" not in said.stderr + said.stdout
@@ -456,8 +479,12 @@ def test_a_workload_that_fails_is_said(kernlab: Kernlab) -> None:
 
 def test_a_line_is_a_place_to_stop_at(debug: Callable[..., Terminal], kernel: Kernel) -> None:
     text = (kernel.source / "net/ipv4/tcp_ipv4.c").read_text().splitlines()
-    line = next(n for n, row in enumerate(text, 1) if "th = (const struct tcphdr *)skb->data" in row
-                and n > text.index("int tcp_v4_rcv(struct sk_buff *skb)"))  # fmt: skip
+    line = next(
+        n
+        for n, row in enumerate(text, 1)
+        if "th = (const struct tcphdr *)skb->data" in row
+        and n > text.index("int tcp_v4_rcv(struct sk_buff *skb)")
+    )
     terminal = debug(f"tcp_ipv4.c:{line}")
     assert "tcp_v4_rcv" in terminal.ready()
     stopped = re.search(r"tcp_ipv4\.c:(\d+)", terminal.ask("frame"))

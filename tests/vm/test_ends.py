@@ -26,9 +26,13 @@ def begun(out: Path, *words: str) -> subprocess.Popen[str]:
             signal.signal(one, signal.SIG_DFL)
 
     return subprocess.Popen(
-        command.kernlab(words[0], "--out", str(out), *words[1:]), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"}, preexec_fn=heard,
-    )  # fmt: skip
+        command.kernlab(words[0], "--out", str(out), *words[1:]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+        preexec_fn=heard,
+    )
 
 
 def ended(child: subprocess.Popen[str], out: Path) -> str:
@@ -62,11 +66,16 @@ def test_a_command_that_ignores_ctrl_c_is_killed(
 def test_no_reader_and_no_room_end_the_command(kernel: Kernel, image: Image) -> None:
     """`yes` finds its pipe closed, as in a pipeline of the host's."""
     words = " ".join(command.kernlab("run", "--", "yes"))
-    said = subprocess.run(["bash", "-c", f"{words} | head -1; echo ${{PIPESTATUS[0]}}"],
-                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    said = subprocess.run(
+        ["bash", "-c", f"{words} | head -1; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert said.stdout == f"y\n{128 + signal.SIGPIPE}\n", said.stderr
-    said = subprocess.run(["bash", "-c", f"{words} > /dev/full"], capture_output=True, text=True,
-                          timeout=120)  # fmt: skip
+    said = subprocess.run(
+        ["bash", "-c", f"{words} > /dev/full"], capture_output=True, text=True, timeout=120
+    )
     assert said.returncode == 125
     assert "stdout: No space left on device" in said.stderr
 

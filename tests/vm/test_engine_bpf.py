@@ -125,10 +125,16 @@ def what(event: dict[str, Any]) -> tuple[Any, ...]:
 
 
 FILTERS = [
-    "port == 9", "sport == 9 and flags has R", "flags == S", "not flags has S",
-    "dst in 127.0.0.0/8 and dport != 9", "state == SYN_SENT", "src == 10.0.0.1",
-    "state != SYN_SENT or len > 0", "port in (7, 9) and state in (SYN_SENT, CLOSE)",
-]  # fmt: skip
+    "port == 9",
+    "sport == 9 and flags has R",
+    "flags == S",
+    "not flags has S",
+    "dst in 127.0.0.0/8 and dport != 9",
+    "state == SYN_SENT",
+    "src == 10.0.0.1",
+    "state != SYN_SENT or len > 0",
+    "port in (7, 9) and state in (SYN_SENT, CLOSE)",
+]
 
 
 def test_the_guest_throws_nothing_away_that_the_host_wants(
@@ -171,8 +177,9 @@ def test_without_a_ring_buffer_a_perf_buffer_does(
     assert counted.lost == {}
     assert counted.hits == len(events) == 6
     assert Counter((event["probe"], event["ret"]) for event in events) == {
-        ("tcp_v4_rcv", 0): 4, ("__sys_connect", -111): 2,
-    }  # fmt: skip
+        ("tcp_v4_rcv", 0): 4,
+        ("__sys_connect", -111): 2,
+    }
     assert [e["packet"]["flags"] for e in events if "packet" in e] == ["S", "RA", "S", "RA"]
 
 
@@ -181,9 +188,16 @@ def test_fentry_and_kprobes_see_the_same(
 ) -> None:
     """Both at once on one vCPU, the second with room for two stack ids, so that most of its
     stacks come whole."""
-    names = ("tcp_v4_rcv", "tcp_v4_do_rcv", "tcp_rcv_state_process", "tcp_v4_connect",
-             "tcp_v4_send_reset", "__tcp_transmit_skb", "inet_release",
-             "__ip_queue_xmit")  # fmt: skip
+    names = (
+        "tcp_v4_rcv",
+        "tcp_v4_do_rcv",
+        "tcp_rcv_state_process",
+        "tcp_v4_connect",
+        "tcp_v4_send_reset",
+        "__tcp_transmit_skb",
+        "inet_release",
+        "__ip_queue_xmit",
+    )
     symbols = pipeline.symbols_for(kernel)
     plan = make(TraceRequest(names), symbols)
     share = tmp_path / "run" / "share"
@@ -228,10 +242,23 @@ def test_what_fentry_cannot_enter_is_a_kprobe(
 ) -> None:
     """A function with variable arguments, and what is beyond the number of programs."""
     symbols = pipeline.symbols_for(kernel)
-    more = ("ip_rcv", "ip_local_deliver", "__sys_connect", "inet_stream_connect", "tcp_connect",
-            "tcp_reset", "tcp_done", "tcp_v4_destroy_sock", "inet_csk_destroy_sock")  # fmt: skip
-    plan = make(TraceRequest(("_printk" if "_printk" in symbols.map.text else "printk",
-                              "tcp_v4_rcv", *more)), symbols)  # fmt: skip
+    more = (
+        "ip_rcv",
+        "ip_local_deliver",
+        "__sys_connect",
+        "inet_stream_connect",
+        "tcp_connect",
+        "tcp_reset",
+        "tcp_done",
+        "tcp_v4_destroy_sock",
+        "inet_csk_destroy_sock",
+    )
+    plan = make(
+        TraceRequest(
+            ("_printk" if "_printk" in symbols.map.text else "printk", "tcp_v4_rcv", *more)
+        ),
+        symbols,
+    )
     share = tmp_path / "run" / "share"
     with booted() as machine:
         KIND.bring(plan, kernel, symbols, share, quiet)

@@ -232,9 +232,11 @@ def test_what_calls_inside_each_other_return_and_who_called_them(lab: Lab, name:
 def kept(machine: Machine) -> dict[str, str]:
     """What tracing leaves traces in."""
     paths = (
-        f"{TRACING}/kprobe_events", f"{TRACING}/enabled_functions", f"{TRACING}/set_event",
+        f"{TRACING}/kprobe_events",
+        f"{TRACING}/enabled_functions",
+        f"{TRACING}/set_event",
         "/proc/sys/debug/kprobes-optimization",
-    )  # fmt: skip
+    )
     found = {path: machine.channel.read_file(path).decode() for path in paths}
     listed = machine.channel.run(20, ["sh", "-c", f"ls {TRACING}/instances; mount; ls /run"])
     return {**found, "listed": listed.text}

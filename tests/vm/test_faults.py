@@ -40,8 +40,9 @@ exec "$@"
 """
 
 
-def on_a_small_disk(size: str, place: Path, *words: str, leave: str = "",
-                    read_only: bool = False) -> subprocess.CompletedProcess[str]:  # fmt: skip
+def on_a_small_disk(
+    size: str, place: Path, *words: str, leave: str = "", read_only: bool = False
+) -> subprocess.CompletedProcess[str]:
     """kernlab with a home of ``size``; ``leave``: the kind of artifact that is not there yet."""
     # Root needs no user namespace, and in a chroot the kernel would refuse it one.
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
@@ -51,8 +52,17 @@ def on_a_small_disk(size: str, place: Path, *words: str, leave: str = "",
         # In a chroot, and where the host forbids user namespaces (user_namespaces(7)).
         pytest.skip(f"no disk of one's own to fill here: {allowed.stderr.strip()}")
     place.mkdir()
-    argv = [*unshare, "sh", "-euc", SMALL, "small", size, str(place), str(home()),
-            *command.kernlab(*words)]  # fmt: skip
+    argv = [
+        *unshare,
+        "sh",
+        "-euc",
+        SMALL,
+        "small",
+        size,
+        str(place),
+        str(home()),
+        *command.kernlab(*words),
+    ]
     env = {**os.environ, "LEAVE": leave, "READ_ONLY": "1" if read_only else "", "NO_COLOR": "1"}
     return subprocess.run(argv, capture_output=True, text=True, timeout=200, env=env)
 
@@ -74,8 +84,9 @@ def test_a_full_disk_at_fetch(tmp_path: Path) -> None:
     (tree / "large").write_bytes(os.urandom(4 << 20))
     with tarfile.open(tmp_path / "linux-5.10.1.tar.gz", "w:gz") as tar:
         tar.add(tree, "linux-5.10.1")
-    said = on_a_small_disk("1m", tmp_path / "home", "fetch", str(tmp_path / "linux-5.10.1.tar.gz"),
-                           leave="sources")  # fmt: skip
+    said = on_a_small_disk(
+        "1m", tmp_path / "home", "fetch", str(tmp_path / "linux-5.10.1.tar.gz"), leave="sources"
+    )
     told(said, 3, "a source tree needs")
 
 
@@ -101,18 +112,27 @@ def test_a_home_that_cannot_be_written(kernel: Kernel, image: Image, tmp_path: P
 
 def test_no_memory_for_the_guest(kernel: Kernel, image: Image) -> None:
     argv = command.kernlab("run", "--memory", "65536", "--", "true")
-    said = subprocess.run(["prlimit", f"--as={3 << 29}", *argv], capture_output=True, text=True,
-                          timeout=100, env={**os.environ, "NO_COLOR": "1"})  # fmt: skip
+    said = subprocess.run(
+        ["prlimit", f"--as={3 << 29}", *argv],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
     told(said, 125, "cannot set up guest memory")
 
 
 def test_a_run_directory_that_goes_away(kernel: Kernel, image: Image, tmp_path: Path) -> None:
     out = tmp_path / "run"
     child = subprocess.Popen(
-        command.kernlab("run", "--out", str(out), "--",
-                        "sh", "-c", "echo ready; read x; ls /mnt/share"),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        command.kernlab(
+            "run", "--out", str(out), "--", "sh", "-c", "echo ready; read x; ls /mnt/share"
+        ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     subprocess.run(["rm", "-rf", str(out)], check=True)
@@ -132,10 +152,24 @@ def test_a_console_that_floods(kernlab: Kernlab) -> None:
 
 def test_a_gdb_that_dies_is_told(kernel: Kernel, image: Image, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    argv = command.kernlab("trace", "tcp_v4_rcv", "--workload", "bulk", "--json",
-                           "--count", "100000", "--out", str(out))  # fmt: skip
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                             env={**os.environ, "NO_COLOR": "1"})  # fmt: skip
+    argv = command.kernlab(
+        "trace",
+        "tcp_v4_rcv",
+        "--workload",
+        "bulk",
+        "--json",
+        "--count",
+        "100000",
+        "--out",
+        str(out),
+    )
+    child = subprocess.Popen(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
     assert child.stdout is not None
     for line in child.stdout:
         if '"seq":10,' in line:
@@ -152,8 +186,11 @@ def test_a_gdb_that_dies_is_told(kernel: Kernel, image: Image, tmp_path: Path) -
     # What was seen is kept, and the next run works.
     assert len((out / "events.jsonl").read_text().splitlines()) >= 10
     assert (out / "capture.pcapng").stat().st_size > 1000
-    again = subprocess.run(command.kernlab("trace", "tcp_v4_rcv", "--count", "1", "--json"),
-                           capture_output=True, timeout=100)  # fmt: skip
+    again = subprocess.run(
+        command.kernlab("trace", "tcp_v4_rcv", "--count", "1", "--json"),
+        capture_output=True,
+        timeout=100,
+    )
     assert again.returncode == 0
 
 
@@ -167,8 +204,10 @@ def test_a_hundred_megabytes_each_way(kernlab: Kernlab) -> None:
 
 def test_eight_machines_at_once(kernel: Kernel, image: Image) -> None:
     argv = command.kernlab("run", "--", "cat", "/proc/sys/kernel/random/boot_id")
-    machines = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-                for _ in range(8)]  # fmt: skip
+    machines = [
+        subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
     said = [machine.communicate(timeout=300) for machine in machines]
     assert [machine.returncode for machine in machines] == [0] * 8, said
     assert len({out for out, _ in said}) == 8
@@ -201,11 +240,21 @@ def test_the_guest_sees_nothing_outside_its_share(booted: Booted, tmp_path: Path
 
 # A run's life by what it has written: the kill comes when a file has so many bytes.
 WRITTEN = [
-    ("run.json", 1), ("console.log", 0), ("console.log", 1), ("gdb.log", 1), ("gdb.log", 300),
-    ("gdb.log", 800), ("console.log", 30), ("console.log", 60), ("share/.capture.pcap", 0),
-    ("gdb.log", 1000), ("gdb.log", 1200), ("events.jsonl", 0), ("events.jsonl", 1),
+    ("run.json", 1),
+    ("console.log", 0),
+    ("console.log", 1),
+    ("gdb.log", 1),
+    ("gdb.log", 300),
+    ("gdb.log", 800),
+    ("console.log", 30),
+    ("console.log", 60),
+    ("share/.capture.pcap", 0),
+    ("gdb.log", 1000),
+    ("gdb.log", 1200),
+    ("events.jsonl", 0),
+    ("events.jsonl", 1),
     *(("events.jsonl", 20_000 * n) for n in (1, 2, 4, 8, 16, 32, 64)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "size"), WRITTEN)
@@ -213,8 +262,9 @@ def test_a_kill_at_any_moment_leaves_nothing(
     kernel: Kernel, image: Image, tmp_path: Path, name: str, size: int
 ) -> None:
     out = tmp_path / "killed"
-    argv = command.kernlab("trace", "tcp_v4_rcv", "--workload", "bulk", "--count", "100000",
-                           "--out", str(out))  # fmt: skip
+    argv = command.kernlab(
+        "trace", "tcp_v4_rcv", "--workload", "bulk", "--count", "100000", "--out", str(out)
+    )
     child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 60
     file = out / name

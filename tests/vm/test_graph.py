@@ -44,8 +44,9 @@ def test_a_level_below_it_is_what_the_kernels_own_text_shows(
     kernlab: Kernlab, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    said = kernlab("graph", "tcp_v4_do_rcv", "--depth", "1", "--count", "10", "--json",
-                   "--out", str(out))  # fmt: skip
+    said = kernlab(
+        "graph", "tcp_v4_do_rcv", "--depth", "1", "--count", "10", "--json", "--out", str(out)
+    )
     assert said.returncode == 0, said.stderr.decode()
     calls = [Call.of(json.loads(line)) for line in said.stdout.splitlines()]
     assert len(calls) == 10

@@ -24,9 +24,23 @@ from kernlab.vm.machine import Machine
 
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
 TOOLS = (
-    "bpftrace", "tcplife-bpfcc", "ksnoop", "tcplife", "tcpstates", "bpftool", "trace-cmd",
-    "tcpdump", "nft", "iptables", "conntrack", "iperf3", "python3", "sshd", "ssh", "ss",
-)  # fmt: skip
+    "bpftrace",
+    "tcplife-bpfcc",
+    "ksnoop",
+    "tcplife",
+    "tcpstates",
+    "bpftool",
+    "trace-cmd",
+    "tcpdump",
+    "nft",
+    "iptables",
+    "conntrack",
+    "iperf3",
+    "python3",
+    "sshd",
+    "ssh",
+    "ss",
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +60,16 @@ def said_of(one: recipe.Recipe, machine: Machine, run: RunDir) -> tuple[int, str
     out, errors = bytearray(), bytearray()
     watch = recipe.Watch(one.ready, run.share / MARK)
     argv = recipe.place(one, [], f"/mnt/share/{MARK}", run)
-    status = run_tool(argv, machine, run, watch.on(1, out.extend), watch.on(2, errors.extend),
-                      work, None, one.wait)  # fmt: skip
+    status = run_tool(
+        argv,
+        machine,
+        run,
+        watch.on(1, out.extend),
+        watch.on(2, errors.extend),
+        work,
+        None,
+        one.wait,
+    )
     return status, out.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
 
 

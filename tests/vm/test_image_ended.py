@@ -34,9 +34,13 @@ class Maker(NamedTuple):
         environment = {**os.environ, "KERNLAB_HOME": str(self.home), "TMPDIR": str(self.place)}
         with (self.home / "said").open("wb") as said:
             return subprocess.Popen(
-                command.kernlab("image", "debian"), stdout=subprocess.DEVNULL, stderr=said,
-                stdin=subprocess.DEVNULL, env=environment, start_new_session=True,
-            )  # fmt: skip
+                command.kernlab("image", "debian"),
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
 
     def said(self) -> str:
         return (self.home / "said").read_text()

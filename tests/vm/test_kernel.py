@@ -104,8 +104,12 @@ def test_a_build_error_shows_the_compilers_first_line(kernel: Kernel, tmp_path: 
 def test_structures_are_as_gdb_prints_them(kernel: Kernel, symbols: KernelSymbols) -> None:
     structs = symbols.layout()["structs"]
     assert isinstance(structs, dict)
-    for struct, member in (("sk_buff", "head"), ("sock", "__sk_common.skc_state"),
-                           ("tcp_sock", "snd_cwnd"), ("task_struct", "comm")):  # fmt: skip
+    for struct, member in (
+        ("sk_buff", "head"),
+        ("sock", "__sk_common.skc_state"),
+        ("tcp_sock", "snd_cwnd"),
+        ("task_struct", "comm"),
+    ):
         said = gdb(kernel, f"p/d (long)&((struct {struct} *)0)->{member}")
         assert structs[struct]["members"][member][0] == int(said.split("=")[1]), member
 
@@ -113,8 +117,9 @@ def test_structures_are_as_gdb_prints_them(kernel: Kernel, symbols: KernelSymbol
 def test_arguments_are_in_the_registers_of_the_abi(symbols: KernelSymbols) -> None:
     (function,) = symbols.functions(["tcp_v4_do_rcv"])
     assert [(a.name, a.register, a.kind) for a in function.args] == [
-        ("sk", "rdi", "pointer"), ("skb", "rsi", "pointer"),
-    ]  # fmt: skip
+        ("sk", "rdi", "pointer"),
+        ("skb", "rsi", "pointer"),
+    ]
     assert function.file == "net/ipv4/tcp_ipv4.c"
 
 
@@ -162,8 +167,9 @@ def test_every_site_in_the_table_takes_an_skb(symbols: KernelSymbols) -> None:
     from kernlab.symbols.sites import table
 
     # A row that says which argument the event's sock is may be there for that alone.
-    names = [name for name, row in table().sites.items()
-             if symbols.map.entries(name) and not row.sock]  # fmt: skip
+    names = [
+        name for name, row in table().sites.items() if symbols.map.entries(name) and not row.sock
+    ]
     assert len(names) > 40
     without = []
     for function in symbols.functions(names):
@@ -190,8 +196,9 @@ def test_a_damaged_cache_of_symbols_is_made_anew(kernel: Kernel, tmp_path: Path)
     place.mkdir()
     for name in ("vmlinux", "System.map", "config"):
         (place / name).symlink_to(kernel.path / name)
-    files = KernelFiles(place, place / "vmlinux", place / "System.map", place / "config",
-                        kernel.source)  # fmt: skip
+    files = KernelFiles(
+        place, place / "vmlinux", place / "System.map", place / "config", kernel.source
+    )
 
     def known() -> tuple[bytes, object, object]:
         symbols = KernelSymbols(files)

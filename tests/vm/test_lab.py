@@ -99,8 +99,12 @@ def test_each_rst_has_one_cause_and_all_counts_agree(every: Path, request_: LabR
 def resets(capture: Path) -> int:
     """RSTs that the kernel sent, by tshark; the TUN peer's are not among them."""
     flt = "tcp.flags.reset == 1 && !(ip.src == 10.9.0.2) && !(ipv6.src == fd09::2)"
-    said = subprocess.run(["tshark", "-r", str(capture), "-Y", flt, "-T", "fields", "-e",
-                           "frame.number"], capture_output=True, text=True, check=True)  # fmt: skip
+    said = subprocess.run(
+        ["tshark", "-r", str(capture), "-Y", flt, "-T", "fields", "-e", "frame.number"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return len(said.stdout.split())
 
 
@@ -183,8 +187,9 @@ def test_what_goes_wrong_is_told_and_the_rest_runs_on(kernlab: Kernlab, tmp_path
     said = kernlab("lab", "run", *labs, "--no-gdb", "--json")
     rows = {row["lab"]: row for row in map(json.loads, said.stdout.splitlines())}
     assert said.returncode == 1
-    errors = {name: " ".join(leg.get("error", "") for leg in row["legs"])
-              for name, row in rows.items()}  # fmt: skip
+    errors = {
+        name: " ".join(leg.get("error", "") for leg in row["legs"]) for name, row in rows.items()
+    }
     assert "hung" in errors["hangs"]
     assert "still running after 3 s" in errors["hangs"]
     assert "status 134" in errors["dies"]
@@ -233,8 +238,9 @@ def test_steps_stops_and_results_stand_in_their_order(kernlab: Kernlab, tmp_path
     story = [line.split()[0] for line in lines if line.lstrip().startswith(("▸", "●", "done ="))]
     assert story == ["▸", "●", "done"] * 20
     assert [line.strip() for line in lines[1:3]] == [
-        "order  in order", "Every line stands where it happened."
-    ]  # fmt: skip
+        "order  in order",
+        "Every line stands where it happened.",
+    ]
     assert lines[-1] == f"report  {tmp_path / 'run' / 'report.html'}"
 
 
@@ -262,10 +268,20 @@ def test_a_lab_leaves_nothing_behind(booted: Booted, tmp_path: Path) -> None:
         before = machine.channel.run(60, ["sh", "-c", look]).text
         said = machine.channel.run(
             60,
-            ["/mnt/share/labrun", "-o", "/mnt/share/leg", "-s", "net.ipv4.tcp_max_orphans=77",
-             "-s", "net.ipv4.tcp_syncookies=0", "-c", "iptables-legacy -A INPUT -j ACCEPT", "--",
-             "/mnt/share/l03"],
-        )  # fmt: skip
+            [
+                "/mnt/share/labrun",
+                "-o",
+                "/mnt/share/leg",
+                "-s",
+                "net.ipv4.tcp_max_orphans=77",
+                "-s",
+                "net.ipv4.tcp_syncookies=0",
+                "-c",
+                "iptables-legacy -A INPUT -j ACCEPT",
+                "--",
+                "/mnt/share/l03",
+            ],
+        )
         assert said.returncode == 0, said.stderr
         assert machine.channel.run(60, ["sh", "-c", look]).text == before
         assert "tcp_max_orphans" in before

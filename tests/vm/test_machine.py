@@ -68,9 +68,22 @@ def test_the_guest_is_what_was_meant(booted: Booted) -> None:
         tools = "tc ss nft iptables conntrack tcpdump ethtool"
         assert guest(f"for t in {tools}; do command -v $t; done | wc -l") == "7\n"
         # Not busybox' own, which would run its own small ip whatever PATH says.
-        for one in ("timeout 3", "env", "setsid -w", "nice", "nohup", "flock /tmp/l", "chroot /",
-                    "unshare -u", "time", "taskset 1", "chrt -o 0", "ionice", "setarch -R",
-                    "nsenter -t 1 -u"):  # fmt: skip
+        for one in (
+            "timeout 3",
+            "env",
+            "setsid -w",
+            "nice",
+            "nohup",
+            "flock /tmp/l",
+            "chroot /",
+            "unshare -u",
+            "time",
+            "taskset 1",
+            "chrt -o 0",
+            "ionice",
+            "setarch -R",
+            "nsenter -t 1 -u",
+        ):
             assert "iproute2" in guest(f"{one} ip -V 2>&1"), one
         assert "iproute2" in guest("echo -V | xargs ip")
         assert "iproute2" in guest("find /init -maxdepth 0 -exec ip -V ';'")
@@ -101,8 +114,19 @@ def test_added_files_arrive_with_their_libraries(kernlab: Kernlab, tmp_path: Pat
     many = tmp_path / "many"
     many.mkdir()
     (many / "one").write_text("one\n")
-    said = kernlab("run", "--add", f"{note}:/etc/note", "--add", "/usr/bin/bc", "--add", str(many),
-                   "--", "sh", "-c", "cat /etc/note; echo 6*7 | bc; cat /root/many/one")
+    said = kernlab(
+        "run",
+        "--add",
+        f"{note}:/etc/note",
+        "--add",
+        "/usr/bin/bc",
+        "--add",
+        str(many),
+        "--",
+        "sh",
+        "-c",
+        "cat /etc/note; echo 6*7 | bc; cat /root/many/one",
+    )
     assert said.stdout == b"hello\n42\none\n"
     assert b"many is /root/many in the guest" in said.stderr
     assert b"bc is /usr/local/bin/bc in the guest" in said.stderr
@@ -186,8 +210,18 @@ def test_a_qemu_that_dies_is_told(booted: Booted) -> None:
 
 
 # What has been seen on stdout or stderr when the kill comes.
-MOMENTS = ["debug info ...", "debug info: done", "boot the guest ...", "boot the guest: done",
-           '"seq":1,', '"seq":2,', '"seq":5,', '"seq":20,', '"seq":100,', '"seq":300,']  # fmt: skip
+MOMENTS = [
+    "debug info ...",
+    "debug info: done",
+    "boot the guest ...",
+    "boot the guest: done",
+    '"seq":1,',
+    '"seq":2,',
+    '"seq":5,',
+    '"seq":20,',
+    '"seq":100,',
+    '"seq":300,',
+]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -195,8 +229,17 @@ def test_sigkill_leaves_nothing_behind(
     kernel: Kernel, image: Image, tmp_path: Path, moment: str
 ) -> None:
     out = tmp_path / "run-to-be-killed"
-    argv = command.kernlab("trace", "tcp_v4_rcv", "--workload", "bulk", "--json",
-                           "--count", "100000", "--out", str(out))  # fmt: skip
+    argv = command.kernlab(
+        "trace",
+        "tcp_v4_rcv",
+        "--workload",
+        "bulk",
+        "--json",
+        "--count",
+        "100000",
+        "--out",
+        str(out),
+    )
     child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert child.stdout is not None
     for line in child.stdout:
@@ -212,13 +255,25 @@ def test_sigkill_leaves_nothing_behind(
 
 def test_ctrl_c_keeps_what_was_gathered(kernel: Kernel, image: Image, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    argv = command.kernlab("trace", "tcp_v4_rcv", "--workload", "bulk", "--json",
-                           "--count", "100000", "--out", str(out))  # fmt: skip
+    argv = command.kernlab(
+        "trace",
+        "tcp_v4_rcv",
+        "--workload",
+        "bulk",
+        "--json",
+        "--count",
+        "100000",
+        "--out",
+        str(out),
+    )
     # A shell's background job, as a test run may be one, ignores what a terminal's would not.
     child = subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     assert child.stdout is not None
     for line in child.stdout:
         if '"seq":50,' in line:

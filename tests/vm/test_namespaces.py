@@ -45,17 +45,31 @@ def test_every_namespace_is_in_the_capture(kernlab: Kernlab, tmp_path: Path) -> 
     script.write_text(SCRIPT)
     script.chmod(0o755)
     out = tmp_path / "run"
-    said = kernlab("trace", "tcp_v4_send_reset", "--engine", "ftrace", "--out", str(out),
-                   "--share", str(alone), "--share", str(script),
-                   "--workload", "/mnt/share/script")  # fmt: skip
+    said = kernlab(
+        "trace",
+        "tcp_v4_send_reset",
+        "--engine",
+        "ftrace",
+        "--out",
+        str(out),
+        "--share",
+        str(alone),
+        "--share",
+        str(script),
+        "--workload",
+        "/mnt/share/script",
+    )
     told = said.stdout.decode()
     assert said.returncode == 0, said.stderr.decode()
     assert "│ lo 2\n" in told  # what the kernel counted: a SYN and its RST
     assert "pinged" in told
     assert "gone" in told  # no socket of ours kept the namespace alive
     # Where a namespace was used before it was heard of, that is said, and of no named one.
-    missed = set(re.findall(r"in the network namespace (\S+) came before its capture began",
-                            said.stderr.decode()))  # fmt: skip
+    missed = set(
+        re.findall(
+            r"in the network namespace (\S+) came before its capture began", said.stderr.decode()
+        )
+    )
     assert all(name.startswith("net:[") for name in missed)
     tcp = shown(out / "capture.pcapng", "tcp.port == 5")
     own = {name.removeprefix("lo@") for name in tcp if name.startswith("lo@net:[")}

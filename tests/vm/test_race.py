@@ -17,8 +17,16 @@ from kernlab.race.model import ids
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
 ROUNDS = 3
 # What 5.10.262 does; R1's window is closed there (sk_nulls_replace_node_init_rcu()).
-ENDS = {"R1": "waited", "R1b": "waited", "R-TW": "rst", "R2": "rst", "R3": "loser-gone",
-        "R4": "half", "R5": "clash", "R6": "resolved"}  # fmt: skip
+ENDS = {
+    "R1": "waited",
+    "R1b": "waited",
+    "R-TW": "rst",
+    "R2": "rst",
+    "R3": "loser-gone",
+    "R4": "half",
+    "R5": "clash",
+    "R6": "resolved",
+}
 
 
 def test_every_race_has_its_ending_here() -> None:
@@ -26,22 +34,28 @@ def test_every_race_has_its_ending_here() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ENDS))
-def test_every_round_comes_to_the_same_ending(kernlab: Kernlab, kernel: Kernel, tmp_path: Path,
-                                              name: str) -> None:  # fmt: skip
-    said = kernlab("race", "run", name, "--times", str(ROUNDS), "--json", "--out",
-                   str(tmp_path / "run"))  # fmt: skip
+def test_every_round_comes_to_the_same_ending(
+    kernlab: Kernlab, kernel: Kernel, tmp_path: Path, name: str
+) -> None:
+    said = kernlab(
+        "race", "run", name, "--times", str(ROUNDS), "--json", "--out", str(tmp_path / "run")
+    )
     rounds = [json.loads(line) for line in said.stdout.splitlines()]
     assert [one["ending"] for one in rounds] == [ENDS[name]] * ROUNDS, said.stderr.decode()
     assert said.returncode == 0
     result = json.loads((tmp_path / "run" / "run.json").read_text())["result"]
     assert result["healthy"]
     assert result["again"] <= 1
-    events = [event for path in sorted((tmp_path / "run" / name).glob("round-*/events.jsonl"))
-              for event in map(json.loads, path.read_text().splitlines())]  # fmt: skip
+    events = [
+        event
+        for path in sorted((tmp_path / "run" / name).glob("round-*/events.jsonl"))
+        for event in map(json.loads, path.read_text().splitlines())
+    ]
     check(name, events, kernel.source)
     if name == "R-TW":
-        slock, owned = sorted(events[0]["race"]["locks"], key=lambda lock: lock["name"][-5:],
-                              reverse=True)  # fmt: skip
+        slock, owned = sorted(
+            events[0]["race"]["locks"], key=lambda lock: lock["name"][-5:], reverse=True
+        )
         assert slock["what"].startswith("spinlock (slock) of the socket :9000")
         assert owned["what"].startswith("ownership (owned) of the socket :9000")
         told = [(one["func"], line_of(one, kernel.source)) for one in (slock, owned)]
@@ -116,10 +130,13 @@ def test_every_kind_of_place(kernlab: Kernlab, tmp_path: Path) -> None:
     assert one["ending"] == "through", said.stderr.decode()
     record = tmp_path / "run" / "kinds" / "round-001" / "events.jsonl"
     stops = [json.loads(line) for line in record.read_text().splitlines()]
-    entry, returned, second, source, inlined, word, other = ([
-        (frame["func"], stop["race"]["source"].get(f"{frame['file']}:{frame['line']}", ""))
-        for frame in stop["stack"]
-    ] for stop in stops)  # fmt: skip
+    entry, returned, second, source, inlined, word, other = (
+        [
+            (frame["func"], stop["race"]["source"].get(f"{frame['file']}:{frame['line']}", ""))
+            for frame in stop["stack"]
+        ]
+        for stop in stops
+    )
     assert (entry[0][0], second[0][0]) == ("tcp_v4_syn_recv_sock", "inet_csk_complete_hashdance")
     assert returned[:5] == entry[1:6]  # its caller stands at the call, as before
     assert source[0][0] == "inet_csk_complete_hashdance"
@@ -130,8 +147,9 @@ def test_every_kind_of_place(kernlab: Kernlab, tmp_path: Path) -> None:
 
 
 def test_unforced_it_fires_now_and_then(kernlab: Kernlab, tmp_path: Path) -> None:
-    said = kernlab("race", "run", "R5", "--natural", "--times", "300", "--json", "--out",
-                   str(tmp_path / "run"))  # fmt: skip
+    said = kernlab(
+        "race", "run", "R5", "--natural", "--times", "300", "--json", "--out", str(tmp_path / "run")
+    )
     assert said.returncode == 0, said.stderr.decode()
     (row,) = map(json.loads, said.stdout.splitlines())
     moved = json.loads((tmp_path / "run" / "R5" / "natural" / "counters.json").read_text())
@@ -141,8 +159,9 @@ def test_unforced_it_fires_now_and_then(kernlab: Kernlab, tmp_path: Path) -> Non
 
 
 def test_a_window_is_measured(kernlab: Kernlab, tmp_path: Path) -> None:
-    said = kernlab("race", "run", "R1", "--natural", "--times", "50", "--json", "--out",
-                   str(tmp_path / "run"))  # fmt: skip
+    said = kernlab(
+        "race", "run", "R1", "--natural", "--times", "50", "--json", "--out", str(tmp_path / "run")
+    )
     assert said.returncode == 0, said.stderr.decode()
     (row,) = map(json.loads, said.stdout.splitlines())
     assert row["got"]["delivered"] == "50"

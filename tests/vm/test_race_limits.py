@@ -39,8 +39,10 @@ WANTS = {
     "mutex": (MTU, "waits for rtnl_mutex, held by A"),
     "ipi": ("__do_sys_getppid", "waits for the answer to an IPI of A"),
     "rcu": ("__do_sys_getppid", "waits for an RCU grace period of A"),
-    "sock": ("inet_csk_get_port",
-             "waits for the ownership (owned) of the socket :0 (CLOSE), held by A since"),
+    "sock": (
+        "inet_csk_get_port",
+        "waits for the ownership (owned) of the socket :0 (CLOSE), held by A since",
+    ),
     # tcp_recvmsg() takes it at its beginning, and anew in its loop: no line is certain.
     "recv": ("tcp_rcv_space_adjust", "(ESTABLISHED), held by A, which stands in tcp_recvmsg"),
 }
@@ -85,19 +87,26 @@ def test_a_deadlock_over_a_spinlock_names_it_and_the_line_that_took_it(
     kernlab: Kernlab, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.yaml"
-    text = WAITS.format(what="", held="inet_ehash_insert, when: osk != 0", limit=10,
-                        until="tcp_data_ready")  # fmt: skip
+    text = WAITS.format(
+        what="", held="inet_ehash_insert, when: osk != 0", limit=10, until="tcp_data_ready"
+    )
     for old, new in (
-        ("waits.c", "r1"), ("args: []\n", ""), ("topology: loopback", "topology: tun"),
-        ("  - {run", "  - {hold: A, at: {word: osk->__sk_common.skc_nulls_node.pprev, "
-                     "becomes: 0}}\n  - {run"),
-    ):  # fmt: skip
+        ("waits.c", "r1"),
+        ("args: []\n", ""),
+        ("topology: loopback", "topology: tun"),
+        (
+            "  - {run",
+            "  - {hold: A, at: {word: osk->__sk_common.skc_nulls_node.pprev, "
+            "becomes: 0}}\n  - {run",
+        ),
+    ):
         text = text.replace(old, new)
     mine.write_text(text)
     status, (one,) = rounds(kernlab, tmp_path / "run", str(mine))
     assert (status, one["trouble"]) == (1, "blocked")
-    event = json.loads((tmp_path / "run" / "mine" / "round-001" / "events.jsonl")
-                       .read_text().splitlines()[-1])  # fmt: skip
+    event = json.loads(
+        (tmp_path / "run" / "mine" / "round-001" / "events.jsonl").read_text().splitlines()[-1]
+    )
     waits = event["race"]["waits"]
     assert (waits["kind"], waits["held_by"], waits["addr"]) == ("lock", "A", event["args"]["lock"])
     assert f"{waits['func']} ({waits['file']}:{waits['since']})" in one["said"]
@@ -107,8 +116,13 @@ def test_a_deadlock_over_a_spinlock_names_it_and_the_line_that_took_it(
 def test_a_step_ends_within_its_limit_and_the_guest_lives_on(
     kernlab: Kernlab, tmp_path: Path
 ) -> None:
-    mine = written(tmp_path, what="loop", held="__do_sys_getppid",
-                   until="[tcp_v4_mtu_reduced, blocked]", limit=1)  # fmt: skip
+    mine = written(
+        tmp_path,
+        what="loop",
+        held="__do_sys_getppid",
+        until="[tcp_v4_mtu_reduced, blocked]",
+        limit=1,
+    )
     status, told = rounds(kernlab, tmp_path / "run", mine, "--times", "3")
     assert status == 1
     assert [one["trouble"] for one in told] == ["timeout"] * 3
@@ -123,8 +137,9 @@ class Running:
         self.out = out
         self.child = subprocess.Popen(
             command.kernlab("race", "run", "R3", "--times", "4", "--json", "--out", str(out)),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         events = out / "R3" / "round-001" / "events.jsonl"
         limit = time.monotonic() + 100
         while not (events.exists() and events.read_bytes().count(b"\n") >= stops):
@@ -151,8 +166,9 @@ class Running:
 
 
 @pytest.mark.parametrize("stops", [1, 2, 3])
-def test_kernlab_killed_at_any_step_leaves_nothing(tmp_path: Path, kernel: object, image: object,
-                                                   stops: int) -> None:  # fmt: skip
+def test_kernlab_killed_at_any_step_leaves_nothing(
+    tmp_path: Path, kernel: object, image: object, stops: int
+) -> None:
     running = Running(tmp_path / "run", stops)
     running.child.kill()
     running.child.communicate(timeout=60)
@@ -160,8 +176,9 @@ def test_kernlab_killed_at_any_step_leaves_nothing(tmp_path: Path, kernel: objec
 
 
 @pytest.mark.parametrize("stops", [1, 2, 3])
-def test_a_dead_gdb_costs_the_round_alone(tmp_path: Path, kernel: object, image: object,
-                                          stops: int) -> None:  # fmt: skip
+def test_a_dead_gdb_costs_the_round_alone(
+    tmp_path: Path, kernel: object, image: object, stops: int
+) -> None:
     running = Running(tmp_path / "run", stops)
     running.kill("gdb")
     status, out, said = running.ended()

@@ -22,8 +22,18 @@ Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
 @pytest.fixture(scope="module")
 def compared(kernlab: Kernlab, release: str) -> list[dict[str, Any]]:
     """The race compared on one kernel with itself."""
-    said = kernlab("race", "compare", str(MINE), "--kernel", release, "--kernel", release,
-                   "--times", "1", "--json")  # fmt: skip
+    said = kernlab(
+        "race",
+        "compare",
+        str(MINE),
+        "--kernel",
+        release,
+        "--kernel",
+        release,
+        "--times",
+        "1",
+        "--json",
+    )
     assert said.returncode == 0, said.stderr.decode()
     return [json.loads(line) for line in said.stdout.splitlines()]
 
@@ -71,13 +81,21 @@ def test_a_run_is_shown_from_its_record(kernlab: Kernlab, compared: list[dict[st
     [
         ("at: tcp_close", "at: tcp_closed", 2, "9: step 1: this kernel has no function"),
         ("skc_num ==", "skc_nun ==", 2, "9: step 1: 'sk->__sk_common.skc_nun == 8080'"),
-        ("at: tcp_close,", "at: {source: no such line, inside: tcp_close},", 2,
-         "9: step 1: tcp_close: 0 lines contain 'no such line'"),
-        ("at: tcp_close, when: \"sk->__sk_common.skc_num == 8080\"",
-         "at: {inlined: [sk_nulls_replace_node_init_rcu, sk_nulls_del_node_init_rcu], "
-         "inside: inet_ehash_insert}", 0, ""),
+        (
+            "at: tcp_close,",
+            "at: {source: no such line, inside: tcp_close},",
+            2,
+            "9: step 1: tcp_close: 0 lines contain 'no such line'",
+        ),
+        (
+            'at: tcp_close, when: "sk->__sk_common.skc_num == 8080"',
+            "at: {inlined: [sk_nulls_replace_node_init_rcu, sk_nulls_del_node_init_rcu], "
+            "inside: inet_ehash_insert}",
+            0,
+            "",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_kernel_lacks_is_said_without_a_boot(
     kernlab: Kernlab, tmp_path: Path, old: str, new: str, status: int, words: str
 ) -> None:
@@ -90,10 +108,12 @@ def test_what_a_kernel_lacks_is_said_without_a_boot(
 
 
 def test_a_lock_that_would_be_waited_for_is_named(kernlab: Kernlab, tmp_path: Path) -> None:
-    place = ("{inlined: [sk_nulls_replace_node_init_rcu, sk_nulls_del_node_init_rcu], "
-             "inside: inet_ehash_insert}")  # fmt: skip
+    place = (
+        "{inlined: [sk_nulls_replace_node_init_rcu, sk_nulls_del_node_init_rcu], "
+        "inside: inet_ehash_insert}"
+    )
     text = MINE.read_text().replace("late.c", "r1")
-    text = text.replace("at: tcp_close, when: \"sk->__sk_common.skc_num == 8080\"", f"at: {place}")
+    text = text.replace('at: tcp_close, when: "sk->__sk_common.skc_num == 8080"', f"at: {place}")
     for until, warned in ((f"[{place}, done]", True), (f"[{place}, blocked]", False)):
         path = tmp_path / "mine.yaml"
         path.write_text(text.replace("until: [done, blocked]", f"until: {until}"))

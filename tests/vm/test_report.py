@@ -23,14 +23,33 @@ def test_a_lab_is_told_by_its_page_and_its_capture(kernlab: Kernlab, tmp_path: P
     told = json.loads(said.stdout.splitlines()[0])["rst"]
     capture = out / "L03" / "main" / "capture.pcapng"
     read = subprocess.run(
-        ["tshark", "-r", str(capture), "-T", "json", "-e", "frame.number", "-e", "frame.comment",
-         "-e", "_ws.malformed"], capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            "tshark",
+            "-r",
+            str(capture),
+            "-T",
+            "json",
+            "-e",
+            "frame.number",
+            "-e",
+            "frame.comment",
+            "-e",
+            "_ws.malformed",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     layers: list[dict[str, Any]] = [one["_source"]["layers"] for one in json.loads(read.stdout)]
     assert not any("_ws.malformed" in one for one in layers)
     comment = layers[told["frame"] - 1]["frame.comment"][0]
-    for part in (f"RST: {told['cause']} {told['name']}", told["condition"], told["remedy"],
-                 "tcp_send_active_reset", "__tcp_close"):  # fmt: skip
+    for part in (
+        f"RST: {told['cause']} {told['name']}",
+        told["condition"],
+        told["remedy"],
+        "tcp_send_active_reset",
+        "__tcp_close",
+    ):
         assert part in comment
     wire = segments(capture)
     kept = list(read_events(out / "L03" / "main" / "events.jsonl"))
@@ -41,12 +60,16 @@ def test_a_lab_is_told_by_its_page_and_its_capture(kernlab: Kernlab, tmp_path: P
             "[...document.querySelectorAll('main > section')].findIndex(x => !x.hidden)"
         )
         shown = json.loads(
-            page.run(f"JSON.stringify([kernlab.chapter({number}).events"
-                     ".map(x => [x.seq, x.probe]), "
-                     f"kernlab.chapter({number}).segments.map(x => x.packet.seq)])")
-        )  # fmt: skip
-        assert shown == [[[one["seq"], one["probe"]] for one in kept],
-                         [one["packet"]["seq"] for one in wire]]  # fmt: skip
+            page.run(
+                f"JSON.stringify([kernlab.chapter({number}).events"
+                ".map(x => [x.seq, x.probe]), "
+                f"kernlab.chapter({number}).segments.map(x => x.packet.seq)])"
+            )
+        )
+        assert shown == [
+            [[one["seq"], one["probe"]] for one in kept],
+            [one["packet"]["seq"] for one in wire],
+        ]
         text = page.run("document.querySelector('main > section:not([hidden])').innerText")
         for part in (told["says"], told["condition"], told["remedy"], "ECONNRESET"):
             assert part in text
@@ -54,7 +77,7 @@ def test_a_lab_is_told_by_its_page_and_its_capture(kernlab: Kernlab, tmp_path: P
         stop = next(one for one in kept if one["probe"] == "tcp_send_active_reset")
         stack = page.run(
             "[...document.querySelectorAll('section:not([hidden]) .panel "
-            f".hop[data-seq=\"{stop['seq']}\"] .stack li b')].map(x => x.textContent)"
+            f'.hop[data-seq="{stop["seq"]}"] .stack li b\')].map(x => x.textContent)'
         )
         assert stack == [frame["func"] for frame in stop["stack"]]
 
@@ -68,9 +91,14 @@ def test_a_packet_is_followed_from_its_sender_to_the_receive_queue(
         name = (event.get("packet") or {}).get("id")
         if name:
             ways.setdefault(name, []).append(event)
-    data = [way for way in ways.values()
-            if any((one["packet"].get("flags"), bool(one["packet"].get("len"))) == ("PA", True)
-                   for one in way)]  # fmt: skip
+    data = [
+        way
+        for way in ways.values()
+        if any(
+            (one["packet"].get("flags"), bool(one["packet"].get("len"))) == ("PA", True)
+            for one in way
+        )
+    ]
     assert data
     for way in data:
         probes = [one["probe"] for one in way]

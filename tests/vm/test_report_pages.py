@@ -25,8 +25,9 @@ SHOWN = "document.querySelector('main > section:not([hidden])')"
 
 
 @pytest.fixture(scope="module")
-def labs(request: pytest.FixtureRequest, kernlab: Kernlab,
-         tmp_path_factory: pytest.TempPathFactory) -> RunDir:  # fmt: skip
+def labs(
+    request: pytest.FixtureRequest, kernlab: Kernlab, tmp_path_factory: pytest.TempPathFactory
+) -> RunDir:
     """These labs, of the run of all where there is one in this session."""
     if any("every" in getattr(item, "fixturenames", ()) for item in request.session.items):
         run = RunDir(request.getfixturevalue("every"))
@@ -82,9 +83,11 @@ def test_a_capture_names_the_device_that_the_lab_has(labs: RunDir, name: str) ->
 
 def test_what_sent_a_segment_again_stands_at_its_arrow(labs: RunDir, browser: Browser) -> None:
     browser.open(labs.report, fragment="L28-main")
-    again = browser.run(f"[...{SHOWN}.querySelectorAll('.seg.warn')].map(x => {{ x.click(); "
-                        f"return [...{SHOWN}.querySelectorAll('.panel header strong')]"
-                        ".map(y => y.textContent); })")  # fmt: skip
+    again = browser.run(
+        f"[...{SHOWN}.querySelectorAll('.seg.warn')].map(x => {{ x.click(); "
+        f"return [...{SHOWN}.querySelectorAll('.panel header strong')]"
+        ".map(y => y.textContent); })"
+    )
     assert again == [["tcp_retransmit_timer", "tcp_enter_loss", "tcp_retransmit_skb"]] * 3
 
 
@@ -149,8 +152,9 @@ def test_a_packet_that_the_kernel_dropped_says_so_in_its_comment(
     dropped = [one for one in events if one["stack"][1]["func"] == "tcp_v4_rcv"]
     assert len(dropped) == 3
     reason = " (NO_SOCKET)" if "reason" in dropped[0]["args"] else ""
-    rows = reading.fields(out / "capture.pcapng", "tcp.flags.str", "frame.comment",
-                          "frame.interface_name")  # fmt: skip
+    rows = reading.fields(
+        out / "capture.pcapng", "tcp.flags.str", "frame.comment", "frame.interface_name"
+    )
     said = [row for row in rows if f"DROPPED in tcp_v4_rcv{reason} " in row["frame.comment"]]
     assert [row["frame.interface_name"] for row in said] == ["lo"] * 3
     assert all("S" in row["tcp.flags.str"] for row in said)

@@ -41,8 +41,16 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_program_it_has_never_seen(kernlab: Kernlab, script: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    said = kernlab("rst", "--share", str(script), "--json", "--out", str(out), "--",
-                   f"/mnt/share/{script.name}")  # fmt: skip
+    said = kernlab(
+        "rst",
+        "--share",
+        str(script),
+        "--json",
+        "--out",
+        str(out),
+        "--",
+        f"/mnt/share/{script.name}",
+    )
     assert said.returncode == 0, said.stderr.decode()
     found = rsts(said)
     causes = [event["rst"]["cause"] for event in found]
@@ -76,8 +84,18 @@ def resets(capture: Path) -> list[dict[str, str]]:
 
 
 def test_count_and_where_are_about_rsts(kernlab: Kernlab) -> None:
-    found = rsts(kernlab("rst", "--workload", "connect-closed", "--count", "3", "--json",
-                         "--where", "rst.cause == P1 and packet.dport == 9"))  # fmt: skip
+    found = rsts(
+        kernlab(
+            "rst",
+            "--workload",
+            "connect-closed",
+            "--count",
+            "3",
+            "--json",
+            "--where",
+            "rst.cause == P1 and packet.dport == 9",
+        )
+    )
     assert [event["rst"]["cause"] for event in found] == ["P1"] * 3
     assert all(event["rst"]["moved"]["OutRsts"] >= 1 for event in found)
 

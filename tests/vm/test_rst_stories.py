@@ -14,9 +14,23 @@ from kernlab.record.event import validate
 
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Row = dict[str, Any]
-STORIES = ["raw-syn", "raw-syn 6", "forged", "forged 6", "md5", "md5 6", "killed 6", "ended",
-           "user-timeout", "user-timeout 6", "gone", "after", "reuse 6", "namespace",
-           "queue"]  # fmt: skip
+STORIES = [
+    "raw-syn",
+    "raw-syn 6",
+    "forged",
+    "forged 6",
+    "md5",
+    "md5 6",
+    "killed 6",
+    "ended",
+    "user-timeout",
+    "user-timeout 6",
+    "gone",
+    "after",
+    "reuse 6",
+    "namespace",
+    "queue",
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +50,16 @@ class Told(NamedTuple):
 
     def of(self, port: int, six: bool = False) -> list[Row]:
         """The RSTs of a story, in the order of the capture."""
-        found = [event for event in self.events if port in (
-            event["rst"].get("segment", event.get("packet", {})).get("sport"),
-            event["rst"].get("segment", event.get("packet", {})).get("dport"),
-        ) and (":" in str(ends(event))) == six]  # fmt: skip
+        found = [
+            event
+            for event in self.events
+            if port
+            in (
+                event["rst"].get("segment", event.get("packet", {})).get("sport"),
+                event["rst"].get("segment", event.get("packet", {})).get("dport"),
+            )
+            and (":" in str(ends(event))) == six
+        ]
         return sorted(found, key=lambda event: event["rst"].get("frame", 0))
 
 
@@ -54,8 +74,20 @@ def told(kernlab: Kernlab, program: Path, tmp_path_factory: pytest.TempPathFacto
     script = program.with_name("stories.sh")
     script.write_text("#!/bin/bash\n" + "".join(f"/mnt/share/resets {one}\n" for one in STORIES))
     script.chmod(0o755)
-    said = kernlab("rst", "--share", str(program), "--share", str(script), "--json", "--out",
-                   str(out), "--timeout", "400", "--", "/mnt/share/stories.sh")  # fmt: skip
+    said = kernlab(
+        "rst",
+        "--share",
+        str(program),
+        "--share",
+        str(script),
+        "--json",
+        "--out",
+        str(out),
+        "--timeout",
+        "400",
+        "--",
+        "/mnt/share/stories.sh",
+    )
     assert said.returncode == 0, said.stderr.decode()
     assert b"time-out" not in said.stderr
     return Told([json.loads(line) for line in said.stdout.splitlines()], out, said.stderr.decode())
@@ -66,8 +98,17 @@ def causes(found: list[Row]) -> list[tuple[str, list[str]]]:
 
 
 def test_each_rst_of_the_capture_is_told_once(told: Told) -> None:
-    argv = ["tshark", "-r", str(told.out / "capture.pcapng"), "-Y", "tcp.flags.reset == 1",
-            "-T", "fields", "-e", "frame.number"]  # fmt: skip
+    argv = [
+        "tshark",
+        "-r",
+        str(told.out / "capture.pcapng"),
+        "-Y",
+        "tcp.flags.reset == 1",
+        "-T",
+        "fields",
+        "-e",
+        "frame.number",
+    ]
     seen = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
     frames = [event["rst"]["frame"] for event in told.events if "frame" in event["rst"]]
     assert sorted(frames) == sorted(map(int, seen))
@@ -89,8 +130,10 @@ def test_a_syn_by_hand(told: Told, six: bool) -> None:
 def test_two_rsts_by_hand_and_what_followed(told: Told, six: bool) -> None:
     first, second, after = told.of(9110, six)
     assert [event["rst"]["cause"] for event in (first, second, after)] == [
-        "foreign", "foreign", "P1",
-    ]  # fmt: skip
+        "foreign",
+        "foreign",
+        "P1",
+    ]
     assert "not this one ended it" in first["rst"]["condition"]
     assert "took it and got ECONNRESET" in second["rst"]["condition"]
     assert after["rst"]["circumstances"] == ["after-effect"]
@@ -166,8 +209,18 @@ def test_a_full_accept_queue_is_why(told: Told) -> None:
 def test_the_time_out_is_told_and_what_the_stopping_made(
     kernlab: Kernlab, program: Path, tmp_path: Path
 ) -> None:
-    said = kernlab("rst", "--share", str(program), "--timeout", "8", "--out",
-                   str(tmp_path / "run"), "--", "/mnt/share/resets", "late")  # fmt: skip
+    said = kernlab(
+        "rst",
+        "--share",
+        str(program),
+        "--timeout",
+        "8",
+        "--out",
+        str(tmp_path / "run"),
+        "--",
+        "/mnt/share/resets",
+        "late",
+    )
     text = " ".join(said.stdout.decode().split())
     assert said.returncode == 0
     assert "--timeout 8) and the program still ran: it was stopped" in text
@@ -177,8 +230,16 @@ def test_the_time_out_is_told_and_what_the_stopping_made(
 
 
 def test_no_rst_is_an_answer_too(kernlab: Kernlab, program: Path, tmp_path: Path) -> None:
-    said = kernlab("rst", "--share", str(program), "--out", str(tmp_path / "run"), "--",
-                   "/mnt/share/resets", "silence")  # fmt: skip
+    said = kernlab(
+        "rst",
+        "--share",
+        str(program),
+        "--out",
+        str(tmp_path / "run"),
+        "--",
+        "/mnt/share/resets",
+        "silence",
+    )
     text = " ".join(said.stdout.decode().split())
     assert "RSTs 0 sent" in text
     assert ":9200: " in text

@@ -74,8 +74,12 @@ def test_a_guest_leaves_plain_files_and_reaches_nobody(booted: Booted) -> None:
         said = machine.channel.run(30, ["sh", "-c", _HOSTILE])
         lines = said.text.splitlines()
         assert lines[:2] == ["ran", "/etc/shadow"], said.stderr
-        assert lines[2:6] == ["6755 1000 regular file", "644 0 character special file",
-                              "644 0 fifo", "777 0 symbolic link"]  # fmt: skip
+        assert lines[2:6] == [
+            "6755 1000 regular file",
+            "644 0 character special file",
+            "644 0 fifo",
+            "777 0 symbolic link",
+        ]
         assert lines[-1] == "8"
         host_side(machine)
         for name in ("link", ".capture.pcap", "d/up"):

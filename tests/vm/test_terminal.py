@@ -53,11 +53,29 @@ def test_a_debugger_from_outside_starts_a_waiting_guest(kernel: Kernel, image: I
     child = pexpect.spawn(program, argv, timeout=60, encoding="utf-8")
     child.expect("waits for the debugger")
     gdb = subprocess.run(
-        ["gdb", "-nx", "-q", "-batch", str(kernel.vmlinux),
-         "-ex", f"target remote 127.0.0.1:{port}", "-ex", "hbreak start_kernel",
-         "-ex", "continue", "-ex", "bt", "-ex", "delete", "-ex", "detach"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [
+            "gdb",
+            "-nx",
+            "-q",
+            "-batch",
+            str(kernel.vmlinux),
+            "-ex",
+            f"target remote 127.0.0.1:{port}",
+            "-ex",
+            "hbreak start_kernel",
+            "-ex",
+            "continue",
+            "-ex",
+            "bt",
+            "-ex",
+            "delete",
+            "-ex",
+            "detach",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "start_kernel ()" in gdb.stdout, gdb.stdout + gdb.stderr
     child.expect(PROMPT)
     child.send("\x1d")
@@ -71,10 +89,12 @@ def test_ssh_comes_in_with_the_keys_of_the_run(kernel: Kernel, tmp_path: Path) -
     ssh, config = shlex.split(child.match[1]), child.match[2]
     sent = tmp_path / "sent"
     sent.write_text("by scp\n")
-    subprocess.run(["scp", "-q", "-B", "-F", config, str(sent), "kernlab:/tmp/"],
-                   check=True, timeout=60)  # fmt: skip
-    said = subprocess.run([*ssh, "uname -r; id -un; cat /tmp/sent"],
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    subprocess.run(
+        ["scp", "-q", "-B", "-F", config, str(sent), "kernlab:/tmp/"], check=True, timeout=60
+    )
+    said = subprocess.run(
+        [*ssh, "uname -r; id -un; cat /tmp/sent"], capture_output=True, text=True, timeout=60
+    )
     assert said.stdout == f"{kernel.release}\nroot\nby scp\n", said.stderr
     child.send("\x1d")
     child.expect(pexpect.EOF)
@@ -96,8 +116,14 @@ def test_the_moving_picture_moves_where_a_terminal_can(
 ) -> None:
     """In a dumb one there are lines, as where there is no terminal."""
     program, *argv = kernlab("trace", "tcp_v4_rcv", "--count", "6", "--live")
-    child = pexpect.spawn(program, argv, timeout=60, encoding="utf-8", dimensions=(40, 80),
-                          env={**os.environ, "TERM": terminal})  # fmt: skip
+    child = pexpect.spawn(
+        program,
+        argv,
+        timeout=60,
+        encoding="utf-8",
+        dimensions=(40, 80),
+        env={**os.environ, "TERM": terminal},
+    )
     child.expect(pexpect.EOF)
     moves = "\x1b[1A" in child.before
     assert moves == (terminal == "xterm")

@@ -32,10 +32,20 @@ Booted = Callable[..., AbstractContextManager[Machine]]
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 FIELDS = [
-    "sll.pkttype", "tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw",
-    "tcp.window_size_value", "tcp.len", "tcp.options.mss_val", "tcp.options.wscale.shift",
-    "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr", "tcp.options.sack_perm",
-]  # fmt: skip
+    "sll.pkttype",
+    "tcp.srcport",
+    "tcp.dstport",
+    "tcp.flags",
+    "tcp.seq_raw",
+    "tcp.ack_raw",
+    "tcp.window_size_value",
+    "tcp.len",
+    "tcp.options.mss_val",
+    "tcp.options.wscale.shift",
+    "tcp.options.timestamp.tsval",
+    "tcp.options.timestamp.tsecr",
+    "tcp.options.sack_perm",
+]
 
 
 def received(capture: Path) -> Counter[tuple[Any, ...]]:
@@ -279,15 +289,30 @@ def test_what_a_call_returns_is_what_its_caller_was_told(traced: Traced) -> None
 
 
 def test_a_filter_on_what_is_returned_waits_for_it(traced: Traced) -> None:
-    events, out = traced("tcp_v4_do_rcv", "inet_stream_connect", "--return", "--where", "ret < 0",
-                         "--workload", "connect-closed")  # fmt: skip
+    events, out = traced(
+        "tcp_v4_do_rcv",
+        "inet_stream_connect",
+        "--return",
+        "--where",
+        "ret < 0",
+        "--workload",
+        "connect-closed",
+    )
     assert {event["probe"] for event in events} == {"inet_stream_connect"}
     assert json.loads((out / "run.json").read_text())["result"]["filtered"] >= 3
 
 
 def test_a_function_that_has_not_returned_is_an_event_without_a_result(traced: Traced) -> None:
-    events, _ = traced("inet_csk_accept", "--return", "--count", "50", "--timeout", "2",
-                       "--workload", "busybox nc -l -p 99 -e true")  # fmt: skip
+    events, _ = traced(
+        "inet_csk_accept",
+        "--return",
+        "--count",
+        "50",
+        "--timeout",
+        "2",
+        "--workload",
+        "busybox nc -l -p 99 -e true",
+    )
     assert len(events) == 1
     assert "ret" not in events[0]
 

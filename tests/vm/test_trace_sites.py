@@ -24,14 +24,29 @@ from kernlab.vm.machine import Machine
 Booted = Callable[..., AbstractContextManager[Machine]]
 KERNELS = sorted(built.every(home() / "kernels"), key=lambda one: one.key)
 # These take an skb in some kernels' source, and in others none, or the compiler took it away.
-WITHOUT = {"tcp_v4_send_synack", "tcp_reset", "tcp_send_challenge_ack",
-           "inet_csk_reqsk_queue_drop_and_put"}  # fmt: skip
+WITHOUT = {
+    "tcp_v4_send_synack",
+    "tcp_reset",
+    "tcp_send_challenge_ack",
+    "inet_csk_reqsk_queue_drop_and_put",
+}
 # Where the workloads below lead: each of these shows a packet.
 REACHED = {
-    "__netif_receive_skb_core", "ip_rcv", "ip_local_deliver", "tcp_v4_rcv", "tcp_v4_do_rcv",
-    "tcp_rcv_established", "tcp_ack", "tcp_data_queue", "__tcp_transmit_skb", "ip_output",
-    "__dev_queue_xmit", "dev_hard_start_xmit", "udp_rcv", "tcp_v4_send_reset",
-}  # fmt: skip
+    "__netif_receive_skb_core",
+    "ip_rcv",
+    "ip_local_deliver",
+    "tcp_v4_rcv",
+    "tcp_v4_do_rcv",
+    "tcp_rcv_established",
+    "tcp_ack",
+    "tcp_data_queue",
+    "__tcp_transmit_skb",
+    "ip_output",
+    "__dev_queue_xmit",
+    "dev_hard_start_xmit",
+    "udp_rcv",
+    "tcp_v4_send_reset",
+}
 
 
 def functions(symbols: KernelSymbols) -> tuple[list[str], list[str]]:
@@ -70,9 +85,10 @@ def test_each_that_is_reached_shows_a_packet(
     found, _ = probes(kernel)
     table = sites.table().sites
     headed = {
-        p.place.func for p in found
+        p.place.func
+        for p in found
         if p.skb and table[p.place.func].header not in ("none", "protocol")
-    }  # fmt: skip
+    }
     with booted(cpus=1) as machine, ExitStack() as stack:
         lab = Lab(kernel, machine, tmp_path / "run")
         engine = lab.engine(stack, "gdb", *sorted(headed))
@@ -84,8 +100,12 @@ def test_each_that_is_reached_shows_a_packet(
         # NULL where there is no segment; what the network outside sends may be ARP.
         if int(event["args"].get("skb", "0x1"), 16) and event.get("skb", {}).get("dev") != "eth0":
             seen.setdefault(event["site"]["func"], []).append(event)
-    blind = {name: event for name, rows in seen.items() for event in rows
-             if "proto" not in event.get("packet", {})}  # fmt: skip
+    blind = {
+        name: event
+        for name, rows in seen.items()
+        for event in rows
+        if "proto" not in event.get("packet", {})
+    }
     assert blind == {}
     assert seen.keys() | {"ip_queue_xmit"} >= REACHED
     core = [event["packet"] for event in seen["__netif_receive_skb_core"]]
@@ -111,10 +131,21 @@ def test_values_are_the_objects_own(traced: Callable[..., Any], tmp_path: Path) 
     namespace of each side as /proc says it, and what pointers point at."""
     (tmp_path / "values.sh").write_text(SCRIPT)
     events, out = traced(
-        "ip_rcv", "raw_sendmsg", "icmp_rcv", "do_sys_openat2", "udp_sendmsg", "__sys_connect",
-        "--share", str(tmp_path / "values.sh"), "--workload", "bash /mnt/share/values.sh",
-        "--stack", "4", "--where", "probe != do_sys_openat2 or texts.filename ~ hosts",
-    )  # fmt: skip
+        "ip_rcv",
+        "raw_sendmsg",
+        "icmp_rcv",
+        "do_sys_openat2",
+        "udp_sendmsg",
+        "__sys_connect",
+        "--share",
+        str(tmp_path / "values.sh"),
+        "--workload",
+        "bash /mnt/share/values.sh",
+        "--stack",
+        "4",
+        "--where",
+        "probe != do_sys_openat2 or texts.filename ~ hosts",
+    )
     by: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         by.setdefault(event["probe"], []).append(event)

@@ -53,9 +53,17 @@ def test_words_and_stops_stand_in_the_order_in_which_they_happened(
 def test_with_json_words_are_on_stderr_alone(kernlab: Kernlab, tmp_path: Path) -> None:
     """An engine that does not stop the guest, a shell's command; and show tells it again."""
     out = tmp_path / "run"
-    said = kernlab("trace", "tcp_v4_rcv", "--engine", "ftrace", "--json", "--out", str(out),
-                   "--workload", "echo hello; wget -q 127.0.0.1:9; seq 20000; echo bye >&2",
-                   )  # fmt: skip
+    said = kernlab(
+        "trace",
+        "tcp_v4_rcv",
+        "--engine",
+        "ftrace",
+        "--json",
+        "--out",
+        str(out),
+        "--workload",
+        "echo hello; wget -q 127.0.0.1:9; seq 20000; echo bye >&2",
+    )
     assert said.returncode == 0, said.stderr.decode()
     events = [json.loads(line) for line in said.stdout.splitlines()]
     assert events
