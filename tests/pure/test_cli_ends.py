@@ -105,7 +105,7 @@ def test_lab_through_a_symlink(tmp_path: Path) -> None:
     link.symlink_to(ROOT / "lab")
     again.symlink_to("lab")
     # What it would run is asked of the script itself, not run: `sh -n` reads, -x says.
-    script = (ROOT / "lab").read_text().split("mode=run")[0] + 'echo "$here"'
+    script = (ROOT / "lab").read_text().split('mode="run"')[0] + 'echo "$here"'
     for name in (link, again, ROOT / "lab"):
         said = subprocess.run(["sh", "-c", script, str(name)], capture_output=True, text=True)
         assert said.stdout.strip() == str(ROOT), said.stderr
