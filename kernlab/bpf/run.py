@@ -10,8 +10,9 @@ from pathlib import Path
 
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.guest.bpf import BpfProgram, BpfSource
-from kernlab.lab.leg import LabRequest, setup_of
+from kernlab.lab.leg import setup_of
 from kernlab.leg.run import Run, bring, deaf, trouble
+from kernlab.lessons.results import LabRequest
 from kernlab.progress import Reporter
 from kernlab.record.leg import LegDir
 from kernlab.record.rundir import RunDir

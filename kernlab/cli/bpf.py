@@ -300,7 +300,7 @@ def _lacking(program: BpfProgram, kernel: Kernel, report: Reporter) -> list[Lack
 def _check(workload: str | None, lab: str | None) -> None:
     """Refuse before anything is built. Raises ``BadInput``."""
     from kernlab.errors import BadInput
-    from kernlab.lab.model import find
+    from kernlab.lessons.lab import find
     from kernlab.trace import workloads
 
     if workload is not None and lab is not None:

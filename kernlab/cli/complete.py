@@ -106,14 +106,14 @@ def kinds(incomplete: str) -> list[str]:
 
 def labs(incomplete: str) -> list[str]:
     """Labs by id."""
-    from kernlab.lab.model import ids
+    from kernlab.lessons.lab import ids
 
     return [name for name in ids() if name.lower().startswith(incomplete.lower())]
 
 
 def races(incomplete: str) -> list[str]:
     """Races by id."""
-    from kernlab.race.model import ids
+    from kernlab.lessons.race import ids
 
     return [name for name in ids() if name.lower().startswith(incomplete.lower())]
 

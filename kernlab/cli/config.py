@@ -113,9 +113,9 @@ def models() -> dict[str, type[BaseModel]]:
     from kernlab.image.model import BusyboxTable, DebianTable
     from kernlab.kernel.catalogue import Catalogue
     from kernlab.kernel.known import KnownTable
-    from kernlab.lab.model import Lab
+    from kernlab.lessons.lab import Lab
+    from kernlab.lessons.race import Race
     from kernlab.race.held import LockTable
-    from kernlab.race.model import Race
     from kernlab.reasons.model import Reason
     from kernlab.reasons.watch import RstTable
     from kernlab.sinks.fold import FrameTable

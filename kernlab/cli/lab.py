@@ -13,10 +13,9 @@ from kernlab.cli import common, complete, lessons
 if TYPE_CHECKING:
     from kernlab.config.text import Language
     from kernlab.decode.expr import Expr
-    from kernlab.lab.grade import Grade
-    from kernlab.lab.leg import LabRequest
-    from kernlab.lab.model import Lab
-    from kernlab.lab.runner import LabResult
+    from kernlab.lessons.grade import Grade
+    from kernlab.lessons.lab import Lab
+    from kernlab.lessons.results import LabRequest, LabResult
     from kernlab.record.rundir import RunDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -106,7 +105,8 @@ def _run(
     share: Sequence[Path] = (),
 ) -> tuple[list[LabResult], RunDir]:
     from kernlab.cli.output import reporter
-    from kernlab.lab import grade, runner
+    from kernlab.lab import runner
+    from kernlab.lessons import grade
     from kernlab.pipeline import MachineOptions
     from kernlab.record import left
 
@@ -138,8 +138,8 @@ def grade_run(
     What is missing or was changed since fails; a shipped lab is judged by the shipped file."""
     from kernlab.cli.output import stdout
     from kernlab.config.yaml import load
-    from kernlab.lab.grade import grade, labs_of
-    from kernlab.lab.model import Lab
+    from kernlab.lessons.grade import grade, labs_of
+    from kernlab.lessons.lab import Lab
     from kernlab.record.rundir import find
     from kernlab.sinks.labs import LabView
 
@@ -182,8 +182,8 @@ def compare(
     """Run a lab on several kernels and show where they part."""
     from kernlab.cli.output import stdout
     from kernlab.errors import BadInput
-    from kernlab.lab.grade import compare as compared
-    from kernlab.lab.grade import grade
+    from kernlab.lessons.grade import compare as compared
+    from kernlab.lessons.grade import grade
     from kernlab.sinks.labs import LabView
 
     if len(kernel) < 2:
@@ -318,7 +318,7 @@ def _ask(
 
 def _score(directory: Path, json: bool, language: Language) -> None:
     from kernlab.cli.output import stdout
-    from kernlab.lab.grade import grade
+    from kernlab.lessons.grade import grade
     from kernlab.sinks.labs import LabView
 
     found = grade(directory)
@@ -342,9 +342,9 @@ def _quiz_data(found: Grade) -> dict[str, Any]:
 def chosen(names: list[str], every: bool, times: int = 1) -> list[LabRequest]:
     """The labs that are meant, each once for each family and round. Raises ``BadInput``."""
     from kernlab.errors import BadInput
-    from kernlab.lab.check import require
-    from kernlab.lab.leg import LabRequest
-    from kernlab.lab.model import find, ids, path_of
+    from kernlab.lessons.lab import find, ids, path_of
+    from kernlab.lessons.lab_check import require
+    from kernlab.lessons.results import LabRequest
 
     if every:
         names = [name for name in ids() if _course(find(name)[1]) is False]

@@ -33,7 +33,7 @@ def list_labs(lang: str = LANG, json: bool = common.JSON) -> None:
     """The labs there are, by topic and level."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.config.text import say
-    from kernlab.lab.model import find, ids
+    from kernlab.lessons.lab import find, ids
     from kernlab.sinks.lessons import catalogue
 
     language = language_of(lang)
@@ -58,7 +58,7 @@ def list_labs(lang: str = LANG, json: bool = common.JSON) -> None:
 def show(lab: str = ID, lang: str = LANG) -> None:
     """The lesson: the idea, where it is in the kernel and the RFC, what to predict."""
     from kernlab.cli.output import stdout
-    from kernlab.lab.model import find
+    from kernlab.lessons.lab import find
     from kernlab.sinks.lessons import lesson
 
     path, found = find(lab)
@@ -73,8 +73,9 @@ def validate(
     """Check lab files: every error with its line, and what it may have been meant as; against
     a kernel that is built also their probes."""
     from kernlab.config.yaml import load
-    from kernlab.lab.check import lacking, problems, refuse
-    from kernlab.lab.model import Lab
+    from kernlab.lab.probes import lacking
+    from kernlab.lessons.lab import Lab
+    from kernlab.lessons.lab_check import problems, refuse
     from kernlab.pipeline import built_kernel, symbols_for
 
     found = [text for path in files for text in problems(path)]
@@ -100,8 +101,8 @@ def docs(
     """Make a page for each lab, in English and in Chinese, from the labs' files."""
     from kernlab.config.paths import arriving_file
     from kernlab.errors import BadInput
-    from kernlab.lab.model import find, ids
-    from kernlab.lab.pages import pages
+    from kernlab.lessons.lab import find, ids
+    from kernlab.lessons.pages import pages
 
     made = pages({name: find(name)[1] for name in ids()})
     stale = []

@@ -13,10 +13,10 @@ from kernlab.cli.race_explore import explore, scene_of
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
+    from kernlab.lessons.race import Race
+    from kernlab.lessons.rounds import KernelRow
     from kernlab.progress import Reporter
-    from kernlab.race.compare import Row
     from kernlab.race.floor import RoundResult, Scene
-    from kernlab.race.model import Race
     from kernlab.race.runner import RaceResult
     from kernlab.record.rundir import RunDir
 
@@ -49,8 +49,8 @@ def run(
 ) -> int:
     """Force a race, round after round; ends with 0 if every round came to a known ending."""
     from kernlab.cli.output import print_json, reporter, stdout
+    from kernlab.lessons.race import find
     from kernlab.race import runner
-    from kernlab.race.model import find
     from kernlab.record import left
     from kernlab.sinks.races import begin
 
@@ -124,7 +124,7 @@ def compare(
     and where they part. Ends with 0 if every round came to a known ending."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.errors import BadInput
-    from kernlab.race.model import find
+    from kernlab.lessons.race import find
     from kernlab.sinks.races import compared
 
     if len(kernel) < 2:
@@ -151,13 +151,16 @@ def compare(
     return 0 if all(row.definite for row in rows) else 1
 
 
-def _on(version: str, path: Path, race: Race, times: int, memory: int, language: Language) -> Row:
+def _on(
+    version: str, path: Path, race: Race, times: int, memory: int, language: Language
+) -> KernelRow:
     """The race on one kernel. One that lacks a place has that as what was found."""
     from kernlab.cli.output import reporter
     from kernlab.errors import BadInput
+    from kernlab.lessons.race_check import problems, refuse
+    from kernlab.lessons.rounds import KernelRow
     from kernlab.pipeline import MachineOptions, symbols_for
     from kernlab.race import compare, runner
-    from kernlab.race.check import problems, refuse
     from kernlab.race.floor import Scene
     from kernlab.race.stage import stage
     from kernlab.record import left
@@ -168,7 +171,7 @@ def _on(version: str, path: Path, race: Race, times: int, memory: int, language:
         try:
             places = stage(race, symbols_for(built))
         except BadInput as error:
-            return compare.Row(built.release, missing=f"{error.what}: {error.why}")
+            return KernelRow(built.release, missing=f"{error.what}: {error.why}")
         directory = common.new_run()
         scene = Scene(path.stem, race, path, built, guest, MachineOptions(2, memory), directory)
         result = runner.run_race(scene, report, lambda one, again: None, times)
@@ -187,7 +190,8 @@ def _keep(result: RaceResult, directory: RunDir) -> None:
 def _show(result: RaceResult, directory: RunDir, language: Language, quiet: bool) -> Path | None:
     """The picture of the first round that fired, or of the last; where it was written."""
     from kernlab.cli.output import stdout
-    from kernlab.race.picture import keep, keep_shown, rounds, shown
+    from kernlab.lessons.rounds import rounds, shown
+    from kernlab.sinks.picture import keep, keep_shown
     from kernlab.sinks.timeline_text import draw
 
     chosen = shown(result.race, rounds(directory.path / result.id))
@@ -204,7 +208,7 @@ def _told(
 ) -> None:
     """A round, while the others still run."""
     from kernlab.cli.output import stdout
-    from kernlab.race.picture import keep
+    from kernlab.sinks.picture import keep
 
     keep(race, directory, one.directory, language)
     if json:

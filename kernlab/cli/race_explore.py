@@ -13,10 +13,10 @@ from kernlab.cli.lessons import LANG, language_of
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
+    from kernlab.lessons.race import Race
     from kernlab.progress import Reporter
     from kernlab.race.explore import Order, Table
     from kernlab.race.floor import Scene
-    from kernlab.race.model import Race
 
 _ORDERS = 40
 _SHOWN = 20  # of the orders that were not run
@@ -33,14 +33,15 @@ def scene_of(
 ) -> Scene:
     """A race with all that it is run on, made on the way, and a run directory. Raises
     ``BadInput`` for a file with a problem, before anything boots."""
+    from kernlab.lessons.race_check import problems, refuse
     from kernlab.pipeline import MachineOptions, symbols_for
     from kernlab.progress import Said
-    from kernlab.race.check import problems, refuse
+    from kernlab.race.against import against
     from kernlab.race.floor import Scene
 
     refuse(problems(path))
     built, guest = common.artifacts(kernel, "busybox", [], report)
-    found = problems(path, symbols_for(built))
+    found = problems(path, against(symbols_for(built)))
     refuse(found)
     for one in found:
         report(Said(str(one)))
@@ -63,8 +64,8 @@ def explore(
 ) -> int:
     """Run every order of a race's hold places once: which order ends how."""
     from kernlab.cli.output import print_json, reporter
+    from kernlab.lessons.race import find
     from kernlab.race import explore as exploring
-    from kernlab.race.model import find
     from kernlab.record.leg import write_json
 
     path, found = find(race)

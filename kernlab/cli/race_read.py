@@ -23,7 +23,7 @@ def list_races(lang: str = LANG, json: bool = common.JSON) -> None:
     """The races there are."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.config.text import say
-    from kernlab.race.model import find, ids
+    from kernlab.lessons.race import find, ids
 
     for name in ids():
         race = find(name)[1]
@@ -67,7 +67,7 @@ def show(
 
 
 def _is_race(name: str) -> bool:
-    from kernlab.race.model import ids
+    from kernlab.lessons.race import ids
 
     if name.endswith((".yaml", ".yml")):
         return True
@@ -76,8 +76,8 @@ def _is_race(name: str) -> bool:
 
 def _lesson(name: str, kernel: str | None, language: Language) -> None:
     from kernlab.cli.output import stdout
+    from kernlab.lessons.race import find
     from kernlab.race.compare import located
-    from kernlab.race.model import find
     from kernlab.sinks.races import lesson
 
     path, race = find(name)
@@ -90,8 +90,8 @@ def _lesson(name: str, kernel: str | None, language: Language) -> None:
 
 def _stage(path: Path, kernel: str | None) -> tuple[Stage | None, str]:
     """The race's places on a kernel. Raises ``BadInput`` for one that it does not have."""
+    from kernlab.lessons.race import find
     from kernlab.pipeline import symbols_for
-    from kernlab.race.model import find
     from kernlab.race.stage import stage
 
     built = _built(kernel)
@@ -116,7 +116,8 @@ def _built(kernel: str | None) -> Kernel | None:
 def _picture(name: str, number: int | None, language: Language) -> None:
     from kernlab.cli.output import stdout
     from kernlab.errors import BadInput
-    from kernlab.race.picture import picture, recorded, rounds, shown
+    from kernlab.lessons.rounds import recorded, rounds, shown
+    from kernlab.sinks.picture import picture
     from kernlab.sinks.races import rounds_table
     from kernlab.sinks.timeline_text import draw
 
@@ -143,17 +144,22 @@ def validate(
 ) -> None:
     """Check race files: every error with its line, and what it may have been meant as; against
     a kernel that is built also its places, and the locks that a step would wait for."""
-    from kernlab.pipeline import symbols_for
-    from kernlab.race.check import problems, refuse
+    from kernlab.lessons.race_check import problems, refuse
 
     built = _built(kernel)
-    symbols = symbols_for(built) if built is not None else None
-    found = [one for path in files for one in problems(path, symbols)]
+    if built is None:
+        found = [one for path in files for one in problems(path)]
+    else:
+        from kernlab.pipeline import symbols_for
+        from kernlab.race.against import against
+
+        asked = against(symbols_for(built))
+        found = [one for path in files for one in problems(path, asked)]
     for one in found:
         if not one.sure:
             typer.echo(str(one), err=True)
     refuse(found)
-    against = f", and {built.release} has their places" if built is not None else ""
-    typer.echo(f"{len(files)} race files are in order{against}")
+    there = f", and {built.release} has their places" if built is not None else ""
+    typer.echo(f"{len(files)} race files are in order{there}")
     if built is None:
         typer.echo("no kernel is built here: their places were not looked up", err=True)

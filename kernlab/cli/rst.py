@@ -54,26 +54,27 @@ def rst(
     the values that were true there, counters, errno on both sides, and the remedy.
     `kernlab rst explain FILE.pcapng` says what a capture alone can tell.
     """
-    from kernlab.cli import rst_facts
-    from kernlab.cli.ends import until_unread
-    from kernlab.cli.output import print_json, reporter, stdout, words_view
-    from kernlab.pipeline import MachineOptions
+    from kernlab.reasons.asked import known_causes
     from kernlab.reasons.model import table
-    from kernlab.rst import plan
-    from kernlab.rst.live import Detective
-    from kernlab.sinks.rst import RstView
-    from kernlab.trace import run as tracing
-    from kernlab.trace.plan import parse_where
+    from kernlab.record.expression import parse_where
 
     words = list(command or ())
     expression, reasons = parse_where(where), table()
-    plan.known_causes(expression, reasons)
+    known_causes(expression, reasons)
     if words[:1] == ["explain"] and len(words) == 2:
         from kernlab.cli.explain import explain
 
         return explain(Path(words[1]), expression, json)
     if words[:1] == ["explain"]:
         raise _one_capture(words[1:])
+    from kernlab.cli import rst_facts
+    from kernlab.cli.ends import until_unread
+    from kernlab.cli.output import print_json, reporter, stdout, words_view
+    from kernlab.pipeline import MachineOptions
+    from kernlab.rst.live import Detective
+    from kernlab.sinks.rst import RstView
+    from kernlab.trace import run as tracing
+
     _one_of(words, workload, lab)
     _in_range(count, timeout)
     if share and not (words or workload or lab):

@@ -30,11 +30,11 @@ def show(
     from kernlab.cli.output import print_json, stdout, words_view
     from kernlab.decode import expr
     from kernlab.record import output
+    from kernlab.record.expression import parse_where
     from kernlab.record.isn import Isns
     from kernlab.record.rundir import find
     from kernlab.record.store import read_events
     from kernlab.sinks.terminal import TraceView
-    from kernlab.trace.plan import parse_where
 
     expression = parse_where(where)
     run = find(name, "events.jsonl")

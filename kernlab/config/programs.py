@@ -1,14 +1,19 @@
-"""How a file names a guest program: a name in rootfs/guest, or a C file beside it."""
+"""Guest programs by name: a name in rootfs/guest, or a C file beside the file that names it."""
 
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from pydantic import AfterValidator
 
+from kernlab.config.files import read_regular
+from kernlab.config.paths import shipped
+
 NAME = re.compile(r"[\w-]+(?:/[\w-]+)*", re.ASCII)
+LONGEST = 16 << 20  # bytes of a program's source
+_LIBBPF = ("bpf", "probe")  # directories of what kernlab.guest.bpf builds
 
 
 def program_name(name: str) -> str:
@@ -24,3 +29,30 @@ def program_name(name: str) -> str:
 
 
 Program = Annotated[str, AfterValidator(program_name)]
+
+
+def names() -> list[str]:
+    """The programs there are; those of labs as ``labs/NAME``."""
+    top = shipped("rootfs", "guest")
+    found = (path.relative_to(top) for path in top.rglob("*.c"))
+    return sorted(str(path.with_suffix("")) for path in found if path.parts[0] not in _LIBBPF)
+
+
+def source_of(name: str, beside: Path) -> Path:
+    """The source of a lab's or a race's program (a ``Program``): a
+    path ending in .c, in the directory ``beside`` or below it, or the name of one in rootfs/guest
+    (``races/r1``) or in its labs."""
+    if name.endswith(".c"):
+        return beside / name
+    folder = () if "/" in name else ("labs",)
+    return shipped("rootfs", "guest", *folder, f"{name}.c")
+
+
+def text_of(name: str, beside: Path) -> str | None:
+    """A program's source; None where there is no such file, or a link leads to one elsewhere."""
+    source = source_of(name, beside)
+    try:
+        data = read_regular(source, LONGEST, beside if name.endswith(".c") else None)
+    except OSError:
+        return None
+    return data.decode("utf-8", "replace")

@@ -11,7 +11,7 @@ from kernlab.config import sums
 from kernlab.config.files import is_regular, read_regular
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir, shipped
-from kernlab.config.programs import NAME
+from kernlab.config.programs import LONGEST, NAME, names
 from kernlab.config.yaml import unknown
 from kernlab.errors import BadInput, WeFailed
 from kernlab.guest.needs import PROGRAMS
@@ -21,36 +21,7 @@ from kernlab.progress import Finished, Reporter, Started
 
 _FLAGS = ("-static", "-O2", "-g0", "-Wall", "-Wextra", "-pthread")
 NAMELESS = "-ffile-prefix-map"
-_LIBBPF = ("bpf", "probe")  # directories of what kernlab.guest.bpf builds
-_LONGEST = 16 << 20  # bytes of a program's source
 _ERROR = re.compile(r"^.*\berror: .*$", re.MULTILINE)
-
-
-def names() -> list[str]:
-    """The programs there are; those of labs as ``labs/NAME``."""
-    top = shipped("rootfs", "guest")
-    found = (path.relative_to(top) for path in top.rglob("*.c"))
-    return sorted(str(path.with_suffix("")) for path in found if path.parts[0] not in _LIBBPF)
-
-
-def source_of(name: str, beside: Path) -> Path:
-    """The source of a lab's or a race's program (named as ``kernlab.config.programs`` has it): a
-    path ending in .c, in the directory ``beside`` or below it, or the name of one in rootfs/guest
-    (``races/r1``) or in its labs."""
-    if name.endswith(".c"):
-        return beside / name
-    folder = () if "/" in name else ("labs",)
-    return shipped("rootfs", "guest", *folder, f"{name}.c")
-
-
-def text_of(name: str, beside: Path) -> str | None:
-    """A program's source; None where there is no such file, or a link leads to one elsewhere."""
-    source = source_of(name, beside)
-    try:
-        data = read_regular(source, _LONGEST, beside if name.endswith(".c") else None)
-    except OSError:
-        return None
-    return data.decode("utf-8", "replace")
 
 
 def program(name: str, report: Reporter) -> Path:
@@ -97,7 +68,7 @@ def _key(source: Path) -> str:
     headers = {path for folder in (source.parent, *_include()) for path in folder.glob("*.h")}
     for path in [source, *sorted(headers)]:
         if is_regular(path):
-            data = read_regular(path, _LONGEST)
+            data = read_regular(path, LONGEST)
             digest.update(os.fsencode(path.name) + b"\0" + data + b"\0")
     return digest.hexdigest()[:16]
 

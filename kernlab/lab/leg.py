@@ -2,78 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kernlab.config.text import Language
-from kernlab.lab.model import Family, Lab, Part
 from kernlab.leg.run import Recorder, Run, Setup, trouble
+from kernlab.lessons.lab import Part
+from kernlab.lessons.results import LabRequest, LegResult, Tell, Told
 from kernlab.reasons.match import findings
 from kernlab.reasons.model import Reasons
 from kernlab.reasons.report import completed
-from kernlab.record.leg import LegDir, load, write_json
+from kernlab.record.leg import load, write_json
 from kernlab.record.rundir import RunDir
-from kernlab.verdict.judge import Line, holds, judge
+from kernlab.verdict.judge import judge
 from kernlab.vm.machine import Machine
-
-
-@dataclass(frozen=True)
-class LabRequest:
-    """One lab to run, from the file ``path``; ``round`` counts from 1."""
-
-    id: str
-    lab: Lab
-    path: Path
-    family: Family = "ipv4"
-    round: int = 1
-
-    @property
-    def title(self) -> str:
-        """Which lab it is, whatever the round."""
-        return self.id if self.family == "ipv4" else f"{self.id}-{self.family}"
-
-    @property
-    def name(self) -> str:
-        """The name of the directory of what it leaves. (No lab's id has a dot.)"""
-        return self.title if self.round == 1 else f"{self.title}.{self.round}"
-
-
-@dataclass
-class LegResult:
-    """How a leg ended. ``error``: why it could not be judged."""
-
-    name: str
-    directory: LegDir
-    lines: list[Line] = field(default_factory=list)
-    error: str = ""
-    explained: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def rst(self) -> list[dict[str, Any]]:
-        """The RSTs' causes, in their order."""
-        return [event["rst"] for event in self.explained]
-
-    @property
-    def holds(self) -> bool:
-        return not self.error and holds(self.lines)
-
-
-@dataclass(frozen=True)
-class Told:
-    """The story while it happens: a leg begins, a step, a result, an event, a leg's end."""
-
-    kind: str  # leg | step | got | said | event | verdict
-    request: LabRequest
-    leg: str
-    text: str = ""
-    value: str = ""
-    event: dict[str, Any] | None = None
-    result: LegResult | None = None
-
-
-Tell = Callable[[Told], None]
 
 
 class Explain(NamedTuple):

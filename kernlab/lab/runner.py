@@ -6,16 +6,18 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from kernlab.config.text import Language
 from kernlab.errors import MachineFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
-from kernlab.lab.check import c_read, lacking, refuse
-from kernlab.lab.leg import Explain, LabRequest, LegResult, Tell, run_leg
-from kernlab.lab.model import Lab
+from kernlab.lab.leg import Explain, run_leg
+from kernlab.lab.probes import lacking
 from kernlab.leg.run import bring
+from kernlab.lessons.lab import LAB_FILE, Lab
+from kernlab.lessons.lab_check import c_read, refuse
+from kernlab.lessons.results import LabRequest, LabResult, LegResult, Tell
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter, Said
 from kernlab.reasons.model import Reasons, table
@@ -26,21 +28,6 @@ from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engines.gdb import KIND, GdbEngine
 from kernlab.trace.plan import Plan, Show, TraceRequest, make
 from kernlab.vm.machine import Machine
-
-LAB_FILE = "lab.yaml"  # in a lab's directory: what its legs were judged by
-
-
-@dataclass
-class LabResult:
-    """How a lab ended."""
-
-    request: LabRequest
-    legs: list[LegResult] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def holds(self) -> bool:
-        return bool(self.legs) and all(leg.holds for leg in self.legs)
 
 
 def run_labs(

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kernlab.config.paths import arriving_file
+from kernlab.config.programs import source_of
 from kernlab.errors import KernlabError, MachineFailed, WeFailed
-from kernlab.guest.build import compiled, program, source_of
+from kernlab.guest.build import compiled, program
 from kernlab.progress import Reporter
 from kernlab.record.counters import moved, parse
 from kernlab.record.leg import LegDir, write_json

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from kernlab.race.model import Race
+from kernlab.lessons.race import Race
+from kernlab.lessons.rounds import KernelRow
 from kernlab.race.runner import RaceResult
 from kernlab.race.stage import Stage
 from kernlab.record.store import read_events
-from kernlab.sinks.timeline_build import frames, place
+from kernlab.sinks.stops import frames, place
 
 
-@dataclass(frozen=True)
-class Row:
-    """A kernel. ``counts``: endings (and troubles) with how often; ``places``: a place's
-    words → its names in this kernel and ``file:line``; ``missing``: why it cannot be run
-    there; ``run``: the run's directory."""
-
-    release: str
-    counts: Mapping[str, int] = field(default_factory=dict)
-    places: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    again: int = 0
-    definite: bool = False
-    missing: str = ""
-    run: str = ""
-
-
-def row(release: str, result: RaceResult, stage: Stage, run: str) -> Row:
+def row(release: str, result: RaceResult, stage: Stage, run: str) -> KernelRow:
     """What a run of the race on one kernel says."""
     places = located(result.race, stage)
     for text, (name, where) in _stops(result).items():
         if text == "blocked" or not places.get(text, ("", "-"))[1]:
             places[text] = (name, where)
-    return Row(release, result.counts, places, len(result.again), result.definite, run=run)
+    return KernelRow(release, result.counts, places, len(result.again), result.definite, run=run)
 
 
 def _stops(result: RaceResult) -> dict[str, tuple[str, str]]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernlab.debugger.vcpus import Vcpus
+from kernlab.lessons.race import Actor, Place, Race, Step
 from kernlab.race import held
 from kernlab.race.locks import Locks
-from kernlab.race.model import Actor, Place, Race, Step
 from kernlab.race.stage import MUTEX, Spot, Stage, sleeps
 from kernlab.record.event import VERSION
 from kernlab.symbols.kernel import KernelSymbols

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from kernlab.lessons.race import Place, Race, Step, place_of
 from kernlab.progress import Reporter
 from kernlab.race.floor import RoundResult, Scene, floor
-from kernlab.race.model import Place, Race, Step, place_of
 from kernlab.race.runner import AGAIN
 from kernlab.record.leg import load
 

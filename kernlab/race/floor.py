@@ -14,10 +14,10 @@ from kernlab.guest.build import program
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.leg.run import Run, Setup, bring, deaf, trouble
+from kernlab.lessons.race import RACE_FILE, ROUND_FILE, Ending, Race, Step, program_of
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter
 from kernlab.race.director import Director
-from kernlab.race.model import RACE_FILE, ROUND_FILE, Ending, Race, Step
 from kernlab.race.stage import LOCKS, Stage, stage
 from kernlab.record.leg import Leg, LegDir, load, write_json
 from kernlab.record.rundir import RunDir
@@ -45,11 +45,6 @@ _TRANSFER = "httpwl"  # what shows that the guest lives on
 _SICK = re.compile(
     "rcu: INFO|detected stall|soft lockup|hung_task|BUG: |Oops: |general protection fault"
 )
-
-
-def program_of(race: Race) -> str:
-    """The guest program, as ``kernlab.guest.build.source_of`` takes it."""
-    return race.program if race.program.endswith(".c") else f"races/{race.program}"
 
 
 @dataclass(frozen=True)

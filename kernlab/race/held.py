@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 
 from kernlab.config.paths import config_file
-from kernlab.config.yaml import Model, listed, load
+from kernlab.config.yaml import Model, load
+from kernlab.lessons.race import Place
 from kernlab.race.locks import Frame, Lock, Locks
-from kernlab.race.model import Place
 from kernlab.race.stage import Stage
 
 _TAKES = re.compile(r"\bspin_lock(?:_bh|_irq|_irqsave|_nested)?\(\s*&?([\w>.\[\]-]+?)\s*[,)]")
@@ -101,8 +101,3 @@ def _inside(place: Place, stage: Stage) -> list[Held]:
                 since = f"line {lines.pop()}" if len(lines) == 1 else "one of several lines"
                 found.append(Held(f"{function}:{name}", f"'{name}'", f"{function}, {since}"))
     return found
-
-
-def entries(place: Place) -> list[str]:
-    """The functions whose entry a place may be."""
-    return listed(place.entry)

@@ -12,10 +12,10 @@ from statistics import median
 
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.leg.run import Run, deaf, trouble
+from kernlab.lessons.race import Natural
 from kernlab.pipeline import machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter
 from kernlab.race.floor import Scene
-from kernlab.race.model import Natural
 from kernlab.race.stage import Stage, stage
 from kernlab.record.counters import named
 from kernlab.record.leg import Leg, LegDir, load

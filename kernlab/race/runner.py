@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kernlab.lessons.race import Race
 from kernlab.progress import Reporter
 from kernlab.race.floor import RoundResult, Scene, floor
-from kernlab.race.model import Race
 
 # A round that did not go as written says nothing of the kernel: it is done again, but not
 # for ever.

@@ -8,7 +8,7 @@ from typing import Any
 
 from kernlab.config.yaml import listed, near
 from kernlab.errors import BadInput
-from kernlab.race.model import Place, Race, place_of
+from kernlab.lessons.race import Place, Race, place_of
 from kernlab.reasons.report import source_lines
 from kernlab.symbols import places, sites
 from kernlab.symbols.dwarf import Line

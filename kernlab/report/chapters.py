@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kernlab.config.paths import home
 from kernlab.config.text import Language, say
 from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
-from kernlab.kernel.model import Kernel
-from kernlab.lab.grade import Grade, grade, labs_of
-from kernlab.lab.runner import LAB_FILE
-from kernlab.race.model import RACE_FILE, Race
-from kernlab.race.picture import picture, rounds, shown
+from kernlab.lessons.grade import Grade, grade, labs_of
+from kernlab.lessons.lab import LAB_FILE
+from kernlab.lessons.race import RACE_FILE, Race
+from kernlab.lessons.rounds import rounds, shown
 from kernlab.reasons.match import findings
 from kernlab.reasons.model import table
 from kernlab.reasons.report import completed
@@ -25,7 +23,9 @@ from kernlab.record.leg import Leg, LegDir, load, there
 from kernlab.record.pcapng import Lost, losses
 from kernlab.record.rundir import RunDir, parts
 from kernlab.record.segments import segments
+from kernlab.record.source import known_tree
 from kernlab.record.store import read_events
+from kernlab.sinks.picture import picture
 from kernlab.sinks.report.page import Chapter, Page
 from kernlab.sinks.timeline_svg import svg
 from kernlab.verdict.judge import holds, judge
@@ -38,7 +38,7 @@ def page(run: RunDir, language: Language = "en") -> Page:
     """The page of a run. Raises ``BadInput`` when it holds nothing to look at."""
     told = run.read()
     resolved = told.get("resolved", {})
-    tree = _tree(resolved)
+    tree = known_tree(resolved.get("source"), resolved.get("kernel"))
     command = shlex.join(map(str, told.get("asked", {}).get("argv", [])))
     found = Page(
         title=command or run.id,
@@ -78,22 +78,6 @@ def page(run: RunDir, language: Language = "en") -> Page:
     ]
     found.facts = [(name, str(value)) for name, value in known if value]
     return found
-
-
-def _tree(resolved: Mapping[str, Any]) -> Path | None:
-    """The source tree of a run's kernel, where it is one that kernlab fetched or that a kernel
-    here was built from. A record may come from anybody and name any directory."""
-    told, key = resolved.get("source"), resolved.get("kernel")
-    if not told or "\0" in told:
-        return None
-    tree = Path(told)
-    built = None
-    if key and not set(key) & {"/", "\0"} and key not in (".", ".."):
-        built = Kernel.load(home() / "kernels" / key)
-    sources = (home() / "sources").resolve()
-    ours = tree.resolve().is_relative_to(sources) and tree.resolve() != sources
-    known = ours or (built is not None and built.source == tree)
-    return tree if known and tree.is_dir() else None
 
 
 def _events(path: Path) -> Callable[[], Iterable[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,12 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from kernlab.config.text import Language, say
+from kernlab.lessons.grade import Grade, Parted
+from kernlab.lessons.lab import Lab
+from kernlab.lessons.results import Told
+from kernlab.lessons.words import word
 from kernlab.record.segments import segments
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe, words
-from kernlab.sinks.fold import fold
-from kernlab.sinks.lessons import word
+from kernlab.sinks.fold import Part, fold
 from kernlab.sinks.terminal import stack_lines
+from kernlab.verdict.judge import Line
 
 _MARK = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
 _MOST = 40  # segments shown of a leg
@@ -36,10 +41,10 @@ class LabView:
         self._console = console
         self._language: Language = language
         self._quiet = quiet
-        self._parts: Any = None
+        self._parts: list[Part] | None = None
 
-    def told(self, told: Any) -> None:
-        """One piece of the story (kernlab.lab.leg.Told)."""
+    def told(self, told: Told) -> None:
+        """One piece of the story (kernlab.lessons.results.Told)."""
         if told.kind == "verdict":
             self._verdict(told)
         elif not self._quiet:
@@ -48,7 +53,7 @@ class LabView:
     def _print(self, *parts: str | tuple[str, str], soft_wrap: bool = False) -> None:
         self._console.print(words(*parts), soft_wrap=soft_wrap)
 
-    def _leg(self, told: Any) -> None:
+    def _leg(self, told: Told) -> None:
         lab = told.request.lab
         self._parts = None
         if told.leg == "main":
@@ -62,23 +67,24 @@ class LabView:
             self._print((f"\n  then: {say(then.title, self._language)}", "bold"))
             self._print((f"  {say(then.teaches, self._language)}\n", "dim"))
 
-    def _step(self, told: Any) -> None:
+    def _step(self, told: Told) -> None:
         named = told.request.lab.steps.get(told.text)
         text = say(named, self._language) if named is not None else safe(told.text)
         self._print(("  ▸", "cyan"), f" {text}")
 
-    def _got(self, told: Any) -> None:
+    def _got(self, told: Told) -> None:
         line = Text(f"      {safe(told.text)} = ", "dim")
         line.append(safe(told.value), "yellow")
         self._console.print(line)
 
-    def _said(self, told: Any) -> None:
+    def _said(self, told: Told) -> None:
         if told.text.strip():
             self._console.print(Text(f"      {safe(told.text)}", "dim"))
 
-    def _event(self, told: Any) -> None:
+    def _event(self, told: Told) -> None:
         """A stop at one of the lab's own probes, or at a RST's sender."""
         event = told.event
+        assert event is not None
         wanted = {name for row in told.request.lab.probes for name in row.places}
         if event["probe"] not in wanted | self._senders:
             return
@@ -100,8 +106,9 @@ class LabView:
                 self._console.print(row, soft_wrap=True)
         self._parts = parts
 
-    def _verdict(self, told: Any) -> None:
+    def _verdict(self, told: Told) -> None:
         leg = told.result
+        assert leg is not None
         if self._quiet:
             failed = [line for line in leg.lines if line.holds is False]
             self._print(
@@ -128,7 +135,7 @@ class LabView:
         if leg.error:
             self._print((f"    {leg.error}", "red"))
 
-    def _segments(self, capture: Any) -> None:
+    def _segments(self, capture: Path) -> None:
         rows = segments(capture)
         self._console.print()
         first = rows[0]["at"] if rows else 0
@@ -140,7 +147,7 @@ class LabView:
         if len(rows) > _MOST:
             self._print((f"    and {len(rows) - _MOST} more segments", "dim"))
 
-    def _lines(self, lines: Iterable[Any]) -> None:
+    def _lines(self, lines: Iterable[Line]) -> None:
         for line in lines:
             row = words("    ", _MARK[line.holds], " ")
             row.append(safe(line.expected))
@@ -178,8 +185,8 @@ class LabView:
         if report:
             self._print(f"report  {report}", soft_wrap=True)
 
-    def grade(self, grade: Any) -> None:
-        """A lab that was judged again (kernlab.lab.grade.Grade)."""
+    def grade(self, grade: Grade) -> None:
+        """A lab that was judged again (kernlab.lessons.grade.Grade)."""
         title = f" {grade.name}  {say(grade.lab.title, self._language)}"
         self._print("\n", _MARK[grade.holds], (title, "bold"))
         for said in grade.said:
@@ -191,15 +198,15 @@ class LabView:
             self._print(f"  {name}: ", (safe(error), "red"))
         self.score(grade)
 
-    def score(self, grade: Any) -> None:
+    def score(self, grade: Grade) -> None:
         """Predictions, the truth, and why."""
-        asked = [one for one in grade.quiz if one.given is not None]
+        asked = [(one, one.given) for one in grade.quiz if one.given is not None]
         if not asked:
             return
         self._console.print()
-        for one in asked:
+        for one, number in asked:
             self._print("  ", _MARK[one.right], f" {say(one.question.ask, self._language)}")
-            given = say(one.question.choices[one.given].says, self._language)
+            given = say(one.question.choices[number].says, self._language)
             self._print(f"      you said: {given}")
             if one.truth is not None and not one.right:
                 true = say(one.question.choices[one.truth].says, self._language)
@@ -208,8 +215,8 @@ class LabView:
         right = sum(one.right for one in grade.quiz)
         self._print("\n  score: ", (f"{right} of {len(grade.quiz)}", "bold"))
 
-    def compared(self, name: str, lab: Any, kernels: Sequence[str], rows: Iterable[Any]) -> None:
-        """A lab on several kernels, line by line (kernlab.lab.grade.Parted)."""
+    def compared(self, name: str, lab: Lab, kernels: Sequence[str], rows: Iterable[Parted]) -> None:
+        """A lab on several kernels, line by line (kernlab.lessons.grade.Parted)."""
         self._print("\n", (f"{name}  {say(lab.title, self._language)}", "bold"))
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for heading in ("", "leg", "expected", *kernels):

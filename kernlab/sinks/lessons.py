@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from kernlab.config.text import Language, say
+from kernlab.lessons.lab import Lab, Question
+from kernlab.lessons.words import TOPICS, word
 from kernlab.sinks.console import words
 
-TOPICS: dict[str, dict[Language, str]] = {
-    "handshake": {"en": "The handshake", "zh": "三次握手"},
-    "close": {"en": "Closing", "zh": "关闭连接"},
-    "abort": {"en": "Aborting: active RSTs", "zh": "中止：主动 RST"},
-    "timers": {"en": "Timers", "zh": "定时器"},
-    "queues": {"en": "Queues", "zh": "队列"},
-    "segments": {"en": "Unwanted segments: passive RSTs", "zh": "不速之客：被动 RST"},
-    "timewait": {"en": "TIME_WAIT", "zh": "TIME_WAIT"},
-    "netfilter": {"en": "Netfilter", "zh": "Netfilter"},
-    "course": {"en": "The course: three cases", "zh": "课程：三个案例"},
-}
-_WORDS: dict[str, dict[Language, str]] = {
-    "watch": {"en": "Watch for", "zh": "观察"},
-    "kernel": {"en": "In the kernel", "zh": "内核源码"},
-    "rfc": {"en": "In the RFCs", "zh": "RFC"},
-    "predict": {"en": "Predict before you run it", "zh": "运行之前先预测"},
-    "then": {"en": "Then", "zh": "变体"},
-    "differs": {"en": "Other kernels", "zh": "其他内核"},
-    "run": {"en": "Run it", "zh": "运行"},
-}
 
-
-def word(name: str, language: Language) -> str:
-    """A heading of a lesson."""
-    return _WORDS[name][language]
-
-
-def catalogue(console: Console, labs: Mapping[str, Any], language: Language) -> None:
+def catalogue(console: Console, labs: Mapping[str, Lab], language: Language) -> None:
     """All labs, a table for each topic, the easier ones first."""
     for topic, titles in TOPICS.items():
         rows = [(lab.level, name, lab) for name, lab in labs.items() if lab.topic == topic]
@@ -58,7 +33,7 @@ def catalogue(console: Console, labs: Mapping[str, Any], language: Language) -> 
     console.print(words((hint, "dim")))
 
 
-def lesson(console: Console, name: str, lab: Any, language: Language) -> None:
+def lesson(console: Console, name: str, lab: Lab, language: Language) -> None:
     """One lab to read before it is run."""
     title = (f"{name}  {say(lab.title, language)}", "bold")
     console.print(words("\n", title, f"  {'★' * lab.level}\n"))
@@ -89,7 +64,7 @@ def _heading(console: Console, name: str, language: Language) -> None:
     console.print(words("\n", (word(name, language), "bold")))
 
 
-def question(console: Console, number: int, asked: Any, language: Language) -> None:
+def question(console: Console, number: int, asked: Question, language: Language) -> None:
     """A question and its choices, numbered from 1."""
     console.print(words(f"  {number}. {say(asked.ask, language)}"))
     for choice, one in enumerate(asked.choices, 1):

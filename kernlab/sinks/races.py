@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kernlab.config.text import Language, say
+from kernlab.lessons.race import Race, Step
+from kernlab.lessons.rounds import KernelRow
+from kernlab.lessons.words import word
 from kernlab.sinks.console import safe, words
-from kernlab.sinks.lessons import word
 
 _WORDS: dict[str, dict[Language, str]] = {
     "actors": {"en": "Actors", "zh": "角色"},
@@ -39,7 +41,7 @@ _WORDS: dict[str, dict[Language, str]] = {
 }
 
 
-def begin(console: Console, name: str, race: Any, language: Language) -> None:
+def begin(console: Console, name: str, race: Race, language: Language) -> None:
     """What a run is about, before its rounds."""
     console.print(words("\n", (f"{name}  {say(race.title, language)}", "bold")))
     console.print(words(say(race.idea, language)))
@@ -48,7 +50,7 @@ def begin(console: Console, name: str, race: Any, language: Language) -> None:
 def lesson(
     console: Console,
     name: str,
-    race: Any,
+    race: Race,
     language: Language,
     places: Mapping[str, tuple[str, str]],
     release: str,
@@ -93,7 +95,7 @@ def _word(name: str, language: Language, **values: object) -> str:
     return _WORDS[name][language].format(**values)
 
 
-def _step(console: Console, number: int, step: Any, language: Language) -> None:
+def _step(console: Console, number: int, step: Step, language: Language) -> None:
     if step.release is not None:
         console.print(words(f"  {number}. {_word('release', language)}"))
         return
@@ -126,7 +128,7 @@ def _places(console: Console, places: Mapping[str, tuple[str, str]], language: L
 
 
 def rounds_table(
-    console: Console, race: Any, notes: Sequence[Mapping[str, Any]], language: Language
+    console: Console, race: Race, notes: Sequence[Mapping[str, Any]], language: Language
 ) -> None:
     """The rounds of a run, a line each."""
     fired = {one.id for one in race.endings if one.fired}
@@ -144,7 +146,7 @@ def rounds_table(
 
 
 def compared(
-    console: Console, name: str, race: Any, rows: Sequence[Any], language: Language
+    console: Console, name: str, race: Race, rows: Sequence[KernelRow], language: Language
 ) -> None:
     """A race on several kernels (kernlab.race.compare.Row)."""
     console.print(words("\n", (f"{name}  {say(race.title, language)}\n", "bold")))
@@ -185,7 +187,7 @@ def compared(
         console.print(words((say(race.differs, language), "dim")))
 
 
-def _parts(rows: Sequence[Any]) -> str:
+def _parts(rows: Sequence[KernelRow]) -> str:
     """Endings with the kernels that come to them; empty when all come to the same."""
     found: dict[str, list[str]] = {}
     for row in rows:

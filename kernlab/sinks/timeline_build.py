@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernlab.config.text import Language, say
+from kernlab.lessons.race import Ending, Race, Step
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.fold import fold
+from kernlab.sinks.stops import frames, func_of, packet_of, place, socket_of
 from kernlab.sinks.timeline import (
     Bar,
     Card,
@@ -21,6 +23,7 @@ from kernlab.sinks.timeline import (
     whose,
     word,
 )
+from kernlab.verdict.judge import Line
 
 _RESETS = ("tcp_v4_send_reset", "tcp_v6_send_reset", "tcp_send_active_reset", "nf_send_reset")
 _WAY = 3  # callers shown of a stop
@@ -33,27 +36,27 @@ class Round:
     its ending (``kernlab.verdict.judge.Line``); ``ending`` is one of the race's or None."""
 
     about: str = ""
-    ending: Any = None
-    lines: Sequence[Any] = ()
+    ending: Ending | None = None
+    lines: Sequence[Line] = ()
     said: str = ""
 
 
 def build(
     name: str,
-    race: Any,
+    race: Race,
     events: Sequence[Mapping[str, Any]],
     segments: Sequence[Mapping[str, Any]],
     told: Round,
     language: Language = "en",
 ) -> Timeline:
-    """The picture of one round of ``race`` (``kernlab.race.model.Race``)."""
+    """The picture of one round of ``race`` (``kernlab.lessons.race.Race``)."""
     return _Builder(name, race, list(events), list(segments), told, language).build()
 
 
 @dataclass
 class _Builder:
     name: str
-    race: Any
+    race: Race
     events: list[Mapping[str, Any]]
     segments: list[Mapping[str, Any]]
     told: Round
@@ -169,7 +172,7 @@ class _Builder:
             lane,
             told["step"],
             self._verb(step, reached, waits),
-            "" if done else _func(frame),
+            "" if done else func_of(frame),
             "" if done else where,
             "" if done else source.get(code, ""),
             code if entry and not done else "",
@@ -179,12 +182,12 @@ class _Builder:
             wants,
         )
 
-    def _step(self, number: int) -> Any:
+    def _step(self, number: int) -> Step | None:
         steps = self.race.steps
         return steps[number - 1] if 0 < number <= len(steps) else None
 
     @staticmethod
-    def _is_entry(step: Any, reached: str, stack: Sequence[Mapping[str, Any]]) -> bool:
+    def _is_entry(step: Step | None, reached: str, stack: Sequence[Mapping[str, Any]]) -> bool:
         if step is None or len(stack) < 2:
             return False
         return any(
@@ -192,7 +195,7 @@ class _Builder:
             for one in step.targets
         )
 
-    def _verb(self, step: Any, reached: str, waits: Mapping[str, Any] | None) -> str:
+    def _verb(self, step: Step | None, reached: str, waits: Mapping[str, Any] | None) -> str:
         if waits:
             return word(str(waits["kind"]), self.language)
         if reached in ("done", "timeout"):
@@ -200,7 +203,9 @@ class _Builder:
         held = step is not None and step.hold is not None
         return word("hold" if held else "run", self.language)
 
-    def _facts(self, number: int, names: Sequence[str], step: Any, func: str) -> Iterable[Fact]:
+    def _facts(
+        self, number: int, names: Sequence[str], step: Step | None, func: str
+    ) -> Iterable[Fact]:
         event = self.events[number]
         stack = event.get("stack") or ()
         told = event["race"]
@@ -208,7 +213,7 @@ class _Builder:
         yield from self._packet(number, names)
         sock = event.get("sock")
         if sock is not None:
-            yield self._fact("socket", _socket(sock))
+            yield self._fact("socket", socket_of(sock))
         for at, bar in enumerate(self.bars):
             if bar.first == number:
                 yield self._fact("takes", _lock(bar), at)
@@ -263,7 +268,7 @@ class _Builder:
             None,
         )
         if at is None:
-            yield self._fact("packet", _plain(packet))
+            yield self._fact("packet", packet_of(packet))
             return
         note = word("step", self.language, n=event["race"]["step"], who=actor)
         self.notes[at] = (note, names.index(actor))
@@ -340,29 +345,6 @@ def _ended(bar: Bar, number: int) -> Bar:
     return Bar(bar.lane, bar.sign, bar.addr, bar.name, bar.title, bar.since, bar.first, number)
 
 
-def frames(
-    stack: Sequence[Mapping[str, Any]], entry: bool, waits: bool
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The frame that stands for the stop and the one that called it. Of what is inlined the
-    real function is meant; of who waits, who wants the lock."""
-    if not stack:
-        return {}, {}
-    if entry:
-        return stack[0], stack[1]
-    rest = list(stack[1:] if waits and len(stack) > 1 else stack)
-    real = next((one for one in rest if not one.get("inlined")), rest[0])
-    return real, {}
-
-
-def _func(frame: Mapping[str, Any]) -> str:
-    return f"{frame['func']}()" if frame.get("func") else ""
-
-
-def place(frame: Mapping[str, Any]) -> str:
-    """``file:line`` of a frame; empty where it has none."""
-    return f"{frame['file']}:{frame['line']}" if frame.get("file") and frame.get("line") else ""
-
-
 def _mood(reached: str, event: Mapping[str, Any]) -> Mood:
     if event["race"].get("waits"):
         return "waits"
@@ -376,22 +358,3 @@ def _mood(reached: str, event: Mapping[str, Any]) -> Mood:
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     keys = ("src", "sport", "dst", "dport", "flags", "seq", "ack", "len", "ip_id")
     return all(one.get(key) == other.get(key) for key in keys)
-
-
-def _plain(packet: Mapping[str, Any]) -> str:
-    """A packet that the capture does not have."""
-    if "flags" in packet and "win" in packet:
-        return segment_text({"packet": dict(packet)})
-    ends = f"{packet.get('src')}:{packet.get('sport')} > {packet.get('dst')}:{packet.get('dport')}"
-    return f"{str(packet.get('proto', '')).upper()} {ends} len {packet.get('len', 0)}"
-
-
-def _socket(sock: Mapping[str, Any]) -> str:
-    state = str(sock.get("state", "?"))
-    if "substate" in sock:
-        state += f" ({sock['substate']})"
-    if not sock.get("sport"):
-        return state
-    if not sock.get("dport"):
-        return f"{state}  port {sock['sport']}"
-    return f"{state}  {sock['sport']} ⇄ {sock['dport']}"

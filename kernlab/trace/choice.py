@@ -8,10 +8,10 @@ from kernlab.config.needs import missing
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput
 from kernlab.guest.needs import BPF
+from kernlab.record.expression import c_expressions, parse_where
 from kernlab.trace.engine import Kind
 from kernlab.trace.engines import bpf, ftrace, gdb
-from kernlab.trace.expressions import c_expressions
-from kernlab.trace.plan import TraceRequest, parse_where
+from kernlab.trace.plan import TraceRequest
 from kernlab.trace.tracefs import limits
 
 ENGINES: dict[str, Kind] = {kind.name: kind for kind in (gdb.KIND, ftrace.KIND, bpf.KIND)}

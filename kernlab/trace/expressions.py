@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from kernlab.config.yaml import near
 from kernlab.decode import expr
-from kernlab.decode.chains import is_c
 from kernlab.decode.compare import number_of
-from kernlab.decode.fields import OPEN_PREFIXES, SHOW
+from kernlab.decode.fields import SHOW
 from kernlab.decode.macros import ACCESSORS
 from kernlab.decode.names import TCP_STATES
 from kernlab.errors import BadInput
+from kernlab.record.expression import c_expressions
 from kernlab.symbols import sites
 from kernlab.symbols.dwarf import Function, Line
 from kernlab.symbols.kernel import KernelSymbols
@@ -26,12 +26,6 @@ _WRITES = re.compile(r"(?<![=!<>])=(?!=)|\+\+|--|<<=|>>=")
 _CALLS = re.compile(r"\b(?!sizeof\b)([A-Za-z_]\w*)\s*\(")
 # Addresses, which are no names.
 _ADDRESS = re.compile(r"\d+(?:\.\d+){3}$|0x[0-9a-f]+$|[0-9a-f]*:[0-9a-f:]*$")
-
-
-def c_expressions(where: expr.Expr | None) -> list[str]:
-    """The C expressions of a filter, which are read at each hit as those of ``--show``."""
-    names = [name for test in where.tests() for name in test.names()] if where is not None else []
-    return list(dict.fromkeys(n for n in names if is_c(n) and not n.startswith(OPEN_PREFIXES)))
 
 
 def check_c(text: str, option: str) -> None:

@@ -13,10 +13,11 @@ from kernlab.decode.fields import RECORDED, SHOW
 from kernlab.decode.layout import Layout
 from kernlab.errors import BadInput
 from kernlab.record import drops
+from kernlab.record.expression import c_expressions, parse_where
 from kernlab.symbols import places, sites
 from kernlab.symbols.dwarf import Argument, Function, Line
 from kernlab.symbols.kernel import KernelSymbols
-from kernlab.trace.expressions import c_expressions, check_c, check_shows, not_set
+from kernlab.trace.expressions import check_c, check_shows, not_set
 from kernlab.trace.pointed import points_at
 
 # Every structure that begins with sock_common and so can be decoded as a sock.
@@ -152,22 +153,6 @@ class Plan:
         names = list(dict.fromkeys(probe.name for probe in self.probes))
         more = f" and {len(names) - 6} more" if len(names) > 7 else ""
         return ", ".join(names[:6] if more else names) + more
-
-
-def parse_where(text: str) -> expr.Expr | None:
-    """The filter. Raises ``BadInput`` that points at the place that is wrong."""
-    if not text:
-        return None
-    try:
-        return expr.parse(text)
-    except expr.ExprError as error:
-        marker = " " * (error.column - 1) + "^"
-        why = f"  {text}\n  {marker} {error.message}"
-        raise BadInput(
-            "--where: " + error.message,
-            f"{why}\n{error.hint}".rstrip(),
-            "--where 'port == 80 and flags has S'",
-        ) from error
 
 
 def _check_where(request: TraceRequest) -> None:

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from kernlab.errors import BadInput, KernlabError
+from kernlab.record.expression import c_expressions
 from kernlab.symbols.frames import Symbolizer
 from kernlab.trace.engine import Counted
-from kernlab.trace.expressions import c_expressions
 from kernlab.trace.members import reader
 from kernlab.trace.plan import Plan, TraceRequest
 

@@ -10,7 +10,7 @@ import pytest
 
 from kernlab.bpf import recipe
 from kernlab.errors import BadInput
-from kernlab.lab.model import find as find_lab
+from kernlab.lessons.lab import find as find_lab
 from kernlab.record.rundir import RunDir
 from kernlab.trace import workloads
 

@@ -18,8 +18,9 @@ from kernlab.cli import output
 from kernlab.cli.main import COMMANDS
 from kernlab.errors import BadInput
 from kernlab.progress import Advanced, Finished, Started
+from kernlab.record.expression import parse_where
 from kernlab.trace import workloads
-from kernlab.trace.plan import TraceRequest, check, parse_where
+from kernlab.trace.plan import TraceRequest, check
 
 
 def kernlab(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -16,11 +16,11 @@ from rich.console import Console
 from kernlab.config.text import InLanguages, say
 from kernlab.config.yaml import load, parse
 from kernlab.errors import BadInput
-from kernlab.lab.check import problems
-from kernlab.lab.grade import compare, grade, keep_answers, labs_of
-from kernlab.lab.leg import LabRequest, LegResult, Told
-from kernlab.lab.model import Lab, find, ids
-from kernlab.lab.pages import pages
+from kernlab.lessons.grade import compare, grade, keep_answers, labs_of
+from kernlab.lessons.lab import Lab, find, ids
+from kernlab.lessons.lab_check import problems
+from kernlab.lessons.pages import pages
+from kernlab.lessons.results import LabRequest, LegResult, Told
 from kernlab.record.leg import Leg, LegDir, write_json
 from kernlab.record.leg import load as load_leg
 from kernlab.sinks.labs import LabView
@@ -276,8 +276,8 @@ def test_where_kernels_differ_is_told_beside_the_mark(tmp_path: Path, quiet: boo
 
 
 def test_kernel_c_in_a_verdict_is_read_at_the_probes() -> None:
-    from kernlab.lab.check import c_read
-    from kernlab.lab.model import find
+    from kernlab.lessons.lab import find
+    from kernlab.lessons.lab_check import c_read
 
     _, lab = find("L05")
     line = lab.verdict[0].model_copy(

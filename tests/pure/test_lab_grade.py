@@ -14,10 +14,10 @@ import pytest
 
 from kernlab.config.yaml import load, parse
 from kernlab.errors import BadInput
-from kernlab.lab.grade import compare, grade, keep_answers, labs_of
-from kernlab.lab.model import Lab
-from kernlab.race.model import Race
-from kernlab.race.picture import rounds, shown
+from kernlab.lessons.grade import compare, grade, keep_answers, labs_of
+from kernlab.lessons.lab import Lab
+from kernlab.lessons.race import Race
+from kernlab.lessons.rounds import rounds, shown
 from kernlab.record import left
 from kernlab.record.leg import Leg, LegDir, write_json
 from kernlab.record.leg import load as load_leg

@@ -8,8 +8,8 @@ import pytest
 
 from kernlab.config.yaml import load, parse
 from kernlab.errors import BadInput
+from kernlab.lessons.race import Place, Race, find
 from kernlab.race.floor import ending
-from kernlab.race.model import Place, Race, find
 from kernlab.record.leg import Leg
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kernlab.race.check import problems
+from kernlab.lessons.race_check import problems
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [*sorted((ROOT / "configs" / "races").glob("*.yaml")), ROOT / "docs/examples/late.yaml"]

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernlab.config.yaml import parse
+from kernlab.lessons.race import Place, Race
 from kernlab.race.explore import Order, Piece, decided, orders, pieces, sleeper, steps
 from kernlab.race.floor import RoundResult
-from kernlab.race.model import Place, Race
 from kernlab.record.leg import LegDir
 
 RACE = """

@@ -19,7 +19,7 @@ from rich.text import Text
 
 import kernlab
 from kernlab.config.paths import shipped
-from kernlab.lab.model import Lab
+from kernlab.lessons.lab import Lab
 from kernlab.sinks import lessons
 from kernlab.sinks.console import Console, safe, safe_lines, words
 

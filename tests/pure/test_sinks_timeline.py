@@ -15,7 +15,7 @@ from rich.console import Console
 
 from kernlab.config.text import Language
 from kernlab.config.yaml import parse
-from kernlab.race.model import Race
+from kernlab.lessons.race import Race
 from kernlab.sinks.timeline import Timeline
 from kernlab.sinks.timeline_build import Round, build
 from kernlab.sinks.timeline_svg import WIDTH, svg

@@ -8,9 +8,9 @@ import pytest
 
 from kernlab.config.paths import shipped
 from kernlab.errors import BadInput
+from kernlab.record.expression import parse_where
 from kernlab.symbols import places, sites
 from kernlab.trace import presets, workloads
-from kernlab.trace.plan import parse_where
 
 PRESETS = ["close", "drop", "handshake", "journey", "netfilter", "receive", "rst", "transmit"]
 # The functions a student or an engineer asks for first and that take an skb.

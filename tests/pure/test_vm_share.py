@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from kernlab.guest import build
+from kernlab.config import programs
 from kernlab.leg import run as leg
 from kernlab.record.leg import LegDir
 from kernlab.trace import capture
@@ -123,4 +123,4 @@ def test_where_there_are_no_attributes_files_hold_them(
 
 
 def test_labs_programs_are_found_by_name_alone() -> None:
-    assert build.source_of("R1", Path("/x")).name == "R1.c"
+    assert programs.source_of("R1", Path("/x")).name == "R1.c"

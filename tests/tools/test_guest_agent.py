@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kernlab.config.programs import names
 from kernlab.errors import BadInput, MachineFailed
-from kernlab.guest.build import names, program
+from kernlab.guest.build import program
 from kernlab.progress import quiet
 from kernlab.vm import channel as channels
 from kernlab.vm.channel import Channel

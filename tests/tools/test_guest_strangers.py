@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kernlab.config.programs import program_name
+from kernlab.config.programs import names, program_name, source_of, text_of
 from kernlab.config.yaml import parse
 from kernlab.errors import BadInput, KernlabError
-from kernlab.guest.build import compiled, names, source_of, text_of
-from kernlab.lab.check import problems
-from kernlab.lab.model import Lab
+from kernlab.guest.build import compiled
+from kernlab.lessons.lab import Lab
+from kernlab.lessons.lab_check import problems
 from kernlab.progress import quiet
 
 GOOD = '#include "lab.h"\n#include "sub/mine.h"\nint main(void) { return puts(MINE) < 0; }\n'

@@ -16,8 +16,8 @@ from kernlab.bpf.check import lacks, lacks_places
 from kernlab.bpf.run import MARK, for_lab, for_workload, run_tool
 from kernlab.image.model import Image, ImageRequest
 from kernlab.kernel.model import Kernel
-from kernlab.lab.leg import LabRequest
-from kernlab.lab.model import find
+from kernlab.lessons.lab import find
+from kernlab.lessons.results import LabRequest
 from kernlab.progress import quiet
 from kernlab.record.rundir import RunDir
 from kernlab.vm.machine import Machine

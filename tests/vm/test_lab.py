@@ -12,10 +12,10 @@ import pytest
 
 from kernlab.config.yaml import load as load_lab
 from kernlab.kernel.model import Kernel
-from kernlab.lab.check import lacking
-from kernlab.lab.grade import grade, truth
-from kernlab.lab.leg import LabRequest
-from kernlab.lab.model import Lab, find, ids
+from kernlab.lab.probes import lacking
+from kernlab.lessons.grade import grade, truth
+from kernlab.lessons.lab import Lab, find, ids
+from kernlab.lessons.results import LabRequest
 from kernlab.pipeline import symbols_for
 from kernlab.record.leg import LegDir, load
 from kernlab.verdict.judge import judge, ruling

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kernlab.kernel.model import Kernel
-from kernlab.race.model import ids
+from kernlab.lessons.race import ids
 
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
 ROUNDS = 3

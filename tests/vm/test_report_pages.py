@@ -14,7 +14,7 @@ import reading
 from browser import Browser, chromium
 
 from kernlab.config.text import say
-from kernlab.lab.grade import grade
+from kernlab.lessons.grade import grade
 from kernlab.record.pcapng import losses
 from kernlab.record.rundir import RunDir
 from kernlab.report.write import report

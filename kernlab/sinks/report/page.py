@@ -16,6 +16,7 @@ from kernlab.record.links import Links
 from kernlab.record.source import excerpt
 from kernlab.sinks.console import safe_lines
 from kernlab.sinks.report.pack import Packer, dumps, segment_rows
+from kernlab.verdict.judge import Line
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("expr.js", "data.js", "parts.js", "journey.js", "drawings.js", "main.js")
@@ -40,7 +41,7 @@ class Chapter:
     about: Sequence[str] = ()
     steps: Sequence[str] = ()
     got: Sequence[tuple[str, str]] = ()
-    lines: Sequence[Any] = ()
+    lines: Sequence[Line] = ()
     rsts: Sequence[Mapping[str, Any]] = ()
     facts: Sequence[tuple[str, str]] = ()
     holds: bool | None = None

@@ -10,8 +10,7 @@ from pathlib import Path
 from kernlab.config.text import Language
 from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
-from kernlab.lab.model import Lab, Question, is_id, shipped_as
-from kernlab.lab.runner import LAB_FILE
+from kernlab.lessons.lab import LAB_FILE, Lab, Question, is_id, shipped_as
 from kernlab.record.left import Left
 from kernlab.record.leg import Leg, LegDir, load, write_json
 from kernlab.record.rundir import RunDir, parts

@@ -1,54 +1,27 @@
-"""A round's picture from its record: the timeline, and its SVG beside the record."""
+"""The rounds of a recorded race: which there are, how each ended, and what stopped in it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from kernlab.config.paths import arriving_file
-from kernlab.config.text import Language
 from kernlab.config.yaml import load as load_yaml
 from kernlab.errors import BadInput
-from kernlab.race.model import RACE_FILE, ROUND_FILE, Race
+from kernlab.lessons.race import RACE_FILE, ROUND_FILE, Race
 from kernlab.record.event import validate
 from kernlab.record.left import Left
-from kernlab.record.leg import LegDir, load
+from kernlab.record.leg import LegDir
 from kernlab.record.rundir import RunDir, find, parts
 from kernlab.record.shapes import RoundJson, first_problem, read
-from kernlab.sinks.timeline import Timeline
-from kernlab.sinks.timeline_build import Round, build
-from kernlab.sinks.timeline_svg import svg
-from kernlab.verdict.judge import judge
 
-SVG_FILE = "timeline.svg"
 _MOST = 1000  # stops of a round: each takes a card
 
 
-def picture(race: Race, run: RunDir, directory: LegDir, language: Language = "en") -> Timeline:
-    """One round as it is in the record."""
-    told = dict(rounds(directory.path.parent)).get(directory, {})
-    leg = load(directory, Left(run.path))
-    ending = next((one for one in race.endings if one.id == told.get("ending")), None)
-    resolved = run.read().get("resolved", {})
-    about = [str(resolved.get("release", "")), f"round {told.get('round', '?')}"]
-    return build(
-        directory.path.parent.name,
-        race,
-        _stops(race, leg.events or [], directory),
-        leg.segments,
-        Round(
-            about=" · ".join(part for part in about if part),
-            ending=ending,
-            lines=judge(ending.when, leg, language) if ending else (),
-            said=str(told.get("said") or told.get("trouble") or "") if ending is None else "",
-        ),
-        language=language,
-    )
-
-
-def _stops(race: Race, events: list[dict[str, Any]], directory: LegDir) -> list[dict[str, Any]]:
+def stops(race: Race, events: list[dict[str, Any]], directory: LegDir) -> list[dict[str, Any]]:
     """The events of a round, each of which is a whole stop of one of the race's actors. Raises
     ``BadInput`` where one is not: then this is no round of this race."""
     if len(events) > _MOST:
@@ -70,25 +43,6 @@ def _stops(race: Race, events: list[dict[str, Any]], directory: LegDir) -> list[
                 "kernlab race run R1",
             ) from error
     return events
-
-
-def keep(race: Race, run: RunDir, directory: LegDir, language: Language = "en") -> Timeline:
-    """The picture, written as ``timeline.svg`` in the round's directory."""
-    timeline = picture(race, run, directory, language)
-    _write(directory.path / SVG_FILE, timeline)
-    return timeline
-
-
-def keep_shown(timeline: Timeline, run: RunDir) -> Path:
-    """The picture of the round that is shown, at the top of the run's directory."""
-    path = run.path / SVG_FILE
-    _write(path, timeline)
-    return path
-
-
-def _write(path: Path, timeline: Timeline) -> None:
-    with arriving_file(path) as temporary:
-        temporary.write_text(svg(timeline), "utf-8")
 
 
 def recorded(name: str) -> tuple[RunDir, Path, Race]:
@@ -147,3 +101,18 @@ def shown(race: Race, told: list[tuple[LegDir, dict[str, Any]]]) -> LegDir | Non
         if note.get("ending") in fired:
             return directory
     return counted[-1][0] if counted else None
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """How a race ended on one kernel. ``counts``: endings (and troubles) with how often;
+    ``places``: a place's words → its names in this kernel and ``file:line``; ``missing``: why
+    it cannot be run there; ``run``: the run's directory."""
+
+    release: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    again: int = 0
+    definite: bool = False
+    missing: str = ""
+    run: str = ""

@@ -1,31 +1,24 @@
-"""What can be said of a schedule without running it: first of the file alone, then against a
-kernel that is built."""
+"""What can be said of a schedule's file without running it and without a kernel."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernlab.config.programs import names as programs
+from kernlab.config.programs import source_of, text_of
 from kernlab.config.yaml import line_of, load, near
 from kernlab.errors import BadInput
-from kernlab.guest.build import names as programs
-from kernlab.guest.build import source_of, text_of
-from kernlab.race import held
-from kernlab.race.floor import program_of
-from kernlab.race.model import Place, Race, Step
-from kernlab.race.stage import MARK, Stage, stage
-from kernlab.symbols.dwarf import Function, Line
-from kernlab.symbols.kernel import KernelSymbols
+from kernlab.lessons.race import Place, Race, Step, entries, program_of
 from kernlab.verdict.model import Check
 
 _REACHED = re.compile(r"\brace\.(reached|actor|waits\.kind)\s*==\s*('[^']*'|\"[^\"]*\"|[\w.]+)")
 _ACTOR = re.compile(r'\bactor\("([^"]+)",\s*(\d+)')
 _RACING = re.compile(r'\bracing\(("[^"]+"|\w+)\)')
 _KINDS = ("lock", "ipi", "rcu")
-_Way = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -41,18 +34,21 @@ class Problem:
         return f"{self.path}:{self.line}: {'' if self.sure else 'warning: '}{self.text}"
 
 
-def problems(path: Path, symbols: KernelSymbols | None = None) -> list[Problem]:
-    """Everything that is wrong with a race's file, in the file's order; with ``symbols`` also
-    what that kernel lacks and where a step would wait for a lock that is held."""
+Way = tuple[int | str, ...]  # to a place in the file
+Said = Iterator[tuple[Way, str, bool]]
+Against = Callable[[Race], Said]
+
+
+def problems(path: Path, against: Against = lambda race: iter(())) -> list[Problem]:
+    """Everything that is wrong with a race's file, in the file's order. ``against``: what a
+    kernel says of it (``kernlab.race.against``)."""
     try:
         race = load(path, Race)
     except BadInput as error:
         rows = error.why.splitlines() if error.what.endswith(" errors") else [error.what]
         return [_parsed(path, row, error.why) for row in rows]
     text = path.read_text("utf-8")
-    said = [*_order(race), *_names(race), *_programs(path, race)]
-    if symbols is not None:
-        said += _Against(race, symbols).all()
+    said = [*_order(race), *_names(race), *_programs(path, race), *against(race)]
     found = [Problem(path, line_of(text, *way), what, sure) for way, what, sure in said]
     return sorted(found, key=lambda one: one.line)
 
@@ -77,13 +73,10 @@ def _parsed(path: Path, row: str, why: str) -> Problem:
     return Problem(path, int(match[1]), match[2])
 
 
-_Said = Iterator[tuple[_Way, str, bool]]
-
-
 # -- the order of the steps ------------------------------------------------------------
 
 
-def _order(race: Race) -> _Said:
+def _order(race: Race) -> Said:
     for name in race.actors:
         if not any(step.actor == name for step in race.steps):
             yield ("actors", name), f"actors: {name} has no step: it is never held nor run", True
@@ -106,7 +99,7 @@ def _order(race: Race) -> _Said:
         yield ("endings",), "endings: none of them is `fired: true`, so it can never fire", False
 
 
-def _turn(race: Race, at: int, step: Step, began: dict[str, Step]) -> _Said:
+def _turn(race: Race, at: int, step: Step, began: dict[str, Step]) -> Said:
     """One step against those before it; ``began``: each actor's last."""
     name = step.actor
     assert name is not None
@@ -146,15 +139,13 @@ def _turn(race: Race, at: int, step: Step, began: dict[str, Step]) -> _Said:
 def _enters(step: Step | None, place: Place) -> bool:
     if step is None:
         return False
-    return any(
-        isinstance(one, Place) and place.returns in held.entries(one) for one in step.targets
-    )
+    return any(isinstance(one, Place) and place.returns in entries(one) for one in step.targets)
 
 
 # -- names in the endings, and the program -----------------------------------------------
 
 
-def _names(race: Race) -> _Said:
+def _names(race: Race) -> Said:
     reached = {"done", "blocked", "timeout"}
     for step in race.steps:
         reached |= {one.text() for one in step.targets if isinstance(one, Place)}
@@ -186,7 +177,7 @@ def _expressions(check: Check) -> Iterable[str]:
             yield str(text)
 
 
-def _programs(path: Path, race: Race) -> _Said:
+def _programs(path: Path, race: Race) -> Said:
     source = source_of(program_of(race), path.parent)
     text = text_of(program_of(race), path.parent)
     if text is None:
@@ -213,102 +204,3 @@ def _programs(path: Path, race: Race) -> _Said:
                 f"to its mark?",
                 False,
             )
-
-
-# -- against a kernel ----------------------------------------------------------------------
-
-
-class _Against:
-    """A race on one kernel."""
-
-    def __init__(self, race: Race, symbols: KernelSymbols) -> None:
-        self._race = race
-        self._symbols = symbols
-        self._stages: dict[int, Stage] = {}
-
-    def all(self) -> _Said:
-        for at, step in enumerate(self._race.steps):
-            if step.actor is None:
-                continue
-            try:
-                alone = self._race.model_copy(update={"steps": [step]})
-                self._stages[at] = stage(alone, self._symbols)
-            except BadInput as error:
-                why = f" ({error.why})" if error.why else ""
-                key = "at" if step.hold is not None else "until"
-                yield ("steps", at, key), f"step {at + 1}: {error.what}{why}", True
-        yield from self._names()
-        yield from self._locks()
-
-    def _names(self) -> _Said:
-        """Conditions and words: whether their names are there."""
-        last: dict[str, list[Function | Line]] = {}
-        for at, step in enumerate(self._race.steps):
-            if step.actor is None:
-                continue
-            if at not in self._stages:
-                last[step.actor] = []
-                continue
-            here = self._places(at, step)
-            if step.when is not None and here:
-                yield from self._told(("steps", at, "when"), at, step.when, here)
-            marks: list[Function | Line] = list(self._symbols.functions([MARK]))
-            for target in step.targets:
-                if isinstance(target, Place) and target.word is not None:
-                    where = last.get(step.actor, marks)
-                    key = "at" if step.hold is not None else "until"
-                    yield from self._told(("steps", at, key), at, target.word, where)
-            last[step.actor] = here
-
-    def _told(self, way: _Way, at: int, text: str, places: list[Function | Line]) -> _Said:
-        if not places:
-            return
-        for place, shown in zip(places, self._symbols.dwarf.shows([text], places)[0], strict=True):
-            if shown.error is not None:
-                yield way, f"step {at + 1}: '{text}' in {place.func}: {shown.error}", True
-                return
-
-    def _places(self, at: int, step: Step) -> list[Function | Line]:
-        found: list[Function | Line] = []
-        for target in step.targets:
-            if not isinstance(target, Place):
-                continue
-            name = self._stages[at].named(target.text())
-            if target.kind == "entry":
-                found += self._symbols.functions([name])
-        return found
-
-    def _locks(self) -> _Said:
-        """A run that would wait for what a standing actor holds, and never come anywhere."""
-        rows = held.table()
-        stands: dict[str, tuple[int, Place]] = {}
-        for at, step in enumerate(self._race.steps):
-            name = step.actor
-            if name is None or at not in self._stages:
-                continue
-            if step.run is not None and "blocked" not in step.targets:
-                for other, (since, place) in stands.items():
-                    if other != name:
-                        yield from self._waits(at, step, other, since, place, rows)
-            stands.pop(name, None)
-            stops = [one for one in step.targets if isinstance(one, Place)]
-            if len(stops) == 1 and stops[0].kind in ("entry", "inlined", "source"):
-                stands[name] = (at, stops[0])
-
-    def _waits(
-        self, at: int, step: Step, other: str, since: int, place: Place, rows: held.LockTable
-    ) -> _Said:
-        owns = {one.key: one for one in held.at(place, self._stages[since], rows)}
-        for target in step.targets:
-            if not isinstance(target, Place) or target.kind not in ("entry", "inlined", "source"):
-                continue
-            for wants in held.at(target, self._stages[at], rows):
-                if wants.key in owns:
-                    has = owns[wants.key]
-                    yield (
-                        ("steps", at, "until"),
-                        f"step {at + 1}: {step.actor} would wait for {has.name} that {other} "
-                        f"holds since {has.since}, and never come to {target.text()}, if both "
-                        f"mean the same one: add `blocked` to its until",
-                        False,
-                    )

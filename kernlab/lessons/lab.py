@@ -23,6 +23,7 @@ Topic = Literal[
     "handshake", "close", "abort", "timers", "queues", "segments", "timewait", "netfilter", "course"
 ]
 Family = Literal["ipv4", "ipv6"]
+LAB_FILE = "lab.yaml"  # in a lab's directory: what its legs were judged by
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 _ROUND = re.compile(r"\.\d+$")
 

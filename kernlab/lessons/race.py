@@ -246,3 +246,13 @@ def find(name: str) -> tuple[Path, Race]:
         f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
         "kernlab race list",
     )
+
+
+def program_of(race: Race) -> str:
+    """The guest program, as ``kernlab.config.programs.source_of`` takes it."""
+    return race.program if race.program.endswith(".c") else f"races/{race.program}"
+
+
+def entries(place: Place) -> list[str]:
+    """The functions whose entry a place may be."""
+    return listed(place.entry)

@@ -5,23 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
-from kernlab.config.paths import shipped
-from kernlab.config.yaml import line_of, listed, load, near
+from kernlab.config.programs import names as programs
+from kernlab.config.programs import text_of
+from kernlab.config.yaml import listed, load, near
 from kernlab.decode import expr
 from kernlab.errors import BadInput
-from kernlab.guest.build import names as programs
-from kernlab.guest.build import text_of
-from kernlab.lab.model import Lab
+from kernlab.lessons.lab import Lab
 from kernlab.reasons.model import table
-from kernlab.symbols.kernel import KernelSymbols
-from kernlab.symbols.places import unknown
-from kernlab.trace.expressions import c_expressions
+from kernlab.record.expression import c_expressions
 from kernlab.verdict.model import Check
 
-_WORD = re.compile(r"[A-Za-z_]\w+")
 _AT = re.compile(r"(.*?):\d+: ")
 _STEP = re.compile(r'\bstep\("([^"]+)"\)')
 
@@ -38,37 +33,6 @@ def problems(path: Path) -> list[str]:
     text = path.read_text("utf-8")
     found = [*_programs(path, lab), *_steps(path, lab), *_causes(lab), *_kernels(lab)]
     return [f"{path}:{_line(text, word)}: {what}" for word, what in found]
-
-
-def lacking(path: Path, lab: Lab, symbols: KernelSymbols) -> tuple[list[str], list[str]]:
-    """Probes of which a kernel has none: errors, a line each, for what no kernel that kernlab
-    knows has either, and notes for what this one alone does not have."""
-    wrong, notes = [], []
-    text = path.read_text("utf-8")
-    for number, row in enumerate(lab.probes):
-        if any(":" in name or symbols.map.entries(name) for name in row.places):
-            continue
-        at = line_of(text, "probes", number, "at")
-        for name in row.places:
-            error = unknown(name, symbols, "kernlab trace")
-            said = f"{error.what} ({error.why})" if error.why else error.what
-            if name in _elsewhere() or "inlined" in error.what:
-                notes.append(f"{path.stem}: probe {name} is left out: {said}")
-            else:
-                wrong.append(f"{path}:{at}: probes: {said}")
-    return wrong, notes
-
-
-@cache
-def _elsewhere() -> frozenset[str]:
-    """Functions that the shipped files name: one that is not in a kernel is in another."""
-    files = [
-        shipped("configs", "sites.yaml"),
-        *shipped("configs", "presets").glob("*.yaml"),
-        *shipped("configs", "reasons").glob("*.yaml"),
-        *shipped("configs", "labs").glob("*.yaml"),
-    ]
-    return frozenset(word for file in files for word in _WORD.findall(file.read_text("utf-8")))
 
 
 def c_read(lab: Lab) -> list[str]:

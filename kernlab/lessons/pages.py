@@ -8,7 +8,8 @@ from typing import Any
 
 from kernlab.config.text import Language, say
 from kernlab.config.yaml import listed
-from kernlab.sinks.lessons import TOPICS, word
+from kernlab.lessons.lab import Lab, Part
+from kernlab.lessons.words import TOPICS, word
 from kernlab.verdict.model import atoms
 
 FOLDERS: dict[Language, str] = {"en": "en", "zh": "zh-CN"}
@@ -29,7 +30,7 @@ _WORDS: dict[str, dict[Language, str]] = {
 }
 
 
-def pages(labs: Mapping[str, Any]) -> dict[Path, str]:
+def pages(labs: Mapping[str, Lab]) -> dict[Path, str]:
     """Every page by its path below docs/labs."""
     found = {}
     for language, folder in FOLDERS.items():
@@ -39,7 +40,7 @@ def pages(labs: Mapping[str, Any]) -> dict[Path, str]:
     return found
 
 
-def _index(labs: Mapping[str, Any], language: Language) -> str:
+def _index(labs: Mapping[str, Lab], language: Language) -> str:
     lines = [f"# {_WORDS['labs'][language]}", "", _WORDS["made"][language], ""]
     for topic, titles in TOPICS.items():
         rows = [(lab.level, name, lab) for name, lab in labs.items() if lab.topic == topic]
@@ -53,7 +54,7 @@ def _index(labs: Mapping[str, Any], language: Language) -> str:
     return "\n".join(lines)
 
 
-def _page(name: str, lab: Any, language: Language) -> str:
+def _page(name: str, lab: Lab, language: Language) -> str:
     other: Language = "zh" if language == "en" else "en"
     lines = [
         f"# {name}: {say(lab.title, language)}",
@@ -99,14 +100,14 @@ def _page(name: str, lab: Any, language: Language) -> str:
     return "\n".join(lines)
 
 
-def _settings(part: Any, language: Language) -> str:
+def _settings(part: Part, language: Language) -> str:
     settings = [f"`{key}={value}`" for key, value in part.sysctl.items()]
     settings += [f"`{command}`" for command in part.setup]
     settings += [f"`{' '.join(part.args)}`"] if part.args else []
     return f" ({_WORDS['set'][language]}: {', '.join(settings)})" if settings else ""
 
 
-def _sources(lab: Any, language: Language) -> Iterator[str]:
+def _sources(lab: Lab, language: Language) -> Iterator[str]:
     for heading, rows in (("kernel", lab.source), ("rfc", lab.rfc)):
         if rows:
             yield f"**{word(heading, language)}**"
@@ -115,7 +116,7 @@ def _sources(lab: Any, language: Language) -> Iterator[str]:
             yield ""
 
 
-def _questions(lab: Any, language: Language) -> Iterator[str]:
+def _questions(lab: Lab, language: Language) -> Iterator[str]:
     if not lab.predict:
         return
     yield f"## {word('predict', language)}"
