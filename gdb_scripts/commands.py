@@ -12,8 +12,8 @@ from typing import Any, Dict, List, Optional
 import gdb
 
 from gdb_scripts.inferior import Kernel
+from kernlab.decode.arch.orc import OrcTable
 from kernlab.decode.memory import Unreadable
-from kernlab.decode.orc import OrcTable
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -9,8 +9,8 @@ import gdb
 from gdb_scripts.commands import Command, lab, safe
 from gdb_scripts.here import site_of, the_skb
 from gdb_scripts.inferior import Registers
+from kernlab.decode.arch.orc import walk
 from kernlab.decode.layout import read_struct
-from kernlab.decode.orc import walk
 from kernlab.decode.skb import decode_skb
 from kernlab.decode.sock import decode_sock
 

@@ -18,6 +18,7 @@ from gdb_scripts.here import frames, variables
 from gdb_scripts.inferior import Registers
 from gdb_scripts.probes import Tracer
 from gdb_scripts.values import EntryValues, LineValues, Values
+from kernlab.decode.arch import ARCH
 from kernlab.decode.memory import Unreadable
 from kernlab.decode.skb import decode_skb
 from kernlab.decode.sock import decode_sock
@@ -243,7 +244,7 @@ def _arrived(floor: Floor, spec: Dict[str, Any]) -> bool:
         return False
     if task is None and cpu != spec["cpu"] and not spec.get("anywhere"):
         return False  # an actor without a task is its vCPU
-    if "rsp" in spec and int(gdb.newest_frame().read_register("rsp")) & _MASK != spec["rsp"]:
+    if "sp" in spec and int(gdb.newest_frame().read_register(ARCH.sp)) & _MASK != spec["sp"]:
         return False  # the same address in another call
     whens = spec.get("when") or []
     if whens and not any(_holds(when) for when in ([whens] if isinstance(whens, str) else whens)):
@@ -285,9 +286,9 @@ def post(text: str) -> None:
 
 def _at_return(floor: Floor, spec: Dict[str, Any]) -> None:
     """At a function's first instruction the return address is on top of the stack."""
-    rsp = int(gdb.newest_frame().read_register("rsp")) & _MASK
-    spec["address"] = int.from_bytes(floor.kernel.memory.read(rsp, 8), "little")
-    spec["rsp"] = rsp + 8
+    sp = int(gdb.newest_frame().read_register(ARCH.sp)) & _MASK
+    spec["address"] = int.from_bytes(floor.kernel.memory.read(sp, 8), "little")
+    spec["sp"] = sp + 8
 
 
 def clear() -> None:

@@ -22,9 +22,10 @@ from gdb_scripts.scopes import arguments, check, evaluate, visible
 from gdb_scripts.trampoline import Trampoline, plant
 from gdb_scripts.values import EntryValues, LineValues, Values, show
 from kernlab.decode import expr
+from kernlab.decode.arch import ARCH
+from kernlab.decode.arch.orc import OrcTable, walk
 from kernlab.decode.hit import as_type, decode_hit
 from kernlab.decode.memory import Memory, Unreadable
-from kernlab.decode.orc import OrcTable, walk
 from kernlab.decode.skb import skb_device
 
 Decoded = Dict[str, Any]
@@ -77,7 +78,7 @@ class Tracer:
             return False
         event["pcs"] = self.stack(registers)
         if self.with_returns and what.get("returns") and self.trampoline is not None:
-            self.trampoline.returns.enter(registers["rsp"], (what, event))
+            self.trampoline.returns.enter(registers[ARCH.sp], (what, event))
             return False
         return self._send(event)
 
@@ -88,7 +89,7 @@ class Tracer:
             if over:
                 break
             started = time.perf_counter()
-            event["ret"] = as_type(registers["rax"], what["returns"])
+            event["ret"] = as_type(registers[ARCH.result], what["returns"])
             if self._passes(event):
                 over = self._send(event)
             self._spent(what, started)
@@ -120,7 +121,7 @@ class Tracer:
         """Program counters from here outwards, each with whether it is one that runs or a
         return address."""
         if self.depth <= 1 or self.orc is None:
-            return [[registers["rip"], True]]
+            return [[registers[ARCH.pc], True]]
         memory: Memory = self.kernel.memory
         if self.with_returns and self.trampoline is not None:
             memory = self.trampoline.returns

@@ -24,6 +24,7 @@ from gdb_scripts import (
     printers,
 )
 from gdb_scripts.commands import KernlabHelp, Lab, use
+from kernlab.decode.arch import ARCH
 
 _COMMANDS = (
     KernlabHelp,
@@ -100,7 +101,7 @@ def _attach(session: Session) -> None:
     macros.define()
     for line in lx.load(settings["kernel"], settings["lx"]):
         gdb.write("kernlab: %s\n" % line)
-    gdb.execute("set architecture i386:x86-64", to_string=True)
+    gdb.execute("set architecture %s" % ARCH.gdb, to_string=True)
     if gdb.parameter("remotetimeout") < settings["remote_timeout"]:
         gdb.execute("set remotetimeout %d" % settings["remote_timeout"], to_string=True)
     gdb.execute("target remote %s" % settings["gdb"], to_string=True)

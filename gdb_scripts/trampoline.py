@@ -6,7 +6,7 @@ watchpoint it does not. So a probe's entry, where ftrace left a five-byte NOP, b
 call to one shared trampoline, and a hardware watchpoint stops the vCPU when the
 trampoline writes its byte.
 
-``kernlab.decode.trampoline`` has its code. At the stop, above the flags on the stack, lies the
+``kernlab.decode.arch.trampoline`` has its code. At the stop, above the flags on the stack, lies the
 return address into the probed function: that tells which probe it is. The 0 in its place
 tells that a function returned (gdb_scripts.returns); where it goes on is written over it.
 """
@@ -20,8 +20,18 @@ import gdb
 
 from gdb_scripts.inferior import InferiorMemory, Registers
 from gdb_scripts.returns import Call, Returns
+from kernlab.decode.arch import ARCH
+from kernlab.decode.arch.trampoline import (
+    ADDED,
+    CALL_SIZE,
+    ENTERED_AT,
+    NOPS,
+    RETURN_AT,
+    STOPPED_AT,
+    code,
+    entry,
+)
 from kernlab.decode.memory import Unreadable
-from kernlab.decode.trampoline import ENTERED_AT, NOPS, STOPPED_AT, code, entry
 
 
 class Hits(Protocol):
@@ -76,7 +86,7 @@ class Trampoline:
         """
         address: int = what["address"]
         try:
-            before = self._memory.read(address, 5)
+            before = self._memory.read(address, CALL_SIZE)
         except Unreadable:
             return False
         if before not in NOPS:
@@ -88,16 +98,17 @@ class Trampoline:
 
     def _stopped(self) -> bool:
         registers = Registers(gdb.selected_frame())
-        if registers["rip"] != self._code + STOPPED_AT:
+        if registers[ARCH.pc] != self._code + STOPPED_AT:
             return False  # somebody else's access to the byte: a debugger's, not a hit
-        sp = registers["rsp"]
-        address = int.from_bytes(self._memory.read(sp + 8, 8), "little") - 5
-        if address == -5:
-            return self._returned(registers, sp + 8)
+        sp = registers[ARCH.sp]
+        back = int.from_bytes(self._memory.read(sp + RETURN_AT, 8), "little")
+        if not back:
+            return self._returned(registers, sp + RETURN_AT)
+        address = back - CALL_SIZE
         what = self._probes.get(address)
         if what is None:
             return False
-        registers.pretend(rip=address, rsp=sp + 16)
+        registers.pretend(**{ARCH.pc: address, ARCH.sp: sp + ADDED})
         return self._hits.entered(what, registers)
 
     def _returned(self, registers: Registers, slot: int) -> bool:
@@ -105,25 +116,25 @@ class Trampoline:
         if known is None:
             return False
         self._inferior.write_memory(slot, struct.pack("<Q", known.original))
-        registers.pretend(rip=known.original, rsp=slot + 8)
+        registers.pretend(**{ARCH.pc: known.original, ARCH.sp: slot + 8})
         return self._hits.returned(known.calls, registers)
 
     def _let_returning_go(self) -> None:
         """Send vCPUs that stand between a return and the stop for it to their caller.
 
-        One that was interrupted on the trampoline's first instruction is not seen: its rip
+        One that was interrupted on the trampoline's first instruction is not seen: its pc
         lies on an interrupt's stack. That window is one instruction wide.
         """
         for thread in self._inferior.threads():
             thread.switch()
             registers = Registers(gdb.newest_frame())
-            at, sp = registers["rip"] - self._code, registers["rsp"]
+            at, sp = registers[ARCH.pc] - self._code, registers[ARCH.sp]
             if at == 0:
                 original = self.returns.original(sp - 8)
                 if original is not None:
-                    gdb.execute("set $rip = 0x%x" % original)
+                    gdb.execute("set $%s = 0x%x" % (ARCH.pc, original))
             elif 0 < at < STOPPED_AT:
-                slot = sp if at == ENTERED_AT else sp + 8
+                slot = sp if at == ENTERED_AT else sp + RETURN_AT
                 original = self.returns.original(slot)
                 if original is not None and not any(self._memory.read(slot, 8)):
                     self._inferior.write_memory(slot, struct.pack("<Q", original))

@@ -8,12 +8,13 @@ without decoding. GDB manual, "GDB Remote Serial Protocol".
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from pathlib import Path
 
+from kernlab.decode.arch import ARCH
 from kernlab.errors import MachineFailed
 
-_SP, _DI = 7, 5  # places in QEMU's x86-64 register block, 8 bytes each
 _SKB, _HEADER, _STACK = 256, 128, 1024  # bytes
 
 
@@ -95,10 +96,12 @@ def rate(path: Path, address: int, header: int, events: int, limit: float) -> fl
 
 
 def _read(stub: Remote, header: int) -> None:
-    block = bytes.fromhex(stub.ask("g")[: 17 * 16])
-    registers = [int.from_bytes(block[8 * n : 8 * n + 8], "little") for n in range(17)]
-    skb = bytes.fromhex(stub.ask(f"m{registers[_DI]:x},{_SKB:x}"))
+    block = bytes.fromhex(stub.ask("g")[: 16 * len(ARCH.remote)])
+    words = struct.unpack(f"<{len(ARCH.remote)}Q", block)
+    registers = dict(zip(ARCH.remote, words, strict=True))
+    sp = registers[ARCH.sp]
+    skb = bytes.fromhex(stub.ask(f"m{registers[ARCH.arguments[0]]:x},{_SKB:x}"))
     head = int.from_bytes(skb[header : header + 8], "little")
     stub.ask(f"m{head:x},{_HEADER:x}")
-    room = 4096 - registers[_SP] % 4096
-    stub.ask(f"m{registers[_SP]:x},{min(_STACK, room):x}")
+    room = 4096 - sp % 4096
+    stub.ask(f"m{sp:x},{min(_STACK, room):x}")

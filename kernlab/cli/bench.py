@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kernlab.cli import common
+from kernlab.decode.arch import ARCH
 
 if TYPE_CHECKING:
     from kernlab.bench.model import Comparison
@@ -95,6 +96,6 @@ def _machine() -> str:
 
     from kernlab.process import run
 
-    qemu = run(20, ["qemu-system-x86_64", "--version"]).text.split("version ")[1].split()[0]
+    qemu = run(20, [ARCH.qemu, "--version"]).text.split("version ")[1].split()[0]
     gdb = run(20, ["gdb", "--version"]).text.splitlines()[0].split()[-1]
     return f"{os.cpu_count()} CPUs, {platform.machine()}, QEMU {qemu}, GDB {gdb}"

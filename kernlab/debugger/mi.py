@@ -22,6 +22,7 @@ from typing import Any
 from pygdbmi.gdbmiparser import parse_response
 
 from kernlab.config.paths import python_path
+from kernlab.decode.arch import ARCH
 from kernlab.errors import WeFailed
 from kernlab.process import PIPE, STDOUT, Child, CommandFailed, need
 
@@ -185,7 +186,7 @@ class Gdb:
         """What needs no guest yet: settings, and ``gdb_scripts.<module>`` imported by name."""
         path = [str(entry) for entry in python_path()]
         self.command("-gdb-set mi-async on", timeout)
-        self.command("-gdb-set architecture i386:x86-64", timeout)
+        self.command(f"-gdb-set architecture {ARCH.gdb}", timeout)
         self.console("python import sys; sys.dont_write_bytecode = True", timeout)
         self.console(f"python sys.path[:0] = {path!r}", timeout)
         self.console(f"python from gdb_scripts import {module}", timeout)

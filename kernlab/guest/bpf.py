@@ -25,6 +25,7 @@ from kernlab.config.paths import (
     unsealed_file,
 )
 from kernlab.config.yaml import near
+from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput, WeFailed
 from kernlab.guest.build import NAMELESS, nameless
 from kernlab.guest.link import Fault, host_libraries, link
@@ -38,7 +39,7 @@ _OBJECT = (
     "-O2",
     "-target",
     "bpf",
-    "-D__TARGET_ARCH_x86",
+    f"-D__TARGET_ARCH_{ARCH.bpf}",
     "-Wall",
     "-Wno-missing-declarations",
 )
@@ -213,7 +214,7 @@ def build(source: BpfSource, kernel: Kernel, report: Reporter) -> BpfProgram:
 def _key(source: BpfSource, kernel: Kernel) -> str:
     how = (_OBJECT, _LOADER, _WRAPPED, NAMELESS, _MACROS, kernel.key)
     digest = hashlib.sha256(repr(how).encode())
-    for program in ("clang", "gcc"):
+    for program in ("clang", ARCH.compiler):
         digest.update(run(20, [program, "--version"]).stdout)
     digest.update(repr(list(host_libraries())).encode())
     for path in _files(source):
@@ -248,7 +249,7 @@ class _Build:
         source, out = self._source, self._out
         made, linked = out / "compiled.o", out / f"{source.name}.bpf.o"
         # <linux/types.h> of libc's headers asks for the host's <asm/types.h>.
-        multiarch = run(20, ["gcc", "-print-multiarch"]).text.strip()
+        multiarch = run(20, [ARCH.compiler, "-print-multiarch"]).text.strip()
         asm = ["-idirafter", f"/usr/include/{multiarch}"] if multiarch else []
         names = nameless(*self._folders, option=_MACROS)
         self._step(
@@ -270,7 +271,7 @@ class _Build:
         (out / f"{source.name}.skel.h").write_bytes(skeleton)
         wraps = [f"-Wl,--wrap={name}" for name in _WRAPPED]
         argv = [
-            "gcc",
+            ARCH.compiler,
             *_LOADER,
             *self._include,
             *nameless(*self._folders),

@@ -13,6 +13,7 @@ from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir, shipped
 from kernlab.config.programs import LONGEST, NAME, names
 from kernlab.config.yaml import unknown
+from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput, WeFailed
 from kernlab.guest.needs import PROGRAMS
 from kernlab.guest.strangers import assembly
@@ -43,7 +44,7 @@ def compiled(source: Path, report: Reporter, below: Path | None = None) -> Path:
     if not is_regular(source, inside):
         why = "" if ours else "a program is a file, and no link leads to it"
         raise BadInput(f"there is no guest program {source}", why, f"ls -l {source.parent}")
-    if which("gcc") is None:
+    if which(ARCH.compiler) is None:
         require(PROGRAMS)
     final = home_dir("images") / f"guest-{_key(source)}"
     built = final / source.stem
@@ -64,7 +65,7 @@ def nameless(*folders: Path, option: str = NAMELESS) -> list[str]:
 
 def _key(source: Path) -> str:
     digest = hashlib.sha256(" ".join((*_FLAGS, NAMELESS)).encode())
-    digest.update(run(20, ["gcc", "--version"]).stdout)
+    digest.update(run(20, [ARCH.compiler, "--version"]).stdout)
     headers = {path for folder in (source.parent, *_include()) for path in folder.glob("*.h")}
     for path in [source, *sorted(headers)]:
         if is_regular(path):
@@ -82,7 +83,7 @@ def _compile(source: Path, out: Path, inside: Path | None) -> None:
     include = [word for folder in _include() for word in ("-I", str(folder))]
     # Of several that fit, the last is taken.
     include += nameless(source.parent, shipped("rootfs", "guest"), *_include())
-    argv = ["gcc", *_FLAGS, *include, "-o", str(out), str(source)]
+    argv = [ARCH.compiler, *_FLAGS, *include, "-o", str(out), str(source)]
     text = out.with_name(f"{out.name}.s")
     said, given = "", source
     if inside is not None:

@@ -11,16 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kernlab.decode.arch import ARCH
 from kernlab.errors import HostLacks
-
-_DEFAULT = (
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-)
 
 
 class Needed(NamedTuple):
@@ -118,14 +110,14 @@ def _find(name: str, search: tuple[str, ...], asked_by: Path) -> tuple[str, Path
         candidate = Path(directory, name)
         if candidate.is_file():
             return str(candidate), candidate
-    for directory in (*configured(), *_DEFAULT):
+    for directory in (*configured(), *ARCH.libraries):
         candidate = Path(directory, name)
         if candidate.is_file():
             # The guest has no ld.so.cache: what is not in a default place is put into one.
-            place = directory if directory in _DEFAULT else "/usr/lib"
+            place = directory if directory in ARCH.libraries else "/usr/lib"
             return f"{place}/{name}", candidate
     raise HostLacks(
         f"{asked_by} needs {name}, which is not on this host",
-        f"looked in {', '.join((*search, *configured(), *_DEFAULT))}",
+        f"looked in {', '.join((*search, *configured(), *ARCH.libraries))}",
         f"apt-file search {name}",
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernlab.decode.arch import ARCH
 from kernlab.errors import HostLacks
 from kernlab.guest import elf
 from kernlab.process import Completed, run
@@ -103,7 +104,7 @@ def host_libraries() -> Iterator[tuple[str, int, int]]:
     """The archives that a static program takes, each by its path, size and time: what was
     linked with others is linked anew."""
     for name in (*_LIBS, "zstd"):
-        path = Path(run(20, ["gcc", f"-print-file-name=lib{name}.a"]).text.strip())
+        path = Path(run(20, [ARCH.compiler, f"-print-file-name=lib{name}.a"]).text.strip())
         if path.is_absolute():
             is_there = path.stat()
             yield str(path), is_there.st_size, is_there.st_mtime_ns
@@ -116,7 +117,7 @@ def _words(said: Completed) -> str:
 def _archives() -> Iterator[str]:
     yield from (f"-l{name}" for name in _LIBS)
     # libelf.a wants libzstd.a too where it was built with it (elfutils since 0.190).
-    if run(20, ["gcc", "-print-file-name=libzstd.a"]).text.strip().startswith("/"):
+    if run(20, [ARCH.compiler, "-print-file-name=libzstd.a"]).text.strip().startswith("/"):
         yield "-lzstd"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernlab.config.needs import Need
+from kernlab.decode.arch import ARCH
 
 # Debian's place, Fedora's, Arch's.
 _LIBC = ("/usr/lib/*/libc.a", "/usr/lib64/libc.a", "/usr/lib/libc.a")
@@ -18,7 +19,7 @@ def _library(name: str) -> tuple[str, ...]:
 _LIBBPF, _LIBELF, _LIBZ = (_library(name) for name in ("bpf", "elf", "z"))
 
 PROGRAMS = (
-    Need("gcc", "compiles guest programs", program="gcc"),
+    Need("gcc", "compiles guest programs", program=ARCH.compiler),
     Need("libc6-dev", "static libc for them", file=_LIBC[0], elsewhere=_LIBC[1:]),
 )
 BPF = (

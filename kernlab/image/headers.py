@@ -15,6 +15,7 @@ from filelock import FileLock
 from kernlab.config import sums
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
+from kernlab.decode.arch import ARCH
 from kernlab.image import ext4
 from kernlab.image.needs import DISK
 from kernlab.kernel.model import Kernel
@@ -22,7 +23,7 @@ from kernlab.process import run
 from kernlab.progress import Finished, Reporter, Said, Started
 
 _LIMIT = 300.0
-_TREES = ("include", "arch/x86/include")
+_TREES = ("include", f"arch/{ARCH.srcarch}/include")
 
 
 def headers(kernel: Kernel, report: Reporter) -> Path | None:

@@ -1,7 +1,7 @@
 """A source tree and its fragments into a kernel that is kept by its content.
 
 Recipe: allnoconfig with the fragments as its input, olddefconfig, every wish compared
-with what came out, ``make bzImage`` and the GDB scripts, in a directory of its own.
+with what came out, ``make`` of the image and the GDB scripts, in a directory of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from kernlab.config.needs import require
 from kernlab.config.paths import arriving, home_dir
+from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput, HostLacks, WeFailed
 from kernlab.kernel import catalogue, fragments, kconfig, known
 from kernlab.kernel.built import build_id, by_key, every, look
@@ -75,7 +76,7 @@ def key_of(
 
 def compiler_line() -> str:
     """The compiler's own first line, which names its version."""
-    return run(20, ["gcc", "--version"]).text.splitlines()[0]
+    return run(20, [ARCH.compiler, "--version"]).text.splitlines()[0]
 
 
 def build(request: BuildRequest, report: Reporter) -> Kernel:
@@ -94,7 +95,7 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
         if not patch.is_file():
             raise BadInput(f"--patch {patch}: no such file", "", "check the path")
     source = fetch(request.version, report)
-    if which("gcc") is None:
+    if which(ARCH.compiler) is None:
         require(needs)
     catalogue.say_known(source.version, report)
     kcflags = catalogue.kcflags(source.version)
@@ -237,7 +238,7 @@ class Make:
     ) -> None:
         self.work = work
         self.log = log
-        cc = "ccache gcc" if which("ccache") else "gcc"
+        cc = f"ccache {ARCH.compiler}" if which("ccache") else ARCH.compiler
         self.argv = [
             "make",
             "-C",
@@ -331,7 +332,7 @@ def _compile(make: Make, report: Reporter, expected: int) -> int:
         # Kept just short of full while objects still come: a bar never goes back.
         report(Advanced(stage, min(done, expected - 1), expected, f"{step} {path}"))
 
-    make.run(["bzImage", "scripts_gdb"], on_line)
+    make.run([ARCH.image, "scripts_gdb"], on_line)
     report(Advanced(stage, expected, expected))
     report(Finished(stage, f"{done} objects"))
     return done
@@ -339,7 +340,7 @@ def _compile(make: Make, report: Reporter, expected: int) -> int:
 
 def _collect(work: Path, into: Path, log: Path) -> None:
     """What is kept of a build: the kernel, its symbols, GDB's scripts, generated headers."""
-    shutil.copy2(work / "arch/x86/boot/bzImage", into / "bzImage")
+    shutil.copy2(work / ARCH.boot, into / ARCH.image)
     for name in ("vmlinux", "System.map"):
         (work / name).rename(into / name)
     shutil.copy2(work / ".config", into / "config")
@@ -350,7 +351,7 @@ def _collect(work: Path, into: Path, log: Path) -> None:
         into / "scripts/gdb",
         ignore=lambda _, names: [n for n in names if "." in n and not n.endswith(".py")],
     )
-    for part in ("include/generated", "arch/x86/include/generated"):
+    for part in ("include/generated", f"arch/{ARCH.srcarch}/include/generated"):
         shutil.copytree(work / part, into / "build" / part)
 
 

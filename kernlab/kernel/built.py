@@ -10,6 +10,7 @@ from typing import Any
 
 from kernlab.config import sums
 from kernlab.config.paths import home
+from kernlab.decode.arch import ARCH
 from kernlab.errors import HostLacks
 from kernlab.kernel import catalogue
 from kernlab.kernel.model import Kernel
@@ -18,7 +19,7 @@ _KEY = re.compile(r"\d[\w.]*-[0-9a-f]{12}")
 # What a build keeps. Beside it lie caches, which carry their own sums.
 FILES = (
     "kernel.json",
-    "bzImage",
+    ARCH.image,
     "vmlinux",
     "System.map",
     "config",
@@ -27,7 +28,6 @@ FILES = (
     "scripts",
     "build",
 )
-_BOOT = 0x202  # where a bzImage has "HdrS": Documentation/x86/boot.rst
 _SYMBOL = re.compile(rb"[0-9a-f]{16} \S \S+")
 _OPTION = re.compile(rb"|#.*|CONFIG_\w+=.*")
 
@@ -55,9 +55,10 @@ def _unlike(kernel: Kernel) -> str:
     """What of a kernel's files is not what its name says, as far as a look tells; "" if all is."""
     with suppress(OSError):
         with kernel.bzimage.open("rb") as file:
-            file.seek(_BOOT)
-            if file.read(4) != b"HdrS":
-                return "bzImage is no kernel"
+            offset, magic = ARCH.magic
+            file.seek(offset)
+            if file.read(len(magic)) != magic:
+                return f"{ARCH.image} is no kernel"
         if not _is_text(kernel.system_map, _SYMBOL):
             return "System.map is no list of symbols"
         if not _is_text(kernel.config, _OPTION):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernlab.config.paths import home_dir
+from kernlab.decode.arch import ARCH
 from kernlab.kernel import fragments
 from kernlab.kernel.build import Make, children_cpu, configure
 from kernlab.kernel.model import SourceTree
@@ -76,7 +77,7 @@ def _measure(
             objects += _COMPILED.match(line) is not None
 
         before = children_cpu()
-        make.run(["bzImage", "scripts_gdb"], count)
+        make.run([ARCH.image, "scripts_gdb"], count)
         cost = Cost(name, round(children_cpu() - before, 1), objects)
     report(Finished(name, f"{cost.cpu_seconds:.0f} CPU s, {cost.objects} objects"))
     return cost

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput
 from kernlab.kernel.fragments import Wish
 
@@ -77,9 +78,9 @@ class Kconfig:
                 help_indent = -1
             elif word == "source":
                 own = None
-                name = (
-                    rest.strip("\"'").replace("$(SRCARCH)", "x86").replace("$(HEADER_ARCH)", "x86")
-                )
+                name = rest.strip("\"'")
+                for variable in ("$(SRCARCH)", "$(HEADER_ARCH)"):
+                    name = name.replace(variable, ARCH.srcarch)
                 self._read(self._tree / name, [part for block in blocks for part in block])
             elif word == "comment":
                 own = None

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kernlab.decode.arch import ARCH
+
 
 @dataclass(frozen=True)
 class BuildRequest:
@@ -62,7 +64,7 @@ class Kernel:
 
     @property
     def bzimage(self) -> Path:
-        return self.path / "bzImage"
+        return self.path / ARCH.image
 
     @property
     def vmlinux(self) -> Path:

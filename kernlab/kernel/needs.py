@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernlab.config.needs import Need
+from kernlab.decode.arch import ARCH
 
 UNPACK = (
     Need("tar", "unpacks source trees", program="tar"),
@@ -16,7 +17,7 @@ KERNEL_ORG = (Need("gpgv", "checks who signed kernel.org's list of releases", pr
 GIT = (Need("git", "reads a ref of a kernel repository", program="git"),)
 FETCH = APT + UNPACK
 BUILD = (
-    Need("gcc", "compiles the kernel", program="gcc"),
+    Need("gcc", "compiles the kernel", program=ARCH.compiler),
     Need("libc6-dev", "headers for the kernel's own build tools", file="/usr/include/stdio.h"),
     Need("make", "runs the kernel's build", program="make"),
     Need("flex", "generates Kconfig's scanner", program="flex"),

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from statistics import median
 
+from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.leg.run import Run, deaf, trouble
 from kernlab.lessons.race import Natural
@@ -22,12 +23,12 @@ from kernlab.record.leg import Leg, LegDir, load
 from kernlab.vm.machine import Machine
 
 _TRACING = "/sys/kernel/tracing"
-# $1, $2: addresses. Of the tracer's clocks only x86-tsc is not rounded to microseconds in its
+# $1, $2: addresses. Of the tracer's clocks only this one is not rounded to microseconds in its
 # text (Documentation/trace/ftrace.rst, kernel/trace/trace_output.c).
 _ARM = f"""
 cd {_TRACING} && mkdir instances/window || exit 1
 echo "p:window/open $1" >kprobe_events && echo "p:window/shut $2" >>kprobe_events || exit 1
-cd instances/window && echo x86-tsc >trace_clock && echo 8192 >buffer_size_kb || exit 1
+cd instances/window && echo {ARCH.trace_clock} >trace_clock && echo 8192 >buffer_size_kb || exit 1
 echo 1 >events/window/enable
 """
 _READ = f"""

@@ -14,16 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from kernlab.decode.arch import ARCH
 from kernlab.process import need, run
 from kernlab.symbols.system_map import SystemMap
 
 _LIMIT = 60.0
 _ROW = re.compile(r"^\s*(?P<at>[0-9a-f]+):\s+(?P<text>\S.*)$")
-_PREFIXES = frozenset(("lock", "rep", "repz", "repnz", "bnd", "notrack", "cs", "ds", "data16"))
 _TARGET = re.compile(r"^(?P<to>[0-9a-f]+) <(?P<name>[^+>]+)(?P<inside>\+0x[0-9a-f]+)?>$")
-_ENDS = frozenset(("ret", "retq", "iret", "iretq", "hlt"))
-_JUMPS = frozenset(("jmp", "jmpq"))
-_CALLS = frozenset(("call", "callq"))
 
 Op = TypeVar("Op")
 
@@ -42,7 +39,7 @@ class Instruction:
 
     @property
     def calls(self) -> bool:
-        return self.name in _CALLS
+        return self.name in ARCH.calls
 
 
 def parse(text: str) -> list[Instruction]:
@@ -53,14 +50,14 @@ def parse(text: str) -> list[Instruction]:
 def _instruction(row: re.Match[str]) -> Instruction:
     words = row["text"].split("#")[0].split()
     prefixes = []
-    while len(words) > 1 and words[0] in _PREFIXES:
+    while len(words) > 1 and words[0] in ARCH.prefixes:
         prefixes.append(words.pop(0))
     operands = " ".join(words[1:])
     target = _TARGET.match(operands)
     return Instruction(
         int(row["at"], 16),
         words[0],
-        "lock" in prefixes,
+        ARCH.lock in prefixes,
         operands,
         int(target["to"], 16) if target else None,
         target["name"] if target and not target["inside"] else "",
@@ -151,9 +148,9 @@ def _edges(code: Sequence[Instruction], numbers: Mapping[int, int]) -> list[list
     """Where each instruction may lead inside the function."""
     found = []
     for number, one in enumerate(code):
-        ends = one.name in _ENDS or one.name in _JUMPS
+        ends = one.name in ARCH.returns or one.name in ARCH.jumps
         to = [] if ends or number + 1 == len(code) else [number + 1]
-        if one.name.startswith("j") and one.target is not None and one.target in numbers:
+        if one.name.startswith(ARCH.branch) and one.target is not None and one.target in numbers:
             to.append(numbers[one.target])
         found.append(to)
     return found

@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from kernlab.config.paths import arriving_file, python_path, unsealed_file
+from kernlab.decode.arch import ARCH
 from kernlab.process import need, run
 
 _LIMIT = 120.0
@@ -168,7 +169,7 @@ class Dwarf:
             line=item["line"],
             args=tuple(Argument(**argument) for argument in item["args"]),
             code=bytes.fromhex(item["code"]),
-            returns=Argument(**item["returns"], register="rax") if item["returns"] else None,
+            returns=Argument(**item["returns"], register=ARCH.result) if item["returns"] else None,
         )
 
     def lines(self, text: str) -> list[Line]:
@@ -269,5 +270,5 @@ class Dwarf:
         return answer
 
 
-if sys.byteorder != "little":  # the guest is x86-64; nothing here swaps bytes
+if sys.byteorder != "little":  # the guest is; nothing here swaps bytes
     raise ImportError("kernlab runs on little-endian hosts")

@@ -1,4 +1,4 @@
-"""vmlinux's ORC sections → the file that ``kernlab.decode.orc`` reads inside GDB.
+"""vmlinux's ORC sections → the file that ``kernlab.decode.arch.orc`` reads inside GDB.
 
 Two things differ between kernels and are found by looking, not by version: whether
 ``struct orc_entry`` still has its ``end`` bit (dropped with fb799447ae29, v6.4, which
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from kernlab.decode import orc
+from kernlab.decode.arch import orc
 from kernlab.errors import BadInput
 
 _OLD_KINDS = {0: orc.CALL, 1: orc.REGS, 2: orc.REGS_PARTIAL}

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
@@ -181,7 +182,7 @@ def _start(request: GraphRequest, names: Sequence[str], machine: Machine) -> Tra
         f"{where}/current_tracer": "",
         "set_graph_function": names[0],
         "max_graph_depth": str(request.depth + 1 if request.depth else 0),
-        f"{where}/trace_clock": "x86-tsc",
+        f"{where}/trace_clock": ARCH.trace_clock,
         f"{where}/buffer_size_kb": str(_BUFFER),
         f"{where}/options/overwrite": "0",
         f"{where}/tracing_on": "1",

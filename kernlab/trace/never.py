@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
+from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput
 
 _SHARE = "/mnt/share/"
@@ -37,7 +38,7 @@ def _why(name: str, number: int, image: str, share: Path) -> tuple[str, str]:
         return "the file is not executable in the guest", f"chmod +x {file}, then again"
     if number == errno.ENOEXEC:
         return (
-            "it is neither a program for x86-64 nor a script that begins with #!",
+            f"it is neither a program for {ARCH.title} nor a script that begins with #!",
             f"file {file}",
         )
     if number != errno.ENOENT:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kernlab.decode import trampoline
+from kernlab.decode.arch import trampoline
 from kernlab.errors import KernlabError, MachineFailed
 from kernlab.vm.machine import Machine, start
 from kernlab.vm.spec import MachineSpec
@@ -200,7 +200,7 @@ def _watchpoint(machine: Machine, places: Places, limit: float) -> None:
 
     def plant(stub: Stub) -> None:
         nonlocal kept
-        kept = stub.read(at, 5)
+        kept = stub.read(at, trampoline.CALL_SIZE)
         if kept not in trampoline.NOPS:
             raise NotHere("the function's entry is no NOP")
         stub.write(place, trampoline.code(lock, watch))
@@ -208,9 +208,9 @@ def _watchpoint(machine: Machine, places: Places, limit: float) -> None:
         stub.write(at, trampoline.entry(at, place))
 
     def stop(stub: Stub, vcpu: int) -> bool:
-        rip, rsp = stub.registers(vcpu)
-        back = int.from_bytes(stub.read(rsp + 8, 8), "little")
-        return rip == place + trampoline.STOPPED_AT and back == at + 5
+        pc, sp = stub.registers(vcpu)
+        back = int.from_bytes(stub.read(sp + trampoline.RETURN_AT, 8), "little")
+        return pc == place + trampoline.STOPPED_AT and back == at + trampoline.CALL_SIZE
 
     def pull(stub: Stub) -> None:
         stub.write(at, kept)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from kernlab.config.needs import Need, require
+from kernlab.decode.arch import ARCH
 from kernlab.process import run, which
 from kernlab.vm.spec import SANDBOX
 
-QEMU = Need("qemu-system-x86", "runs the guest", program="qemu-system-x86_64")
+QEMU = Need(ARCH.qemu_package, "runs the guest", program=ARCH.qemu)
 SSH = Need("openssh-client", "makes the keys of boot --ssh", program="ssh-keygen")
 NEEDS = (QEMU, SSH)
 

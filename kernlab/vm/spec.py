@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from kernlab.decode.arch import ARCH
+
 Network = Literal["closed", "open", "none"]
 ShareModel = Literal["mapped-xattr", "mapped-file"]
 # What QEMU itself may no longer do once the guest runs (qemu(1), -sandbox).
@@ -55,12 +57,12 @@ def command_line(spec: MachineSpec) -> str:
     ``loglevel=4`` keeps warnings, errors and panics.
     """
     words = [
-        "console=ttyS0",
+        f"console={ARCH.console}",
         "nokaslr",
         "panic=-1",
         "loglevel=4",
         "rcupdate.rcu_cpu_stall_suppress=1",
-        "tsc=reliable",
+        *ARCH.boot_words,
         "dummy.numdummies=0",
         *spec.append,
     ]
@@ -68,7 +70,7 @@ def command_line(spec: MachineSpec) -> str:
 
 
 def _machine(spec: MachineSpec) -> list[str]:
-    cpu = "host" if spec.accelerator == "kvm" else "qemu64,+rdrand"
+    cpu = "host" if spec.accelerator == "kvm" else ARCH.cpu
     accel = "tcg,thread=multi" if spec.accelerator == "tcg" else spec.accelerator
     return [
         "-nodefaults",
@@ -77,7 +79,7 @@ def _machine(spec: MachineSpec) -> list[str]:
         "-display",
         "none",
         "-machine",
-        "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,graphics=off",
+        ARCH.machine,
         "-accel",
         accel,
         "-cpu",

@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from kernlab.decode.arch import ARCH
 from kernlab.errors import MachineFailed
 
-# Numbers in the answer to "g" of x86-64: 16 general registers, then rip.
-_RSP, _RIP = 7, 16
 _THREAD = re.compile(rb"thread:(?:p[0-9a-f]+\.)?([0-9a-f]+)")
 SOFT, WATCH = 0, 4  # kinds of Z: a software breakpoint, a watchpoint for any access
 _STEPS = 8  # tries at one instruction
@@ -89,10 +88,11 @@ class Stub:
     # -- while the guest stands ---------------------------------------------------
 
     def registers(self, vcpu: int) -> tuple[int, int]:
-        """rip and rsp of a vCPU."""
+        """The program counter and the stack pointer of a vCPU."""
         self.ask(f"Hg{vcpu:x}")
-        words = struct.unpack_from("<17Q", bytes.fromhex(self.ask("g").decode()))
-        return words[_RIP], words[_RSP]
+        block = bytes.fromhex(self.ask("g").decode())
+        words = struct.unpack_from(f"<{len(ARCH.remote)}Q", block)
+        return words[ARCH.remote.index(ARCH.pc)], words[ARCH.remote.index(ARCH.sp)]
 
     def read(self, address: int, size: int) -> bytes:
         return bytes.fromhex(self.ask(f"m{address:x},{size:x}").decode())

@@ -7,12 +7,12 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from kernlab.decode.arch import ARCH
 from kernlab.decode.layout import Layout
 from kernlab.decode.skb import members
 from kernlab.decode.sock import MEMBERS
 from kernlab.trace.plan import Probe
 
-REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 MAX_CHUNKS, MAX_TESTS = 32, 16
 DEEPEST = 127  # frames; kernel/events/callchain.c, sysctl_perf_event_max_stack
 FUNC_ROOM = 64  # bytes of a name, with its NUL
@@ -289,9 +289,9 @@ def pack_probe(number: int, probe: Probe, func: str = "") -> bytes:
     """struct kl_place. ``func``: the name by which fentry finds the function; none where
     only a kprobe will do."""
     registers = {
-        argument.name: REGISTERS.index(argument.register)
+        argument.name: ARCH.arguments.index(argument.register)
         for argument in probe.place.args
-        if argument.register in REGISTERS
+        if argument.register in ARCH.arguments
     }
     site = probe.site
     return bytes(

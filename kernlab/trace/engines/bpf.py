@@ -15,6 +15,7 @@ from typing import Any
 
 from kernlab.config.needs import require
 from kernlab.decode import expr
+from kernlab.decode.arch import ARCH
 from kernlab.decode.hit import as_type, decode_hit
 from kernlab.decode.layout import Layout
 from kernlab.errors import BadInput
@@ -27,7 +28,7 @@ from kernlab.symbols.dwarf import Function
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.bpf import guest
 from kernlab.trace.bpf.filter import lower
-from kernlab.trace.bpf.layout import DEEPEST, REGISTERS, Shapes, pack_plan, pack_probe
+from kernlab.trace.bpf.layout import DEEPEST, Shapes, pack_plan, pack_probe
 from kernlab.trace.bpf.records import RETURN, ROUND, STACK, Record, task_of, unpack
 from kernlab.trace.bpf.stacks import ABOVE, StackIds
 from kernlab.trace.engine import Counted, Kind
@@ -45,8 +46,6 @@ _OPTIONS = {
 }
 _BUFFER = 8192  # KiB for each vCPU
 _PAGE = 4096
-# Where a return that is waited for leads: the names of its address, newest first.
-_TRAMPOLINES = ("arch_rethook_trampoline", "__kretprobe_trampoline", "kretprobe_trampoline")
 
 Event = dict[str, Any]
 
@@ -207,7 +206,7 @@ class BpfEngine(Streaming[guest.Loader]):
             "host_ns": came,
             "site": {key: what[key] for key in ("func", "file", "line")},
         }
-        registers = dict(zip(REGISTERS, record.registers, strict=True))
+        registers = dict(zip(ARCH.arguments, record.registers, strict=True))
         args = {item["name"]: item for item in what.get("args", ())}
 
         def value(kind: str, found: int) -> int | None:
@@ -268,7 +267,7 @@ class _Returns:
 
     def __init__(self, symbols: KernelSymbols) -> None:
         known = symbols.map.all
-        self._trampolines = {known[name] for name in _TRAMPOLINES if name in known}
+        self._trampolines = {known[name] for name in ARCH.return_trampolines if name in known}
         self._open: dict[int, list[tuple[Record, Event]]] = {}
         self._of_task: dict[int, list[tuple[Record, bytes]]] = {}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kernlab.decode import expr
+from kernlab.decode.arch import ARCH
 from kernlab.decode.hit import decode_hit
 from kernlab.decode.layout import Layout
 from kernlab.errors import KernlabError
@@ -76,7 +77,7 @@ class FtraceEngine(Streaming[Tracefs]):
         self._with_stacks = request.stack > 1
         symbolizer = symbols.symbolizer()
         known = symbols.map.all
-        ends = {known[name] for name in returns.TRAMPOLINES if name in known}
+        ends = {known[name] for name in ARCH.return_trampolines if name in known}
         self._stacks = stacks.Stacks(symbolizer, symbols.orc(), request.stack, ends)
         self._by_number: dict[int, Fetch] = {}
         self._order = Order()
@@ -103,7 +104,7 @@ class FtraceEngine(Streaming[Tracefs]):
             f"try {_OPTIMIZE} 0",
             f"mkdir {_INSTANCE}",
             f"write {_INSTANCE}/buffer_size_kb {buffer}",
-            f"write {_INSTANCE}/trace_clock x86-tsc",
+            f"write {_INSTANCE}/trace_clock {ARCH.trace_clock}",
             # What does not fit any more is dropped and counted; the other way whole pages of
             # events and stacks are overwritten, and nobody knows how many were events.
             f"write {_INSTANCE}/options/overwrite 0",

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from kernlab.decode import skb as skbs
 from kernlab.decode import sock as socks
+from kernlab.decode.arch import ARCH
 from kernlab.decode.hit import as_type
 from kernlab.decode.layout import Layout
 from kernlab.decode.memory import Unreadable
@@ -34,16 +35,6 @@ _LONGEST = 64  # elements of an array: MAX_ARRAY_LEN
 _AROUND = {None: (80, 144), "ip": (0, 128), "tcp": (64, 112)}
 # The upper half of the address space, without the values that are errors (include/linux/err.h).
 _FIRST, _LAST = 0xFFFF_8000_0000_0000, 0xFFFF_FFFF_FFFF_F000
-REGISTERS = {
-    "rdi": "%di",
-    "rsi": "%si",
-    "rdx": "%dx",
-    "rcx": "%cx",
-    "r8": "%r8",
-    "r9": "%r9",
-    "rax": "%ax",
-    "r10": "%r10",
-}
 _WORD = struct.Struct("<Q")
 
 
@@ -112,7 +103,7 @@ class Fetch:
         self._layout = layout
         self.extra: dict[str, str] = {}
         self._args = list(self.what.get("args", ())) if isinstance(probe.place, Function) else []
-        names = {item["name"]: REGISTERS[item["register"]] for item in self._args}
+        names = {item["name"]: ARCH.kprobe[item["register"]] for item in self._args}
         self._skb = names.get(probe.skb) if probe.skb else None
         self._sock = names.get(probe.sock) if probe.sock else None
         # Where a name only leads to the object, the pointer is a field of its own.
@@ -184,7 +175,7 @@ class Fetch:
     def definition(self) -> str:
         """The line for kprobe_events."""
         words = [f"p:{GROUP}/{self.name}", f"0x{self.what['address']:x}", "comm=$comm"]
-        words += [f"r_{r}={REGISTERS[r]}:x64" for r in self.registers]
+        words += [f"r_{r}={ARCH.kprobe[r]}:x64" for r in self.registers]
         words += [f"p_{kind}={text}:x64" for kind, text in self._hops.items()]
         words += [piece.text() for piece in self.pieces]
         words += [f"{name}={text}" for name, text in self.extra.items()]
@@ -277,7 +268,7 @@ class Fetch:
             assert self._format is not None
             at = self._format.fields[f"p_{kind}"].offset
             return int(_WORD.unpack_from(page, start + at)[0])
-        name = next(name for name, text in REGISTERS.items() if text == register)
+        name = next(name for name, text in ARCH.kprobe.items() if text == register)
         return int(_WORD.unpack_from(page, start + self._at[name])[0])
 
     def _net(self, memory: FetchedMemory, kind: str, skb: int, sock: int | None) -> int:

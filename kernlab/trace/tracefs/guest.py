@@ -41,7 +41,8 @@ class Clock:
     """The TSC, by which events of all vCPUs are in order, as CLOCK_MONOTONIC in ns.
 
     A busy host lets the guest's kernel find its TSC unusable as a clock; it then counts ticks,
-    and so does each of its trace clocks but x86-tsc. Each round tells both, and between two of
+    and so does each of its trace clocks but that of the
+    architecture. Each round tells both, and between two of
     them time is a straight line.
     """
 

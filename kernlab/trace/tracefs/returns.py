@@ -17,9 +17,6 @@ from kernlab.trace.tracefs.formats import Format
 SLOT = "slot"  # an entry's field: where the return address lies
 _ACTIVE = 100  # calls of a function that may be running at once
 _WORD = struct.Struct("<Q")
-# What a kernel's unwinder meets where a kretprobe replaced the return address, and cannot pass
-# before v5.16: arch/x86/kernel/kprobes/core.c.
-TRAMPOLINES = ("kretprobe_trampoline", "__kretprobe_trampoline")
 
 
 def event(fetch: Fetch) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from kernlab.decode import sock as socks
+from kernlab.decode.arch import ARCH
 from kernlab.decode.layout import Layout
-from kernlab.trace.tracefs.fetch import REGISTERS, Fetch
+from kernlab.trace.tracefs.fetch import Fetch
 from kernlab.trace.tracefs.lower import STATES, Constant, Number, Source, Text
 
 _UNSIGNED, _SIGNED = "u", "s"
@@ -67,7 +68,7 @@ class Sources:
                 if item["kind"] == "pointer":
                     return None  # text in the event
                 sign = _SIGNED if item["kind"] == "signed" else _UNSIGNED
-                return Number(f"{REGISTERS[item['register']]}:{sign}{8 * item['size']}")
+                return Number(f"{ARCH.kprobe[item['register']]}:{sign}{8 * item['size']}")
         raise KeyError(name)
 
     def _member(self, base: str, struct: str, member: str, **more: Any) -> Source:

@@ -2,7 +2,7 @@
 
 A trace has program counters alone. Which of them stood at an instruction, and which is a
 return address, the kernel's unwind table tells: after a frame whose row says that registers
-were saved there, an interrupted instruction follows (kernlab.decode.orc).
+were saved there, an interrupted instruction follows (kernlab.decode.arch.orc).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from kernlab.decode.orc import REGS, REGS_PARTIAL, OrcTable
+from kernlab.decode.arch.orc import REGS, REGS_PARTIAL, OrcTable
 from kernlab.symbols.frames import Symbolizer
 
 _KEPT = 20_000  # stacks remembered

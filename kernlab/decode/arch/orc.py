@@ -1,4 +1,4 @@
-"""Call stacks by the kernel's own unwind tables (ORC), from raw memory.
+"""x86-64: call stacks by the kernel's own unwind tables (ORC), from raw memory.
 
 GDB's unwinder is most of the cost of a stop, and does not know how the kernel
 switches to the IRQ stack. The kernel ships a table for exactly this question: for
@@ -20,6 +20,7 @@ from array import array
 from bisect import bisect_right
 from typing import Dict, List, NamedTuple, Optional, Protocol, Tuple
 
+from kernlab.decode.arch.x86_64 import X86_64
 from kernlab.decode.memory import Memory, Unreadable
 
 # arch/x86/include/asm/orc_types.h: ORC_REG_*. The numbers are the same from 4.14 to 6.12.
@@ -30,10 +31,8 @@ _SAVED = {REG_DX: "rdx", REG_DI: "rdi", REG_R10: "r10", REG_R13: "r13"}
 # Kinds of entry as written by kernlab.symbols.orc, whatever the kernel's numbering was.
 CALL, REGS, REGS_PARTIAL, END = range(4)
 
-# struct pt_regs, arch/x86/include/asm/ptrace.h: offsets in bytes.
-_PT_REGS = {"r13": 16, "rbp": 32, "r10": 56, "rdx": 96, "rdi": 112}
-_PT_IP, _PT_CS, _PT_SP, _PT_SIZE = 128, 136, 152, 168
-_IRET_FRAME = 128  # IRET_FRAME_OFFSET: where ip, cs, flags, sp, ss begin in pt_regs
+_PT_REGS = X86_64.saved
+_IRET_FRAME = _PT_REGS["rip"]  # IRET_FRAME_OFFSET: where ip, cs, flags, sp, ss begin in pt_regs
 
 _U64 = struct.Struct("<Q")
 _MASK = (1 << 64) - 1
@@ -153,9 +152,13 @@ def walk(table: OrcTable, memory: Memory, registers: Registers, limit: int = 64)
                 regs = None
             else:
                 regs = top if entry.kind == REGS else top - _IRET_FRAME
-                if stack.word(regs + _PT_CS) & 3:
+                if stack.word(regs + _PT_REGS["cs"]) & 3:
                     break  # user_mode(regs): the system call's own frame was the last
-                pc, next_sp, exact = stack.word(regs + _PT_IP), stack.word(regs + _PT_SP), True
+                pc, next_sp, exact = (
+                    stack.word(regs + _PT_REGS["rip"]),
+                    stack.word(regs + _PT_REGS["rsp"]),
+                    True,
+                )
             if entry.bp_reg == REG_PREV_SP:
                 bp = stack.word(top + entry.bp_offset)
             elif entry.bp_reg == REG_BP:

@@ -1,4 +1,4 @@
-"""The code that a probed function's entry calls, and what it does at which byte.
+"""x86-64: the code that a probed function's entry calls, and what it does at which byte.
 
     push 0                      a call that returns comes in here
     pushfq                      a call that is entered comes in here
@@ -26,6 +26,9 @@ import struct
 NOPS = frozenset((b"\x0f\x1f\x44\x00\x00", b"\x66\x66\x66\x66\x90"))
 ENTERED_AT = 2  # offset of where an entered call comes in
 STOPPED_AT = 24  # offset of the instruction after the watched write
+CALL_SIZE = 5  # bytes of the call at the entry, and of the NOP whose place it takes
+RETURN_AT = 8  # at the stop: the return address into the function, from the stack pointer on
+ADDED = 16  # at the stop: bytes on the stack more than at the function's first instruction
 _CALL = 0xE8
 
 
@@ -51,4 +54,4 @@ def code(lock: int, watch: int) -> bytes:
 
 def entry(function: int, trampoline: int) -> bytes:
     """What takes the place of the NOP at a function's entry: a call of the trampoline."""
-    return struct.pack("<Bi", _CALL, trampoline + ENTERED_AT - (function + 5))
+    return struct.pack("<Bi", _CALL, trampoline + ENTERED_AT - (function + CALL_SIZE))
