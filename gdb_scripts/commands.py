@@ -6,6 +6,7 @@ A command says what it found in plain lines. What goes wrong is one line too: GD
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any, Dict, List, Optional
 
@@ -56,7 +57,14 @@ def function_at(address: int) -> str:
     return match.group(1) + (match.group(2) or "").replace(" ", "") if match else "0x%x" % address
 
 
-class Command(gdb.Command):  # type: ignore[misc]
+class Helped(gdb.Command):  # type: ignore[misc]
+    """A command whose help is its docstring without the indentation (GDB 13 prints it as it is)."""
+
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
+
+
+class Command(Helped):
     """A kl-* command: ``run`` returns the lines to show. The docstring is its help."""
 
     NAME = ""
@@ -83,7 +91,7 @@ class Command(gdb.Command):  # type: ignore[misc]
             gdb.write(line + "\n")
 
 
-class KernlabHelp(gdb.Command):  # type: ignore[misc]
+class KernlabHelp(Helped):
     """kernlab's commands for the guest's network stack.
 
     kl-skb [EXPR [HEADER]]   an skb and the packet in it
