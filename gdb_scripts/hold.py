@@ -102,6 +102,7 @@ class Floor:
         """Locks that this vCPU may hold: those that its frames have a pointer to, and that
         are taken. A queued spinlock does not say by whom (kernel/locking/qspinlock.c), so
         each comes with the frames that know it: the host looks there for who took it.
+        ``which``: of which socket or table it is.
         ``busy``: the slock of a sock that a process owns."""
         self.select(cpu)
         found: Dict[int, Dict[str, Any]] = {}
@@ -109,14 +110,14 @@ class Floor:
         for _ in range(_FRAMES):
             if frame is None:
                 break
-            for name, address, what, busy in self._locks_of(frame):
+            for name, address, which, busy in self._locks_of(frame):
                 if address not in found:
                     if not name.endswith("owned") and not self._taken(address):
                         continue
                     found[address] = {"addr": "0x%x" % address, "name": name, "frames": []}
-                    what = what or self._kind(address)
-                    if what:
-                        found[address]["what"] = what
+                    which = which or self._table_of(address)
+                    if which:
+                        found[address]["which"] = which
                     if busy:
                         found[address]["busy"] = True
                 found[address]["frames"].append(_place(frame, name))
@@ -126,33 +127,34 @@ class Floor:
                 break
         return list(found.values())
 
-    def _locks_of(self, frame: Any) -> Iterator[Tuple[str, int, str, bool]]:
+    def _locks_of(self, frame: Any) -> Iterator[Tuple[str, int, Dict[str, Any], bool]]:
         """Pointers to spinlocks among a frame's names, and both locks of its socks (struct
         socket_lock_t, include/net/sock.h)."""
         for _, name, address in variables(frame, _LOCKS):
             if address >= 1 << 47:  # the kernel's half
-                yield name, address, "", False
+                yield name, address, {}, False
         for _, name, address in variables(frame, _FULL):
             if address < 1 << 47:
                 continue
             known = decode_sock(self.kernel.memory, self.kernel.layout, address)
             if known is None or known.get("state") in _SMALL:
                 continue
-            whose = "of the socket :%s (%s)" % (known.get("sport", "?"), known.get("state", "?"))
+            of = {"port": known.get("sport"), "state": known.get("state")}
+            of = {key: value for key, value in of.items() if value is not None}
             sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
             lock = sock.dereference()["sk_lock"]
             owned = bool(int(lock["owned"]))
             yield (
                 "%s->sk_lock.slock" % name,
                 int(lock["slock"].address) & _MASK,
-                "spinlock (slock) %s" % whose,
+                dict(of, kind="slock"),
                 owned,
             )
             if owned:
                 # By a process, which need not be on a vCPU: known by the sock.
-                yield "%s->sk_lock.owned" % name, address, "ownership (owned) %s" % whose, False
+                yield "%s->sk_lock.owned" % name, address, dict(of, kind="owned"), False
 
-    def _kind(self, address: int) -> str:
+    def _table_of(self, address: int) -> Dict[str, Any]:
         """Which of the kernel's tables of locks it is in."""
         for row in self._tables:
             try:
@@ -161,8 +163,8 @@ class Floor:
             except (gdb.error, gdb.MemoryError):
                 continue  # not in this kernel
             if first <= address < first + size:
-                return str(row["what"])
-        return ""
+                return {"kind": "table", "table": row["table"]}
+        return {}
 
     def _taken(self, address: int) -> bool:
         """Whether the locked byte of a queued spinlock is set (asm-generic/qspinlock_types.h)."""

@@ -114,8 +114,8 @@ def models() -> dict[str, type[BaseModel]]:
     from kernlab.kernel.catalogue import Catalogue
     from kernlab.kernel.known import KnownTable
     from kernlab.lessons.lab import Lab
+    from kernlab.lessons.locks import LockTable
     from kernlab.lessons.race import Race
-    from kernlab.race.held import LockTable
     from kernlab.reasons.model import Reason
     from kernlab.reasons.watch import RstTable
     from kernlab.sinks.fold import FrameTable

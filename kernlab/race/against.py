@@ -4,6 +4,7 @@ whose names are not there, and a step that would wait for a lock that is held.""
 from __future__ import annotations
 
 from kernlab.errors import BadInput
+from kernlab.lessons import locks
 from kernlab.lessons.race import Place, Race, Step
 from kernlab.lessons.race_check import Against, Said, Way
 from kernlab.race import held
@@ -79,7 +80,7 @@ class _Against:
 
     def _locks(self) -> Said:
         """A run that would wait for what a standing actor holds, and never come anywhere."""
-        rows = held.table()
+        rows = locks.table()
         stands: dict[str, tuple[int, Place]] = {}
         for at, step in enumerate(self._race.steps):
             name = step.actor
@@ -95,7 +96,7 @@ class _Against:
                 stands[name] = (at, stops[0])
 
     def _waits(
-        self, at: int, step: Step, other: str, since: int, place: Place, rows: held.LockTable
+        self, at: int, step: Step, other: str, since: int, place: Place, rows: locks.LockTable
     ) -> Said:
         owns = {one.key: one for one in held.at(place, self._stages[since], rows)}
         for target in step.targets:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernlab.debugger.vcpus import Vcpus
+from kernlab.lessons import locks
+from kernlab.lessons.locks import WaitRow
 from kernlab.lessons.race import Actor, Place, Race, Step
-from kernlab.race import held
 from kernlab.race.locks import Locks
-from kernlab.race.stage import MUTEX, Spot, Stage, sleeps
+from kernlab.race.stage import Spot, Stage
 from kernlab.record.event import VERSION
 from kernlab.symbols.kernel import KernelSymbols
 
@@ -44,7 +45,7 @@ class Director:
         self._stage = stage
         self._vcpus = vcpus
         self._symbolizer = symbols.symbolizer()
-        self._locks = Locks(symbols, self._symbolizer, held.entered(held.table()))
+        self._locks = Locks(symbols, self._symbolizer, locks.entered(locks.table()))
         self._map = symbols.map
         self._standing: set[str] = set()
         self._pids: dict[str, int] = {}  # of those that stand
@@ -244,21 +245,21 @@ class Director:
                 "cpu": actor.vcpu,
                 # Who sleeps lets others run: only the actor's own sleep is its wait. Who spins
                 # has the vCPU, whoever it is.
-                "task": name if actor.task and sleeps(kind, spot) else None,
-                "when": self._whens(spot),
+                "task": name if actor.task and wait.sleeps else None,
+                "when": self._whens(wait),
             }
             for kind, spots in self._stage.waits.items()
             for spot in spots
+            if (wait := spot.wait) is not None
             for address in spot.addresses
         ]
 
-    def _whens(self, spot: Spot) -> list[str]:
-        """When a wait is one for somebody who stands: a mutex keeps its owner
-        (kernel/locking/mutex.c, __mutex_owner())."""
-        if spot.name != MUTEX:
-            return list(spot.when)
-        owner = "((struct task_struct *) (lock->owner.counter & ~7))->pid"
-        return [f"{owner} == {self._pids[name]}" for name in self._standing if name in self._pids]
+    def _whens(self, wait: WaitRow) -> list[str]:
+        """When a wait is one for somebody who stands: by its owner, where a lock keeps one."""
+        if not wait.owner:
+            return wait.when
+        pids = [self._pids[name] for name in self._standing if name in self._pids]
+        return [f"{wait.owner} == {pid}" for pid in pids]
 
     def _spot(self, key: str) -> Spot:
         if key == "done":
@@ -280,18 +281,18 @@ class Director:
             [(pc, exact) for pc, exact in pcs], entry=bool(spot.addresses)
         )
         known = self._locks.settled(data.pop("locks"), {pc for pc, exact in pcs if exact})
-        locks = [_told(one) for one in known if one["held"]]
+        has = [_told(one) for one in known if one["held"]]
         self._seq += 1
         race: dict[str, Any] = {
             "step": self._at,
             "actor": name,
             "reached": reached,
-            "locks": locks,
+            "locks": has,
             "source": self._stage.source(stack),
         }
         if waits:
-            race["waits"] = self._waits(waits, data, name)
-            race["locks"] = [one for one in locks if one["addr"] != race["waits"].get("addr")]
+            race["waits"] = self._waits(waits, data, name, spot)
+            race["locks"] = [one for one in has if one["addr"] != race["waits"].get("addr")]
         if data.get("task"):
             self._pids[name] = data["task"]["pid"]
         first = stack[0] if stack else {}
@@ -308,7 +309,7 @@ class Director:
             "race": race,
         }
 
-    def _waits(self, kind: str, data: dict[str, Any], name: str) -> dict[str, Any]:
+    def _waits(self, kind: str, data: dict[str, Any], name: str, spot: Spot) -> dict[str, Any]:
         """What is waited for, and by whom it is held since where."""
         found: dict[str, Any] = {"kind": kind}
         others = [one for one in self._standing if one != name]
@@ -325,7 +326,7 @@ class Director:
             for lock in self._locks.settled(look["locks"], exact):
                 if lock["addr"] == address:
                     return {**found, "held_by": other, **_told(lock)}
-            if data["probe"] == MUTEX:  # who came here waits for one that stands: see _whens()
+            if spot.wait is not None and spot.wait.owner:  # one that stands: see _whens()
                 return {**found, "held_by": other}
         return found
 
@@ -343,7 +344,9 @@ class Director:
 
 
 def _told(lock: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in lock.items() if key != "held"}
+    told = {key: value for key, value in lock.items() if key != "held"}
+    what = locks.said(lock.get("which") or {})
+    return {**told, "what": what} if what else told
 
 
 def _softirqd(actor: Actor) -> str:

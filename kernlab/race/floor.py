@@ -14,11 +14,12 @@ from kernlab.guest.build import program
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.leg.run import Run, Setup, bring, deaf, trouble
+from kernlab.lessons import locks
 from kernlab.lessons.race import RACE_FILE, ROUND_FILE, Ending, Race, Step, program_of
 from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter
 from kernlab.race.director import Director
-from kernlab.race.stage import LOCKS, Stage, stage
+from kernlab.race.stage import Stage, stage
 from kernlab.record.leg import Leg, LegDir, load, write_json
 from kernlab.record.rundir import RunDir
 from kernlab.symbols import sites
@@ -127,7 +128,11 @@ class Floor:
             "layout": self._symbols.layout(),
             "orc": str(self._symbols.orc()),
             "stack": 64,
-            "locks": list(LOCKS),
+            "locks": [
+                {"table": row.id, "first": one.first, "size": one.size}
+                for row in locks.table().tables
+                for one in row.at
+            ],
             "sites": {name: row.model_dump() for name, row in sites.table().sites.items()},
         }
         vmlinux = self._symbols.files.vmlinux

@@ -11,37 +11,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from kernlab.config.paths import config_file
-from kernlab.config.yaml import Model, load
+from kernlab.lessons.locks import LockTable
 from kernlab.lessons.race import Place
 from kernlab.race.locks import Frame, Lock, Locks
 from kernlab.race.stage import Stage
 
 _TAKES = re.compile(r"\bspin_lock(?:_bh|_irq|_irqsave|_nested)?\(\s*&?([\w>.\[\]-]+?)\s*[,)]")
-
-
-class LockRow(Model):
-    """``of``: the argument that has the lock, where it is not ``sk``."""
-
-    lock: str
-    held: dict[str, str]
-    of: dict[str, str] = {}
-
-
-class LockTable(Model):
-    """configs/locks.yaml."""
-
-    locks: list[LockRow]
-
-
-def table() -> LockTable:
-    """The user's own table or the shipped one. Raises ``BadInput`` naming file and line."""
-    return load(config_file("locks.yaml"), LockTable)
-
-
-def entered(table: LockTable) -> dict[str, str]:
-    """The argument whose socket's lock a function's callers have, by the function's name."""
-    return {name: row.of.get(name, "sk") for row in table.locks for name in row.held}
 
 
 @dataclass(frozen=True)

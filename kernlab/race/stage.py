@@ -8,6 +8,8 @@ from typing import Any
 
 from kernlab.config.yaml import listed, near
 from kernlab.errors import BadInput
+from kernlab.lessons import locks
+from kernlab.lessons.locks import WaitRow
 from kernlab.lessons.race import Place, Race, place_of
 from kernlab.reasons.report import source_lines
 from kernlab.symbols import places, sites
@@ -17,76 +19,18 @@ from kernlab.trace.plan import Probe, TraceRequest, make
 
 MARK = "do_sched_yield"  # what racing() in rootfs/guest/races/race.h calls
 END = "do_exit"
-MUTEX = "__mutex_lock_slowpath"
-_LOCK_SOCK = "__lock_sock"
 _FRAMES = 10  # of a stop's stack, those whose source lines are kept
-# A vCPU that comes here while the other stands waits for it: for a lock (kernel/locking/
-# qspinlock.c and qrwlock.c, the slow paths are entered only when the lock is taken; a mutex
-# and lock_sock() of net/core/sock.c sleep), for the answer to an IPI (kernel/smp.c), for a
-# grace period that a standing reader never ends (kernel/rcu). Conditions: one must hold.
-WAITS: dict[str, dict[str, tuple[str, ...]]] = {
-    "lock": {
-        "queued_spin_lock_slowpath": (),
-        "native_queued_spin_lock_slowpath": (),
-        "__pv_queued_spin_lock_slowpath": (),
-        "queued_read_lock_slowpath": (),
-        "queued_write_lock_slowpath": (),
-        MUTEX: (),
-        _LOCK_SOCK: (),
-    },
-    "ipi": {
-        # SCF_WAIT is the lowest bit of scf_flags, which took the place of wait in v5.13.
-        "smp_call_function_many_cond": ("wait", "scf_flags & 1"),
-        "smp_call_function_single": ("wait",),
-    },
-    "rcu": {
-        "__wait_rcu_gp": (),
-        "synchronize_rcu": (),
-        "synchronize_rcu_expedited": (),
-        "rcu_barrier": (),
-    },
-    # kernel/stop_machine.c: whatever runs there waits until every vCPU has come.
-    "stop_machine": {"multi_cpu_stop": ()},
-}
-# Locks that stand in a table, by its first byte and its size: C expressions.
-LOCKS: tuple[dict[str, str], ...] = (
-    {
-        "what": "lock of an ehash bucket",
-        "first": "tcp_hashinfo.ehash_locks",
-        "size": "(tcp_hashinfo.ehash_locks_mask + 1) * sizeof(*tcp_hashinfo.ehash_locks)",
-    },
-    {
-        "what": "lock of a listening bucket",
-        "first": "&tcp_hashinfo.listening_hash",
-        "size": "sizeof(tcp_hashinfo.listening_hash)",
-    },
-    {
-        "what": "lock of a listening bucket",
-        "first": "tcp_hashinfo.lhash2",
-        "size": "(tcp_hashinfo.lhash2_mask + 1) * sizeof(*tcp_hashinfo.lhash2)",
-    },
-    {
-        "what": "lock of a bind bucket",
-        "first": "tcp_hashinfo.bhash",
-        "size": "tcp_hashinfo.bhash_size * sizeof(*tcp_hashinfo.bhash)",
-    },
-    {
-        "what": "lock of a connection tracking bucket",
-        "first": "&nf_conntrack_locks",
-        "size": "sizeof(nf_conntrack_locks)",
-    },
-)
 
 
 @dataclass(frozen=True)
 class Spot:
     """Where a post can be planted: addresses, and what to read there. ``name``: the place in
-    this kernel's own names; ``when``: C conditions of which one must hold."""
+    this kernel's own names; ``wait``: what a vCPU that comes here waits for."""
 
     name: str
     addresses: tuple[int, ...]
     what: dict[str, Any]
-    when: tuple[str, ...] = ()
+    wait: WaitRow | None = None
 
 
 @dataclass
@@ -132,11 +76,6 @@ class Stage:
         return found
 
 
-def sleeps(kind: str, spot: Spot) -> bool:
-    """Whether who waits there sleeps; otherwise it spins."""
-    return kind == "rcu" or spot.name in (MUTEX, _LOCK_SOCK)
-
-
 def stage(race: Race, symbols: KernelSymbols, more: Iterable[Place] = ()) -> Stage:
     """Find everything, and ``more`` places than the schedule has. Raises ``BadInput`` for a
     place that this kernel does not have."""
@@ -149,18 +88,14 @@ def stage(race: Race, symbols: KernelSymbols, more: Iterable[Place] = ()) -> Sta
             found.spots[place.text()] = _inlined(place, symbols)
         elif place.kind == "source":
             found.spots[place.text()] = _source(place, symbols)
-    waits = {
-        kind: [name for name in names if symbols.map.entries(name)] for kind, names in WAITS.items()
-    }
-    names = list(dict.fromkeys([*entries.values(), *(n for row in waits.values() for n in row)]))
+    waits = [row for row in locks.table().waits if symbols.map.entries(row.at)]
+    names = list(dict.fromkeys([*entries.values(), *(row.at for row in waits)]))
     plan = make(TraceRequest(functions=tuple(names)), symbols)
     for key, name in entries.items():
         found.spots[key] = _spot(name, [p for p in plan.probes if p.place.func == name])
-    for kind, row in waits.items():
-        found.waits[kind] = [
-            _spot(name, [p for p in plan.probes if p.place.func == name], WAITS[kind][name])
-            for name in row
-        ]
+    for row in waits:
+        probes = [p for p in plan.probes if p.place.func == row.at]
+        found.waits.setdefault(row.kind, []).append(_spot(row.at, probes, row))
     return found
 
 
@@ -173,8 +108,8 @@ def _places(race: Race) -> Iterable[Place]:
         yield from map(place_of, row)
 
 
-def _spot(name: str, probes: list[Probe], when: tuple[str, ...] = ()) -> Spot:
-    return Spot(name, tuple(probe.place.address for probe in probes), probes[0].as_data(), when)
+def _spot(name: str, probes: list[Probe], wait: WaitRow | None = None) -> Spot:
+    return Spot(name, tuple(probe.place.address for probe in probes), probes[0].as_data(), wait)
 
 
 def _first(names: str | list[str] | None, symbols: KernelSymbols) -> str:

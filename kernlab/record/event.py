@@ -140,11 +140,22 @@ class Rst(Open):
     source: list[Annotated[list[Line | str], Field(min_length=2, max_length=2)]] | None = None
 
 
+class WhichLock(Open):
+    """Of what a lock is: one of the two locks of the socket with this local port and state
+    (struct socket_lock_t), or a lock of the table with this id in configs/locks.yaml."""
+
+    kind: Literal["slock", "owned", "table"]
+    port: Int | None = None
+    state: str | None = None
+    table: str | None = None
+
+
 class Lock(Open):
-    """A lock that an actor of a race has, or waits for."""
+    """A lock that an actor of a race has, or waits for; ``what``: ``which`` in words."""
 
     addr: str
     name: str
+    which: WhichLock | None = None
     what: str | None = None
     func: str | None = None
     line: Line | None = None
@@ -156,6 +167,7 @@ class Waits(Open):
 
     kind: Literal["lock", "ipi", "rcu"]
     addr: str | None = None
+    which: WhichLock | None = None
     of: list[str] | None = None
     held_by: str | None = None
     func: str | None = None

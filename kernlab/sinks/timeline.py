@@ -7,11 +7,12 @@ where a stop first showed it taken, a segment stands where the capture has it.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from kernlab.config.text import Language
+from kernlab.lessons.locks import said
 
 Mood = Literal["held", "waits", "reset", "done", "lost"]
 
@@ -35,9 +36,6 @@ _WORDS: dict[str, dict[Language, str]] = {
     "held": {"en": "held in {where}()", "zh": "在 {where}() 中持有"},
     "which": {"en": "{who} has it, {since}", "zh": "由 {who} 持有，{since}"},
     "has": {"en": "{who} has it", "zh": "由 {who} 持有"},
-    "slock": {"en": "spinlock (slock) of the socket {at}", "zh": "套接字 {at} 的自旋锁 (slock)"},
-    "owned": {"en": "ownership (owned) of the socket {at}", "zh": "套接字 {at} 的所有权 (owned)"},
-    "lock of": {"en": "lock of the socket {at}", "zh": "套接字 {at} 的锁"},
     "of": {"en": "an answer of {who}, which stands", "zh": "{who} 的应答，而它停着"},
     "release": {"en": "released: both run on", "zh": "释放：两者继续运行"},
     "wire": {"en": "on the wire, the whole round", "zh": "整个回合的线上报文"},
@@ -49,30 +47,13 @@ _WORDS: dict[str, dict[Language, str]] = {
     "quiet": {"en": "the race did not fire", "zh": "竞态未发生"},
     "nothing": {"en": "no known ending", "zh": "没有已知的结局"},
     "interrupted": {"en": "whatever runs there", "zh": "该 vCPU 上的任意代码"},
-    "lock of an ehash bucket": {"en": "lock of an ehash bucket", "zh": "ehash 桶锁"},
-    "lock of a listening bucket": {"en": "lock of a listening bucket", "zh": "监听桶锁"},
-    "lock of a bind bucket": {"en": "lock of a bind bucket", "zh": "绑定桶锁"},
-    "lock of a connection tracking bucket": {
-        "en": "lock of a connection tracking bucket",
-        "zh": "连接跟踪桶锁",
-    },
     "line": {"en": "called at {at}", "zh": "调用处 {at}"},
 }
 
 
-# As gdb_scripts.hold says it; records of before have one name for both locks of a socket.
-_SOCKET = re.compile(
-    r"^(?:lock|(?:spinlock|ownership) \((?P<which>slock|owned)\)) "
-    r"of the socket (?P<at>\S+ \(\S+\))$"
-)
-
-
-def whose(what: str, language: Language) -> str:
-    """Whose lock it is, as kernlab.race says it, in the picture's language."""
-    socket = _SOCKET.match(what)
-    if socket:
-        return word(socket["which"] or "lock of", language, at=socket["at"])
-    return _WORDS[what][language] if what in _WORDS else what
+def whose(lock: Mapping[str, Any], language: Language) -> str:
+    """Whose lock it is, in the picture's language; a record of before has English words."""
+    return said(lock.get("which") or {}, language) or str(lock.get("what", ""))
 
 
 def word(name: str, language: Language, **values: object) -> str:

@@ -215,6 +215,32 @@ def test_who_waits_points_at_the_bar_and_has_none_itself() -> None:
     assert wants.endswith("A has it, taken at recv_sock:21")
 
 
+@pytest.mark.parametrize(
+    ("which", "english", "chinese"),
+    [
+        (
+            {"kind": "slock", "port": 9000, "state": "LISTEN"},
+            "spinlock (slock) of the socket :9000 (LISTEN)",
+            "套接字 :9000 (LISTEN) 的自旋锁 (slock)",
+        ),
+        (
+            {"kind": "owned", "port": 9000, "state": "LISTEN"},
+            "ownership (owned) of the socket :9000 (LISTEN)",
+            "套接字 :9000 (LISTEN) 的所有权 (owned)",
+        ),
+        ({"kind": "table", "table": "bind"}, "lock of a bind bucket", "绑定桶锁"),
+        ({"kind": "table", "table": "of another kernlab"}, "as it was said", "as it was said"),
+    ],
+)
+def test_which_lock_it_is_is_data(which: dict[str, Any], english: str, chinese: str) -> None:
+    lock = {**SLOCK, "which": which, "what": "as it was said"}
+    stop = event(1, "A", "insert", [frame("insert", 5)], [lock])
+    languages: tuple[tuple[Language, str], ...] = (("en", english), ("zh", chinese))
+    for language, said in languages:
+        (bar,) = timeline(events=[stop], language=language).bars
+        assert bar.title == said
+
+
 def test_a_lock_that_no_stop_showed_has_no_bar_but_its_words() -> None:
     bare = [dict(one, race={**one["race"], "locks": []}) for one in (*HELD, WAITS)]
     card = timeline(events=bare, ending=1).cards[2]
