@@ -14,34 +14,13 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 import gdb
 
 from gdb_scripts.macros import expanded
+from kernlab.decode import socks
 from kernlab.decode.chains import Chain, chains, closed
 from kernlab.decode.macros import ACCESSORS
 from kernlab.decode.names import AF_INET, AF_INET6, NEW_SYN_RECV, SOCK_STREAM, TCP, TIME_WAIT
 
 _MASK = (1 << 64) - 1
 _UNSET = 0xFFFF
-_FULL = ("sock", "inet_sock")
-_TCP = (*_FULL, "inet_connection_sock", "tcp_sock", "tcp6_sock")
-_TIME_WAIT = ("inet_timewait_sock", "tcp_timewait_sock")
-_REQUEST = ("request_sock", "inet_request_sock", "tcp_request_sock")
-# What a socket of these families and protocols is, beside struct sock.
-_FAMILIES = {1: ("unix_sock",), 16: ("netlink_sock",), 17: ("packet_sock",)}
-_PROTOCOLS = {
-    17: ("udp_sock", "udp6_sock"),
-    136: ("udp_sock", "udp6_sock"),
-    262: ("inet_connection_sock", "mptcp_sock"),
-}
-_OTHERS = (
-    "unix_sock",
-    "netlink_sock",
-    "packet_sock",
-    "udp_sock",
-    "udp6_sock",
-    "mptcp_sock",
-    "raw_sock",
-    "raw6_sock",
-)
-_SOCKS = frozenset((*_TCP, *_TIME_WAIT, *_REQUEST, *_OTHERS))
 _VIEWS = re.compile(r"\b(%s)\(" % "|".join(name for name, one in ACCESSORS.items() if one.header))
 
 
@@ -99,7 +78,7 @@ def _has(step: _Step) -> bool:
     if kind.code != gdb.TYPE_CODE_PTR:
         return True
     target = kind.target().strip_typedefs().unqualified()
-    if target.code != gdb.TYPE_CODE_STRUCT or target.tag not in _SOCKS:
+    if target.code != gdb.TYPE_CODE_STRUCT or target.tag not in socks.SOCKS:
         return True
     address = int(value) & _MASK
     if not address:
@@ -127,18 +106,18 @@ def _what(address: int) -> Optional[Tuple[str, ...]]:
     common = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())["__sk_common"]
     family, state = int(common["skc_family"]), int(common["skc_state"])
     if family not in (AF_INET, AF_INET6):
-        return ("sock", *_FAMILIES[family]) if family in _FAMILIES else None
+        return ("sock", *socks.FAMILIES[family]) if family in socks.FAMILIES else None
     if state == TIME_WAIT:
-        return _TIME_WAIT
+        return socks.TIME_WAIT
     if state == NEW_SYN_RECV:
-        return _REQUEST
+        return socks.REQUEST
     sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
     kind, protocol = int(sock["sk_type"]), int(sock["sk_protocol"])
     if kind == SOCK_STREAM and protocol == TCP:
-        return _TCP
+        return socks.TCP
     if kind == 3:
-        return (*_FULL, "raw_sock", "raw6_sock")
-    return (*_FULL, *_PROTOCOLS.get(protocol, ()))
+        return (*socks.FULL, "raw_sock", "raw6_sock")
+    return (*socks.FULL, *socks.PROTOCOLS.get(protocol, ()))
 
 
 def _view(name: str, of: str, site: Mapping[str, Any], packet: Optional[Mapping[str, Any]]) -> bool:

@@ -81,11 +81,8 @@ class Finding:
                 "remedy": say(self.reason.remedy, language),
                 "labs": list(self.reason.labs),
             }
-        else:
-            active = "active" in str(self.event["probe"])
-            data["kind"] = "active" if active else "passive"
-            if self.sender is not None:
-                data["kind"] = self.sender.kind
+        elif self.sender is not None:  # of another one it is not known
+            data["kind"] = self.sender.kind
         if self.decides is not None:
             data["decides"] = self.decides
         before = self.socket_before

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kernlab.config.text import Language, say
 from kernlab.lessons.race import Ending, Race, Step
+from kernlab.reasons import watch
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.fold import fold
 from kernlab.sinks.stops import frames, func_of, packet_of, place, socket_of
@@ -25,7 +26,6 @@ from kernlab.sinks.timeline import (
 )
 from kernlab.verdict.judge import Line
 
-_RESETS = ("tcp_v4_send_reset", "tcp_v6_send_reset", "tcp_send_active_reset", "nf_send_reset")
 _WAY = 3  # callers shown of a stop
 _SEGMENTS = 12  # shown of a capture
 
@@ -62,6 +62,7 @@ class _Builder:
     told: Round
     language: Language
     bars: list[Bar] = field(default_factory=list)
+    senders: Mapping[str, watch.Sender] = field(default_factory=lambda: watch.table().senders)
     notes: dict[int, tuple[str, int]] = field(default_factory=dict)  # segment → note, lane
 
     def build(self) -> Timeline:
@@ -127,7 +128,7 @@ class _Builder:
                         chr(ord("a") + len(self.bars) % 26),
                         addr,
                         lock["name"],
-                        whose(str(lock.get("what", "")), self.language),
+                        whose(lock, self.language),
                         self._since(lock),
                         number,
                         len(self.events),
@@ -177,7 +178,7 @@ class _Builder:
             "" if done else source.get(code, ""),
             code if entry and not done else "",
             say(step.says, self.language) if step is not None and step.says else "",
-            _mood(reached, event),
+            _mood(reached, event, self.senders),
             tuple(self._facts(number, names, step, str(frame.get("func")))),
             wants,
         )
@@ -241,7 +242,7 @@ class _Builder:
             bar = self.bars[at]
             name, since = bar.title or bar.name, bar.since
         else:
-            name = whose(str(waits.get("what", "")), self.language)
+            name = whose(waits, self.language)
             name = name or str(waits.get("name") or waits.get("addr") or "?")
             since = self._since(waits)
         if waits.get("held_by"):
@@ -281,17 +282,17 @@ class _Builder:
         the number that the segment acknowledged (RFC 9293 3.5.2), one that a socket sends
         has the socket's ports."""
         for event in self.events:
-            if event["probe"] not in _RESETS:
+            sender = self.senders.get(event["probe"])
+            if sender is None:
                 continue
             told = event["race"]
             packet, sock = event.get("packet"), event.get("sock") or {}
-            active = event["probe"] == "tcp_send_active_reset"
             for at, one in enumerate(self.segments):
                 sent = one["packet"]
                 if "R" not in sent["flags"] or at in self.notes:
                     continue
                 ports = (sent["sport"], sent["dport"])
-                if active:
+                if sender.kind == "active":
                     mine = ports == (sock.get("sport"), sock.get("dport"))
                 else:
                     mine = (
@@ -345,12 +346,12 @@ def _ended(bar: Bar, number: int) -> Bar:
     return Bar(bar.lane, bar.sign, bar.addr, bar.name, bar.title, bar.since, bar.first, number)
 
 
-def _mood(reached: str, event: Mapping[str, Any]) -> Mood:
+def _mood(reached: str, event: Mapping[str, Any], senders: Collection[str]) -> Mood:
     if event["race"].get("waits"):
         return "waits"
     if reached == "timeout":
         return "lost"
-    if event["probe"] in _RESETS:
+    if event["probe"] in senders:
         return "reset"
     return "done" if reached == "done" else "held"
 

@@ -200,7 +200,7 @@ def _start(request: GraphRequest, names: Sequence[str], machine: Machine) -> Tra
         f"write {where}/tracing_on 0",
         f"patch {where}/current_tracer nop",
         "drain",
-        *(f"file {where}/per_cpu/cpu{cpu}/stats" for cpu in range(8)),
+        *ring.statistics(where),
         *([f"rmdir {where}"] if where == _INSTANCE else []),
     ]
     tracer = Tracefs(script)

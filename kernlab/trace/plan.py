@@ -4,13 +4,14 @@ argument registers, members. Refuses before anything boots."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kernlab.decode import expr
 from kernlab.decode.fields import RECORDED, SHOW
 from kernlab.decode.layout import Layout
+from kernlab.decode.socks import SOCKS
 from kernlab.errors import BadInput
 from kernlab.record import drops
 from kernlab.record.expression import c_expressions, parse_where
@@ -19,24 +20,6 @@ from kernlab.symbols.dwarf import Argument, Function, Line
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.expressions import check_c, check_shows, not_set
 from kernlab.trace.pointed import points_at
-
-# Every structure that begins with sock_common and so can be decoded as a sock.
-_SOCKS = (
-    "sock",
-    "tcp_sock",
-    "inet_sock",
-    "inet_connection_sock",
-    "request_sock",
-    "inet_timewait_sock",
-    "inet_request_sock",
-    "udp_sock",
-    "tcp_request_sock",
-    "tcp_timewait_sock",
-    "raw_sock",
-    "packet_sock",
-    "netlink_sock",
-    "unix_sock",
-)
 
 
 class Show(NamedTuple):
@@ -280,12 +263,16 @@ def _probe(
     behind = None
     if any(argument.type == "struct socket *" for argument in place.args):
         behind = Layout(symbols.layout()).field("socket", "sk")
-    sock, sock_hop = _leads(place.args, _SOCKS, "socket *", behind[0] if behind else None, entry)
+    sock, sock_hop = _leads(place.args, SOCKS, "socket *", behind[0] if behind else None, entry)
     return Probe(name, place, row, skb, sock, show, skb_hop, sock_hop)
 
 
 def _leads(
-    arguments: Sequence[Argument], structs: Sequence[str], other: str, hop: int | None, entry: bool
+    arguments: Sequence[Argument],
+    structs: Collection[str],
+    other: str,
+    hop: int | None,
+    entry: bool,
 ) -> tuple[str | None, int | None]:
     """The first name that points at one of ``structs``; without one, the first of type
     ``other`` with the hop from there."""

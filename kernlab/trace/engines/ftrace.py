@@ -121,7 +121,7 @@ class FtraceEngine(Streaming[Tracefs]):
             f"write {_INSTANCE}/tracing_on 0",
             "file kprobe_profile",
             "drain",
-            *(f"file {_INSTANCE}/per_cpu/cpu{cpu}/stats" for cpu in range(64)),
+            *ring.statistics(_INSTANCE),
             "wait",
             f"patch {_EVENTS}/enable 0",
             f"rmdir {_INSTANCE}",

@@ -20,6 +20,15 @@ _PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
 _TOP_BITS = ~((1 << 59) - 1)  # a TIME_STAMP holds 59 bits; the rest is the page's
 
 
+CPUS = 64  # of which statistics are asked; rootfs/guest/tracefs.c, MAX_CPUS
+
+
+def statistics(instance: str) -> list[str]:
+    """Commands for rootfs/guest/tracefs.c that bring what an instance's buffers have lost: of
+    every vCPU that there may be; a file that is not there is passed by."""
+    return [f"file {instance}/per_cpu/cpu{cpu}/stats" for cpu in range(CPUS)]
+
+
 class Entry(NamedTuple):
     """One record: time in ns of the trace's clock, its first byte in the page, its bytes."""
 
