@@ -24,8 +24,7 @@ _COMPLAINT = "kernlab: rcS: cannot "  # rootfs/busybox/rcS goes on without what 
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """What a user may choose of a machine. ``memory`` in MiB. ``needs``: what the command relies
-    on of the accelerator (``kernlab.vm.mechanisms``)."""
+    """What a user may choose of a machine. ``memory`` in MiB."""
 
     cpus: int = 2
     memory: int = 512
@@ -33,7 +32,18 @@ class MachineOptions:
     wait: bool = False
     append: tuple[str, ...] = ()
     network: Network = "closed"
-    needs: tuple[str, ...] = ("boot",)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a live command works in: the kernel and the image that its machines boot, what the
+    user chose of them, the run that keeps what comes of it, and who hears of its progress."""
+
+    kernel: Kernel
+    image: Image
+    options: MachineOptions
+    run: RunDir
+    report: Reporter = quiet
 
 
 def kernel_for(request: BuildRequest, report: Reporter) -> Kernel:
@@ -82,16 +92,17 @@ def symbols_for(kernel: Kernel) -> KernelSymbols:
 
 
 @contextmanager
-def machine_for(
-    run: RunDir, kernel: Kernel, image: Image, options: MachineOptions, report: Reporter = quiet
-) -> Iterator[Machine]:
-    """A machine for a run, started and not yet ready; ended with the block."""
+def machine_for(setting: Setting, needs: tuple[str, ...] = ("boot",)) -> Iterator[Machine]:
+    """A machine, started and not yet ready; ended with the block. ``needs``: what the command
+    relies on of the accelerator (``kernlab.vm.mechanisms``)."""
     from kernlab.vm.accel import accelerator
     from kernlab.vm.machine import start
     from kernlab.vm.needs import has_sandbox
     from kernlab.vm.share import model
     from kernlab.vm.spec import MachineSpec
 
+    kernel, image, options = setting.kernel, setting.image, setting.options
+    run, report = setting.run, setting.report
     disks = _disks(kernel, image, report)
     spec = MachineSpec(
         bzimage=kernel.bzimage,
@@ -108,7 +119,7 @@ def machine_for(
         share_model=model(run.share),
         sandbox=has_sandbox(),
     )
-    chosen = accelerator(spec, options.needs, lambda: places_for(symbols_for(kernel)), report)
+    chosen = accelerator(spec, needs, lambda: places_for(symbols_for(kernel)), report)
     spec = replace(spec, accelerator=chosen)
     if not spec.sandbox:
         report(Said("this QEMU runs without seccomp: kernlab doctor says what that means"))
@@ -159,10 +170,3 @@ def wait_ready(machine: Machine, report: Reporter) -> None:
         _, complained, what = line.partition(_COMPLAINT)
         if complained:
             report(Said(f"the guest cannot {what}: its console.log says why"))
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file a command line named, for run.json."""
-    import hashlib
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()

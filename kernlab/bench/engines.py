@@ -9,11 +9,8 @@ from dataclasses import dataclass
 
 from kernlab.bench.model import Comparison, contender
 from kernlab.errors import MachineFailed
-from kernlab.image.model import Image
-from kernlab.kernel.model import Kernel
-from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
-from kernlab.progress import Finished, Reporter, Said, Started
-from kernlab.record.rundir import RunDir
+from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
+from kernlab.progress import Finished, Said, Started
 from kernlab.trace import workloads
 from kernlab.trace.choice import ENGINES
 from kernlab.trace.engine import Engine, Kind
@@ -41,7 +38,8 @@ class _Rate:
 class Bench:
     """One booted guest with every engine's needs in its share."""
 
-    def __init__(self, kernel: Kernel, directory: RunDir, report: Reporter) -> None:
+    def __init__(self, setting: Setting) -> None:
+        kernel, directory, report = setting.kernel, setting.run, setting.report
         self._symbols = symbols_for(kernel)
         self._directory = directory
         self._plans: dict[str, Plan] = {}
@@ -106,18 +104,16 @@ def _bulk(machine: Machine, count: int, engine: Engine | None) -> float:
     return count / (time.monotonic() - started) / 1e6
 
 
-def measure(
-    kernel: Kernel, image: Image, directory: RunDir, rounds: int, seconds: float, report: Reporter
-) -> list[Comparison]:
+def measure(setting: Setting, rounds: int, seconds: float) -> list[Comparison]:
     """Events per second of each engine, and what one probe costs a transfer."""
+    report = setting.report
     row = workloads.find("bulk")
-    workloads.place(row, directory.share, report)
-    bench = Bench(kernel, directory, report)
+    workloads.place(row, setting.run.share, report)
+    bench = Bench(setting)
     kinds = list(ENGINES.values())
     rates: dict[str, list[_Rate]] = {kind.name: [] for kind in kinds}
     speeds: dict[str, list[float]] = {name: [] for name in ("none", *rates)}
-    options = MachineOptions(needs=ENGINES["gdb"].needs)
-    with machine_for(directory, kernel, image, options, report) as machine:
+    with machine_for(setting, ENGINES["gdb"].needs) as machine:
         wait_ready(machine, report)
         for number in range(1, rounds + 1):
             stage = f"engines, round {number} of {rounds}"

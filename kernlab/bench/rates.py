@@ -11,12 +11,10 @@ from pathlib import Path
 from kernlab.bench.model import Comparison, contender
 from kernlab.bench.remote import rate
 from kernlab.errors import MachineFailed, WeFailed
-from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
-from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
+from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
 from kernlab.process import need, run
-from kernlab.progress import Finished, Reporter, Started
-from kernlab.record.rundir import RunDir
+from kernlab.progress import Finished, Started
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace import workloads
 from kernlab.trace.engines.gdb import KIND, GdbEngine
@@ -49,20 +47,18 @@ detach
 """
 
 
-def measure(
-    kernel: Kernel, image: Image, directory: RunDir, rounds: int, events: int, report: Reporter
-) -> Comparison:
+def measure(setting: Setting, rounds: int, events: int) -> Comparison:
     """Ways to stop at tcp_v4_rcv, alternating on one guest under ``bulk``."""
+    kernel, report = setting.kernel, setting.report
     symbols = symbols_for(kernel)
     row = workloads.find("bulk")
-    workloads.place(row, directory.share, report)
+    workloads.place(row, setting.run.share, report)
     (function,) = symbols.functions([_FUNCTION])
     head = symbols.layout()["structs"]["sk_buff"]["members"]["head"][0]  # type: ignore[index]
     plain: list[float] = []
     floor: list[float] = []
     ours: list[float] = []
-    options = MachineOptions(needs=KIND.needs)
-    with machine_for(directory, kernel, image, options, report) as machine:
+    with machine_for(setting, KIND.needs) as machine:
         wait_ready(machine, report)
         with workloads.running(row, machine, endless=True):
             for number in range(1, rounds + 1):

@@ -14,7 +14,7 @@ from kernlab.bench.model import Comparison, contender
 from kernlab.errors import WeFailed
 from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
-from kernlab.pipeline import MachineOptions, machine_for
+from kernlab.pipeline import MachineOptions, Setting, machine_for
 from kernlab.process import need, run, which
 from kernlab.progress import Finished, Reporter, Said, Started
 from kernlab.record.rundir import RunDir
@@ -112,7 +112,7 @@ def _boot(kernel: Kernel, image: Image) -> float:
     with tempfile.TemporaryDirectory(prefix="kernlab-") as scratch:
         directory = RunDir.create({}, Path(scratch, "run"))
         started = time.monotonic()
-        with machine_for(directory, kernel, image, MachineOptions()) as machine:
+        with machine_for(Setting(kernel, image, MachineOptions(), directory)) as machine:
             machine.wait_ready()
             return time.monotonic() - started
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kernlab.cli import common
+from kernlab.cli.bootoptions import BootOptions, boot_options
 from kernlab.decode.arch import ARCH
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command("bench")
+@boot_options("kernel")
 def bench(
     rounds: int = typer.Option(3, "--rounds", min=1, help="Each is measured so often."),
     events: int = typer.Option(200, "--events", min=20, help="Events of the slowest, a round."),
@@ -23,21 +25,27 @@ def bench(
     slow: bool = typer.Option(
         False, "--slow", help="Also build two kernels, for their CPU seconds (half an hour)."
     ),
-    json: bool = common.JSON,
-    kernel: str | None = common.KERNEL,
+    json: common.JsonOption = False,
+    *,
+    boot: BootOptions,
 ) -> None:
     """Measure kernlab against other ways, side by side; ratios are what counts."""
     from kernlab.bench import engines, rates, starts
     from kernlab.bench.model import Comparison, contender
     from kernlab.cli.output import print_json, reporter, stdout
+    from kernlab.pipeline import Setting
 
     found: list[Comparison | None] = []
     with reporter() as report:
-        built, guest = common.artifacts(kernel, "busybox", [], report)
+        built, guest = boot.artifacts(report)
+
+        def setting() -> Setting:
+            return Setting(built, guest, boot.machine(), boot.new_run(), report)
+
         found.append(starts.warm_trace(built, guest, rounds, report))
         found.append(starts.boots(built, rounds, report))
-        found.append(rates.measure(built, guest, common.new_run(), rounds, events, report))
-        found += engines.measure(built, guest, common.new_run(), rounds, seconds, report)
+        found.append(rates.measure(setting(), rounds, events))
+        found += engines.measure(setting(), rounds, seconds)
         if slow:
             from kernlab.kernel import cost
             from kernlab.kernel.fetch import fetch

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
+from dataclasses import replace
 
 import typer
 
 from kernlab.cli import common
+from kernlab.cli.bootoptions import BootOptions, boot_options
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command("boot")
-def boot(
+@boot_options()
+def boot_guest(
     gdb_port: int | None = typer.Option(
         None,
         "--gdb-port",
@@ -28,34 +30,26 @@ def boot(
     ssh: bool = typer.Option(
         False, "--ssh", help="Let ssh and scp in from 127.0.0.1; needs --image debian."
     ),
-    kernel: str | None = common.KERNEL,
-    image: str = common.IMAGE,
-    add: list[str] = common.ADD,
-    share: list[Path] = common.SHARE,
-    cpus: int = common.CPUS,
-    memory: int = common.MEMORY,
-    network: str = common.NETWORK,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Boot the guest, its console in this terminal. Ctrl-] ends it, as does poweroff."""
     from kernlab.cli.output import reporter
-    from kernlab.pipeline import MachineOptions, machine_for
-    from kernlab.progress import Said
+    from kernlab.pipeline import machine_for
+    from kernlab.progress import Said, quiet
     from kernlab.vm.ssh import open_door, require_ssh
     from kernlab.vm.terminal import join
 
     if ssh:
-        _check_ssh(image, wait)
+        _check_ssh(boot.image, wait)
         require_ssh()
-    options = MachineOptions(
-        cpus, memory, gdb_port, wait, ("loglevel=7",), network=common.network_of(network)
-    )
     with reporter() as report:
-        built, guest = common.artifacts(kernel, image, add, report)
-        run = common.new_run()
-        common.bring(share, run)
-        for line in _hints(built.path, gdb_port, wait, str(run.path)):
+        setting = boot.setting(report)
+        run = setting.run
+        for line in _hints(setting.kernel.path, gdb_port, wait, str(run.path)):
             report(Said(line))
-    with machine_for(run, built, guest, options) as machine:
+    options = replace(setting.options, gdb_port=gdb_port, wait=wait, append=("loglevel=7",))
+    with machine_for(replace(setting, options=options, report=quiet)) as machine:
         if not wait:
             machine.console.follow(lambda data: _write(data))
             machine.wait_ready()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from kernlab.cli import common, complete
+from kernlab.cli.bootoptions import BootOptions, boot_options
 
 if TYPE_CHECKING:
     from kernlab.bpf.check import Lack
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from kernlab.bpf.run import Work
     from kernlab.guest.bpf import BpfProgram
     from kernlab.kernel.model import Kernel
-    from kernlab.pipeline import MachineOptions
     from kernlab.progress import Reporter
     from kernlab.record.rundir import RunDir
 
@@ -36,7 +37,7 @@ def group() -> None:
 
 
 @app.command("list")
-def list_programs(json: bool = common.JSON) -> int:
+def list_programs(json: common.JsonOption = False) -> int:
     """The programs that are shipped, and the recipes for tools of the Debian image."""
     from kernlab.bpf import recipe
     from kernlab.cli.main import show
@@ -66,7 +67,7 @@ def list_programs(json: bool = common.JSON) -> int:
 
 
 @app.command("build")
-def build(what: str = WHAT, kernel: str | None = common.KERNEL) -> int:
+def build(what: str = WHAT, kernel: common.KernelOption = None) -> int:
     """Build a program for a kernel: vmlinux.h from its BTF, skeleton, static link (cached)."""
     from kernlab.cli.output import reporter
     from kernlab.guest import bpf
@@ -83,6 +84,7 @@ def build(what: str = WHAT, kernel: str | None = common.KERNEL) -> int:
 
 
 @app.command("run", context_settings={"ignore_unknown_options": False})
+@boot_options("kernel", "add", "share", "cpus", "network")
 def run(
     what: str = typer.Argument(
         ...,
@@ -108,17 +110,13 @@ def run(
     timeout: float | None = typer.Option(
         None, "--timeout", metavar="S", help="Kill it after S seconds."
     ),
-    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    kernel: str | None = common.KERNEL,
+    out: common.OutOption = None,
     image: str | None = typer.Option(
         None,
         "--image",
         autocompletion=complete.images,
         help="What the guest boots into.  [default: busybox, or the recipe's]",
     ),
-    add: list[str] = common.ADD,
-    share: list[Path] = common.SHARE,
-    cpus: int = common.CPUS,
     memory: int | None = typer.Option(
         None,
         "--memory",
@@ -126,7 +124,8 @@ def run(
         metavar="MIB",
         help="Memory of the guest.  [default: 512, or the recipe's]",
     ),
-    network: str = common.NETWORK,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Build a program, boot, run it in the guest, end with its status.
 
@@ -140,28 +139,26 @@ def run(
     from kernlab.bpf.run import crash, place, run_tool
     from kernlab.cli.output import reporter
     from kernlab.guest import bpf
-    from kernlab.pipeline import MachineOptions, machine_for, wait_ready
+    from kernlab.pipeline import Setting, machine_for, wait_ready
 
-    reach = common.network_of(network)
     if what.startswith(recipe.PREFIX):
         chosen = recipe.find(what)
-        options = MachineOptions(cpus, memory or chosen.memory, network=reach)
+        boot = replace(boot, image=image or chosen.image, memory=memory or chosen.memory)
         packets = (workload, lab) if workload or lab else (chosen.workload, chosen.lab)
-        return _recipe(
-            chosen, args or [], packets, timeout, out, kernel, image, add, share, options
-        )
+        return _recipe(chosen, args or [], packets, timeout, out, boot)
     source = bpf.find(what)
     _check(workload, lab)
-    options = MachineOptions(cpus, memory or MachineOptions.memory, network=reach)
+    boot = replace(boot, image=image or boot.image, memory=memory or boot.memory)
     with reporter() as report:
-        built, guest = common.artifacts(kernel, image or "busybox", add, report)
+        built, guest = boot.artifacts(report)
         program = bpf.build(source, built, report)
         lacking = _lacking(program, built, report)
-        directory = common.new_run(out, share)
+        directory = boot.new_run(out)
+        setting = Setting(built, guest, boot.machine(), directory, report)
         argv = [place(program, directory), *(args or ())]
         work = _work(workload, lab, directory, report)
         said = Complaints(partial(common.write, 2), directory.path / "verifier.log")
-        with machine_for(directory, built, guest, options, report) as machine:
+        with machine_for(setting) as machine:
             wait_ready(machine, report)
             status = run_tool(
                 argv, machine, directory, partial(common.write, 1), said.feed, work, timeout
@@ -195,14 +192,13 @@ def check(
         autocompletion=complete.images,
         help="The name of a tool of this image in place of a file: debian.",
     ),
-    kernel: str | None = common.KERNEL,
+    kernel: common.KernelOption = None,
 ) -> int:
     """What a program asks of a kernel and that one has not, without booting it.
 
     Ends with 1 when something is missing: the program may still get along without it.
     """
     import tempfile
-    from pathlib import Path
 
     from kernlab.bpf.check import lacks, lacks_of
     from kernlab.cli.output import reporter, stdout
@@ -247,11 +243,7 @@ def _recipe(
     packets: tuple[str | None, str | None],
     timeout: float | None,
     out: str | None,
-    kernel: str | None,
-    image: str | None,
-    add: list[str],
-    share: list[Path],
-    options: MachineOptions,
+    boot: BootOptions,
 ) -> int:
     """Run a recipe's tool while its packets flow, end with its status."""
     from functools import partial
@@ -261,19 +253,20 @@ def _recipe(
     from kernlab.bpf.run import MARK, run_tool
     from kernlab.cli.output import reporter
     from kernlab.errors import BadInput
-    from kernlab.pipeline import machine_for, wait_ready
+    from kernlab.pipeline import Setting, machine_for, wait_ready
 
     _check(*packets)
     with reporter() as report:
-        built, guest = common.artifacts(kernel, image or one.image, add, report)
+        built, guest = boot.artifacts(report)
         for lack in lacks_places(one.sections, built):
             raise BadInput(f"{lack.what}: {lack.says}", "the recipe's tool needs it", one.instead)
-        directory = common.new_run(out, share)
+        directory = boot.new_run(out)
+        setting = Setting(built, guest, boot.machine(), directory, report)
         argv = place(one, args, f"/mnt/share/{MARK}", directory)
         work = _work(*packets, directory, report)
         watch = Watch(one.ready, directory.share / MARK)
         said, errors = (watch.on(number, partial(common.write, number)) for number in (1, 2))
-        with machine_for(directory, built, guest, options, report) as machine:
+        with machine_for(setting) as machine:
             wait_ready(machine, report)
             status = run_tool(argv, machine, directory, said, errors, work, timeout, one.wait)
     directory.result(status=status)

@@ -18,7 +18,7 @@ def build(
     sets: list[str] = typer.Option([], "--set", metavar="CONFIG_X=y", help="One option."),
     patch: list[Path] = typer.Option([], "--patch", metavar="FILE", help="A patch, by patch -p1."),
     jobs: int | None = typer.Option(None, "--jobs", "-j", min=1, help="make's -j."),
-    json: bool = common.JSON,
+    json: common.JsonOption = False,
 ) -> None:
     """Build a kernel, or find it built."""
     from kernlab.cli.output import print_json, reporter, stdout

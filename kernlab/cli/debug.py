@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from kernlab.cli import common, complete
+from kernlab.cli.bootoptions import BootOptions, boot_options
 
 if TYPE_CHECKING:
     from kernlab.trace.workloads import Running
@@ -20,6 +20,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command("debug")
+@boot_options()
 def debug(
     functions: list[str] = typer.Argument(
         None,
@@ -41,14 +42,9 @@ def debug(
     timeout: float = typer.Option(
         60.0, "--timeout", metavar="S", help="Stop the guest after S seconds without a hit."
     ),
-    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    kernel: str | None = common.KERNEL,
-    image: str = common.IMAGE,
-    add: list[str] = common.ADD,
-    share: list[Path] = common.SHARE,
-    cpus: int = common.CPUS,
-    memory: int = common.MEMORY,
-    network: str = common.NETWORK,
+    out: common.OutOption = None,
+    *,
+    boot: BootOptions,
 ) -> int:
     """GDB in this terminal, on the booted lab, stopped at FUNC with a workload running.
 
@@ -59,7 +55,7 @@ def debug(
     from kernlab.cli.output import reporter
     from kernlab.debugger import interactive, places
     from kernlab.errors import BadInput, WeFailed
-    from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
+    from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
     from kernlab.progress import Finished, Said, Started
     from kernlab.sinks.console import safe_lines
     from kernlab.sinks.fold import marks
@@ -70,12 +66,12 @@ def debug(
         raise BadInput("--tui needs a terminal", "", "kernlab debug without --tui")
     if timeout <= 0:
         raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
-    options = MachineOptions(cpus, memory, network=common.network_of(network), needs=(BOOT, BREAK))
+    options = boot.machine()
     row = workloads.find(workload)
     working: list[Running] = []
     with ExitStack() as stack:
         with reporter() as report:
-            built, guest = common.artifacts(kernel, image, add, report)
+            built, guest = boot.artifacts(report)
             symbols = symbols_for(built)
             report(Started("read the kernel's debug info"))
             stops = places.resolve(functions or [], symbols)
@@ -86,10 +82,10 @@ def debug(
                 if stop.inlined:
                     where = ", ".join(stop.inlined[:6])
                     report(Said(f"{stop.name} has no entry of its own: inlined into {where}"))
-            run = common.new_run(out)
-            common.bring(share, run)
+            run = boot.new_run(out)
+            setting = Setting(built, guest, options, run, report)
             workloads.place(row, run.share, report)
-            machine = stack.enter_context(machine_for(run, built, guest, options, report))
+            machine = stack.enter_context(machine_for(setting, (BOOT, BREAK)))
             wait_ready(machine, report)
 
         def work() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kernlab.cli import complete
-from kernlab.cli.common import JSON
+from kernlab.cli.common import JsonOption
 
 if TYPE_CHECKING:
     from kernlab.doctor import Report
@@ -37,7 +37,7 @@ def doctor(
     verify: bool = typer.Option(
         False, "--verify", help="Read every artifact of the home and compare it with its sums."
     ),
-    json: bool = JSON,
+    json: JsonOption = False,
 ) -> None:
     """Check the host: programs, versions, room, rights, and known bad combinations.
 

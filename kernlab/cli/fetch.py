@@ -12,7 +12,7 @@ app = typer.Typer(add_completion=False)
 @app.command("fetch")
 def fetch(
     version: str | None = typer.Argument(None, help=common.WHICH),
-    json: bool = common.JSON,
+    json: common.JsonOption = False,
 ) -> None:
     """Fetch a kernel's source tree, verified. A series gives its newest release."""
     from kernlab.cli.output import print_json, reporter, stdout

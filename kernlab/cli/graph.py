@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from kernlab.cli import common, complete
+from kernlab.cli.bootoptions import BootOptions, boot_options
 
 if TYPE_CHECKING:
     from kernlab.trace.graph import GraphOutcome, GraphRequest
@@ -16,6 +16,8 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command("graph")
+# One vCPU: nothing runs beside the call, and no other vCPU executes what is patched.
+@boot_options(cpus=1)
 def graph(
     function: str = typer.Argument(
         ..., metavar="FUNC", autocompletion=complete.functions, help="A function of the kernel."
@@ -32,14 +34,10 @@ def graph(
         autocompletion=complete.workloads,
         help="http (default), http-in, udp-echo, bulk, none, ... or a guest command.",
     ),
-    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    json: bool = common.JSON,
-    kernel: str | None = common.KERNEL,
-    image: str = common.IMAGE,
-    add: list[str] = common.ADD,
-    share: list[Path] = common.SHARE,
-    memory: int = common.MEMORY,
-    network: str = common.NETWORK,
+    out: common.OutOption = None,
+    json: common.JsonOption = False,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Show what one call of FUNC called, and how long each took.
 
@@ -48,20 +46,16 @@ def graph(
     """
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.errors import BadInput
-    from kernlab.pipeline import MachineOptions
     from kernlab.sinks import calls
     from kernlab.trace import graph as graphs
 
     request = graphs.GraphRequest(function, depth, count, skip, workload, timeout)
     graphs.check(request)
-    # One vCPU: nothing runs beside the call, and no other vCPU executes what is patched.
-    options = MachineOptions(1, memory, network=common.network_of(network))
     with reporter() as report:
-        built, guest = common.artifacts(kernel, image, add, report)
-        run = common.new_run(out)
-        common.bring(share, run)
+        setting = boot.setting(report, out)
+        run = setting.run
         try:
-            outcome = graphs.graph(request, built, guest, options, run, report)
+            outcome = graphs.graph(request, setting)
         except BadInput:
             run.remove()
             raise
@@ -74,7 +68,7 @@ def graph(
         else:
             calls.draw(one, stdout(), full)
     if not json or not outcome.graphs:
-        _facts(request, outcome, built.release, str(run.path), json)
+        _facts(request, outcome, setting.kernel.release, str(run.path), json)
     return 130 if outcome.reason == "interrupted" else 0
 
 

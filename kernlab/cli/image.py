@@ -14,11 +14,11 @@ def image(
     kind: str = typer.Argument(
         "busybox", help="busybox or debian.", autocompletion=complete.images
     ),
-    add: list[str] = common.ADD,
+    add: common.AddOption = [],  # noqa: B006
     package: list[str] = typer.Option(
         [], "--package", metavar="NAME", help="debian: a package beside those it has."
     ),
-    json: bool = common.JSON,
+    json: common.JsonOption = False,
 ) -> None:
     """Assemble a guest image, or find it assembled."""
     from kernlab.cli.output import print_json, reporter, stdout

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from kernlab.cli import common, complete, lessons
+from kernlab.cli.bootoptions import BootOptions, boot_options
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 app.registered_commands += lessons.app.registered_commands
-LANG, ID, language_of = lessons.LANG, lessons.ID, lessons.language_of
+LANG, language_of = lessons.LANG, lessons.language_of
 
 
 @app.callback()
@@ -30,6 +31,7 @@ def group() -> None:
 
 
 @app.command("run")
+@boot_options("share", "kernel", "cpus", "memory")
 def run(
     labs: list[str] = typer.Argument(
         None, metavar="[ID]...", autocompletion=complete.labs, help="Labs, or a lab's file."
@@ -46,12 +48,10 @@ def run(
         [], "--answer", metavar="N", help="With --quiz: a choice's number, instead of being asked."
     ),
     lang: str = LANG,
-    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    json: bool = common.JSON,
-    share: list[Path] = common.SHARE,
-    kernel: str | None = common.KERNEL,
-    cpus: int = common.CPUS,
-    memory: int = common.MEMORY,
+    out: common.OutOption = None,
+    json: common.JsonOption = False,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Run labs: the story, the stops, the verdict line by line, then the variants.
 
@@ -71,15 +71,12 @@ def run(
     view = LabView(stdout(), language, quiet, () if quiet or no_gdb else senders(table()))
     results, directory = _run(
         requests,
-        kernel,
-        cpus,
-        memory,
+        boot,
         out,
         gdb=not no_gdb,
         answers=answers,
         language=language,
         tell=(lambda told: None) if json else view.told,
-        share=share,
     )
     rows = [_row(result) for result in results]
     directory.result(labs={result.request.name: result.holds for result in results})
@@ -94,31 +91,24 @@ def run(
 
 def _run(
     requests: list[LabRequest],
-    kernel: str | None,
-    cpus: int,
-    memory: int,
+    boot: BootOptions,
     out: str | None,
     gdb: bool,
     tell: Any,
     answers: dict[str, list[int | None]] | None = None,
     language: Language = "en",
-    share: Sequence[Path] = (),
 ) -> tuple[list[LabResult], RunDir]:
     from kernlab.cli.output import reporter
     from kernlab.lab import runner
     from kernlab.lessons import grade
-    from kernlab.pipeline import MachineOptions
     from kernlab.record import left
 
     with reporter() as report:
-        built, guest = common.artifacts(kernel, "busybox", [], report)
-        directory = common.new_run(out, share)
+        setting = boot.setting(report, out)
+        directory = setting.run
         for name, given in (answers or {}).items():
             grade.keep_answers(directory.path / name, given)
-        options = MachineOptions(cpus, memory)
-        results = runner.run_labs(
-            requests, built, guest, options, directory, report, tell, gdb=gdb, language=language
-        )
+        results = runner.run_labs(requests, setting, tell, gdb=gdb, language=language)
     common.keep_report(directory, language)
     left.keep(directory)
     return results, directory
@@ -131,7 +121,7 @@ def grade_run(
         None, "--lab", metavar="FILE", help="Judge by this lab file instead."
     ),
     lang: str = LANG,
-    json: bool = common.JSON,
+    json: common.JsonOption = False,
 ) -> int:
     """Judge a run again from its directory alone: verdict and score.
 
@@ -168,16 +158,15 @@ def grade_run(
 
 
 @app.command("compare")
+@boot_options("cpus", "memory")
 def compare(
-    lab: str = ID,
-    kernel: list[str] = typer.Option(
-        ..., "--kernel", metavar="VERSION", autocompletion=complete.kernels, help="Two or more."
-    ),
+    lab: lessons.IdArgument,
+    kernel: common.KernelsOption,
     no_gdb: bool = typer.Option(False, "--no-gdb", help="Without a debugger."),
     lang: str = LANG,
-    json: bool = common.JSON,
-    cpus: int = common.CPUS,
-    memory: int = common.MEMORY,
+    json: common.JsonOption = False,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Run a lab on several kernels and show where they part."""
     from kernlab.cli.output import stdout
@@ -192,9 +181,8 @@ def compare(
     view = LabView(stdout(), language_of(lang))
     grades: dict[str, list[Grade]] = {}
     for version in kernel:
-        _, directory = _run(
-            requests, version, cpus, memory, None, gdb=not no_gdb, tell=lambda told: None
-        )
+        there = replace(boot, kernel=version)
+        _, directory = _run(requests, there, None, gdb=not no_gdb, tell=lambda told: None)
         release = str(directory.read().get("resolved", {}).get("release", version))
         grades[release] = [grade(directory.path / one.name) for one in requests]
     for number, one in enumerate(requests):
@@ -222,11 +210,8 @@ def detect(
     where: Expr | None,
     json: bool,
     full: bool,
-    kernel: str | None,
-    cpus: int,
-    memory: int,
+    boot: BootOptions,
     out: str | None,
-    share: Sequence[Path] = (),
 ) -> int:
     """``kernlab rst --lab``: the RSTs of a lab's main leg, explained."""
     from kernlab.cli.output import print_json, stdout
@@ -234,9 +219,7 @@ def detect(
     from kernlab.sinks.rst import RstView
 
     requests = chosen([lab], False)
-    results, directory = _run(
-        requests, kernel, cpus, memory, out, gdb=True, tell=lambda told: None, share=share
-    )
+    results, directory = _run(requests, boot, out, gdb=True, tell=lambda told: None)
     view = RstView(stdout(), full)
     shown = sent = 0
     for result in results:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 LANG: str = typer.Option("en", "--lang", metavar="LANG", help="en or zh (zh-CN).")
-ID: str = typer.Argument(..., metavar="ID", autocompletion=complete.labs)
+IdArgument = Annotated[str, typer.Argument(metavar="ID", autocompletion=complete.labs)]
 
 
 def language_of(text: str) -> Language:
@@ -29,7 +29,7 @@ def language_of(text: str) -> Language:
 
 
 @app.command("list")
-def list_labs(lang: str = LANG, json: bool = common.JSON) -> None:
+def list_labs(lang: str = LANG, json: common.JsonOption = False) -> None:
     """The labs there are, by topic and level."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.config.text import say
@@ -55,7 +55,7 @@ def list_labs(lang: str = LANG, json: bool = common.JSON) -> None:
 
 
 @app.command("show")
-def show(lab: str = ID, lang: str = LANG) -> None:
+def show(lab: IdArgument, lang: str = LANG) -> None:
     """The lesson: the idea, where it is in the kernel and the RFC, what to predict."""
     from kernlab.cli.output import stdout
     from kernlab.lessons.lab import find
@@ -68,7 +68,7 @@ def show(lab: str = ID, lang: str = LANG) -> None:
 @app.command("validate")
 def validate(
     files: list[Path] = typer.Argument(..., metavar="FILE...", help="Lab files."),
-    kernel: str | None = common.KERNEL,
+    kernel: common.KernelOption = None,
 ) -> None:
     """Check lab files: every error with its line, and what it may have been meant as; against
     a kernel that is built also their probes."""

@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command("ps")
-def ps(json: bool = common.JSON) -> None:
+def ps(json: common.JsonOption = False) -> None:
     """List the machines that run, of all kernlabs with this home."""
     from rich.table import Table
 

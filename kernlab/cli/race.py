@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kernlab.cli import common, complete, race_read
+from kernlab.cli import common, race_read
+from kernlab.cli.bootoptions import BootOptions, boot_options
 from kernlab.cli.lessons import LANG, language_of
-from kernlab.cli.race_explore import explore, scene_of
+from kernlab.cli.race_explore import IdArgument, explore, scene_of
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
     from kernlab.lessons.race import Race
     from kernlab.lessons.rounds import KernelRow
-    from kernlab.progress import Reporter
     from kernlab.race.floor import RoundResult, Scene
     from kernlab.race.runner import RaceResult
     from kernlab.record.rundir import RunDir
@@ -32,8 +33,9 @@ def group() -> None:
 
 
 @app.command("run")
+@boot_options("share", "kernel", "memory")
 def run(
-    race: str = typer.Argument(..., metavar="ID", autocompletion=complete.races),
+    race: IdArgument,
     times: int | None = typer.Option(
         None, "--times", metavar="N", min=1, help="Rounds, from one boot; tries with --natural."
     ),
@@ -41,11 +43,10 @@ def run(
         False, "--natural", help="Unforced, as fast as it goes: how often does it fire?"
     ),
     lang: str = LANG,
-    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    json: bool = common.JSON,
-    share: list[Path] = common.SHARE,
-    kernel: str | None = common.KERNEL,
-    memory: int = common.MEMORY,
+    out: common.OutOption = None,
+    json: common.JsonOption = False,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Force a race, round after round; ends with 0 if every round came to a known ending."""
     from kernlab.cli.output import print_json, reporter, stdout
@@ -57,16 +58,15 @@ def run(
     path, found = find(race)
     language = language_of(lang)
     with reporter() as report:
-        scene = scene_of(path, found, kernel, memory, out, report, share)
+        scene = scene_of(path, found, boot, out, report)
         directory = scene.run
         if not json:
             begin(stdout(), scene.id, found, language)
         if natural:
-            _natural(scene, report, times, json)
+            _natural(scene, times, json)
             return 0
         result = runner.run_race(
             scene,
-            report,
             lambda one, again: _told(one, again, found, directory, language, json),
             times or 1,
         )
@@ -81,11 +81,11 @@ def run(
     return 0 if result.definite else 1
 
 
-def _natural(scene: Scene, report: Reporter, tries: int | None, json: bool) -> None:
+def _natural(scene: Scene, tries: int | None, json: bool) -> None:
     from kernlab.cli.output import print_json, stdout
     from kernlab.race.natural import natural
 
-    found = natural(scene, report, tries)
+    found = natural(scene, tries)
     row: dict[str, Any] = {
         "race": scene.id,
         "tries": found.tries,
@@ -110,15 +110,15 @@ def _natural(scene: Scene, report: Reporter, tries: int | None, json: bool) -> N
 
 
 @app.command("compare")
+@boot_options("memory")
 def compare(
-    race: str = typer.Argument(..., metavar="ID", autocompletion=complete.races),
-    kernel: list[str] = typer.Option(
-        ..., "--kernel", metavar="VERSION", autocompletion=complete.kernels, help="Two or more."
-    ),
+    race: IdArgument,
+    kernel: common.KernelsOption,
     times: int = typer.Option(3, "--times", metavar="N", min=1, help="Rounds on each kernel."),
     lang: str = LANG,
-    json: bool = common.JSON,
-    memory: int = common.MEMORY,
+    json: common.JsonOption = False,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Force a race on several kernels: which ending each comes to, where each has the places,
     and where they part. Ends with 0 if every round came to a known ending."""
@@ -131,7 +131,7 @@ def compare(
         raise BadInput("one kernel is no comparison", "", f"--kernel {kernel[0]} --kernel 6.12")
     language = language_of(lang)
     path, found = find(race)
-    rows = [_on(version, path, found, times, memory, language) for version in kernel]
+    rows = [_on(replace(boot, kernel=version), path, found, times, language) for version in kernel]
     for row in rows if json else ():
         print_json(
             {
@@ -151,15 +151,13 @@ def compare(
     return 0 if all(row.definite for row in rows) else 1
 
 
-def _on(
-    version: str, path: Path, race: Race, times: int, memory: int, language: Language
-) -> KernelRow:
+def _on(boot: BootOptions, path: Path, race: Race, times: int, language: Language) -> KernelRow:
     """The race on one kernel. One that lacks a place has that as what was found."""
     from kernlab.cli.output import reporter
     from kernlab.errors import BadInput
     from kernlab.lessons.race_check import problems, refuse
     from kernlab.lessons.rounds import KernelRow
-    from kernlab.pipeline import MachineOptions, symbols_for
+    from kernlab.pipeline import Setting, symbols_for
     from kernlab.race import compare, runner
     from kernlab.race.floor import Scene
     from kernlab.race.stage import stage
@@ -167,14 +165,15 @@ def _on(
 
     refuse(problems(path))
     with reporter() as report:
-        built, guest = common.artifacts(version, "busybox", [], report)
+        built, guest = boot.artifacts(report)
         try:
             places = stage(race, symbols_for(built))
         except BadInput as error:
             return KernelRow(built.release, missing=f"{error.what}: {error.why}")
-        directory = common.new_run()
-        scene = Scene(path.stem, race, path, built, guest, MachineOptions(2, memory), directory)
-        result = runner.run_race(scene, report, lambda one, again: None, times)
+        directory = boot.new_run()
+        setting = Setting(built, guest, boot.machine(), directory, report)
+        scene = Scene(path.stem, race, path, setting)
+        result = runner.run_race(scene, lambda one, again: None, times)
     _keep(result, directory)
     _show(result, directory, language, quiet=True)
     left.keep(directory)

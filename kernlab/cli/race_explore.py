@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kernlab.cli import common, complete
+from kernlab.cli.bootoptions import BootOptions, boot_options
 from kernlab.cli.lessons import LANG, language_of
 
 if TYPE_CHECKING:
@@ -18,49 +18,41 @@ if TYPE_CHECKING:
     from kernlab.race.explore import Order, Table
     from kernlab.race.floor import Scene
 
+IdArgument = Annotated[str, typer.Argument(metavar="ID", autocompletion=complete.races)]
 _ORDERS = 40
 _SHOWN = 20  # of the orders that were not run
 
 
-def scene_of(
-    path: Path,
-    race: Race,
-    kernel: str | None,
-    memory: int,
-    out: str | None,
-    report: Reporter,
-    share: Sequence[Path] = (),
-) -> Scene:
+def scene_of(path: Path, race: Race, boot: BootOptions, out: str | None, report: Reporter) -> Scene:
     """A race with all that it is run on, made on the way, and a run directory. Raises
     ``BadInput`` for a file with a problem, before anything boots."""
     from kernlab.lessons.race_check import problems, refuse
-    from kernlab.pipeline import MachineOptions, symbols_for
+    from kernlab.pipeline import Setting, symbols_for
     from kernlab.progress import Said
     from kernlab.race.against import against
     from kernlab.race.floor import Scene
 
     refuse(problems(path))
-    built, guest = common.artifacts(kernel, "busybox", [], report)
+    built, guest = boot.artifacts(report)
     found = problems(path, against(symbols_for(built)))
     refuse(found)
     for one in found:
         report(Said(str(one)))
-    return Scene(
-        path.stem, race, path, built, guest, MachineOptions(2, memory), common.new_run(out, share)
-    )
+    setting = Setting(built, guest, boot.machine(), boot.new_run(out), report)
+    return Scene(path.stem, race, path, setting)
 
 
+@boot_options("share", "kernel", "memory")
 def explore(
-    race: str = typer.Argument(..., metavar="ID", autocompletion=complete.races),
+    race: IdArgument,
     orders: int = typer.Option(
         _ORDERS, "--orders", metavar="N", min=1, help="Orders to run at most."
     ),
     lang: str = LANG,
-    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    json: bool = common.JSON,
-    share: list[Path] = common.SHARE,
-    kernel: str | None = common.KERNEL,
-    memory: int = common.MEMORY,
+    out: common.OutOption = None,
+    json: common.JsonOption = False,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Run every order of a race's hold places once: which order ends how."""
     from kernlab.cli.output import print_json, reporter
@@ -70,9 +62,9 @@ def explore(
 
     path, found = find(race)
     with reporter() as report:
-        scene = scene_of(path, found, kernel, memory, out, report, share)
+        scene = scene_of(path, found, boot, out, report)
         directory = scene.run
-        table = exploring.explore(scene, report, orders)
+        table = exploring.explore(scene, orders)
     rows = _rows(table)
     write_json(directory.path / "explore.json", rows)
     directory.result(

@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command("list")
-def list_races(lang: str = LANG, json: bool = common.JSON) -> None:
+def list_races(lang: str = LANG, json: common.JsonOption = False) -> None:
     """The races there are."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.config.text import say
@@ -46,7 +46,7 @@ def show(
         None, "--round", metavar="N", help="Of a run: this round, not the first that fired."
     ),
     lang: str = LANG,
-    kernel: str | None = common.KERNEL,
+    kernel: common.KernelOption = None,
 ) -> None:
     """A race to read, with the places of its steps on a kernel that is built; or the picture
     of a run from its record. Boots nothing."""
@@ -140,7 +140,7 @@ def _picture(name: str, number: int | None, language: Language) -> None:
 @app.command("validate")
 def validate(
     files: list[Path] = typer.Argument(..., metavar="FILE...", help="Race files."),
-    kernel: str | None = common.KERNEL,
+    kernel: common.KernelOption = None,
 ) -> None:
     """Check race files: every error with its line, and what it may have been meant as; against
     a kernel that is built also its places, and the locks that a step would wait for."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kernlab.cli import common, complete
+from kernlab.cli.bootoptions import BootOptions, boot_options
 
 if TYPE_CHECKING:
     from kernlab.errors import BadInput
@@ -19,6 +20,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command("rst", context_settings={"ignore_unknown_options": False})
+@boot_options()
 def rst(
     command: list[str] = typer.Argument(
         None,
@@ -37,15 +39,10 @@ def rst(
     count: int | None = typer.Option(None, "--count", metavar="N", help="Stop after N RSTs."),
     timeout: float = typer.Option(_TIMEOUT, "--timeout", metavar="S", help="Stop after S seconds."),
     full: bool = typer.Option(False, "--full", help="The whole call stack."),
-    share: list[Path] = common.SHARE,
-    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    json: bool = common.JSON,
-    kernel: str | None = common.KERNEL,
-    image: str = common.IMAGE,
-    add: list[str] = common.ADD,
-    cpus: int = common.CPUS,
-    memory: int = common.MEMORY,
-    network: str = common.NETWORK,
+    out: common.OutOption = None,
+    json: common.JsonOption = False,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Who sent this RST, and why?
 
@@ -70,21 +67,19 @@ def rst(
     from kernlab.cli import rst_facts
     from kernlab.cli.ends import until_unread
     from kernlab.cli.output import print_json, reporter, stdout, words_view
-    from kernlab.pipeline import MachineOptions
     from kernlab.rst.live import Detective
     from kernlab.sinks.rst import RstView
     from kernlab.trace import run as tracing
 
     _one_of(words, workload, lab)
     _in_range(count, timeout)
-    if share and not (words or workload or lab):
-        raise _unused(share[0])
+    if boot.share and not (words or workload or lab):
+        raise _unused(boot.share[0])
     if lab is not None:
-        _of_a_lab(lab, count, timeout, image, add, network)
+        _of_a_lab(lab, count, timeout, boot)
         from kernlab.cli.lab import detect
 
-        return detect(lab, expression, json, full, kernel, cpus, memory, out, share)
-    options = MachineOptions(cpus, memory, network=common.network_of(network))
+        return detect(lab, expression, json, full, boot, out)
     request = _request(reasons, words, workload, timeout)
     view = RstView(stdout(), full)
     printed = words_view(json)
@@ -94,17 +89,12 @@ def rst(
         (print_json if json else view.event)(event)
 
     with reporter() as report:
-        built, guest = common.artifacts(kernel, image, add, report)
-        run = common.new_run(out)
-        common.bring(share, run)
-        detective = Detective(reasons, built.source, expression, count)
+        setting = boot.setting(report, out)
+        run = setting.run
+        detective = Detective(reasons, setting.kernel.source, expression, count)
         _, outcome = tracing.trace(
             request,
-            built,
-            guest,
-            options,
-            run,
-            report,
+            setting,
             until_unread(on_event),
             detective,
             until_unread(lambda piece: printed.piece(piece.stream, piece.data)),
@@ -162,18 +152,16 @@ def _in_range(count: int | None, timeout: float) -> None:
         raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
 
 
-def _of_a_lab(
-    lab: str, count: int | None, timeout: float, image: str, add: list[str], network: str
-) -> None:
+def _of_a_lab(lab: str, count: int | None, timeout: float, boot: BootOptions) -> None:
     """Refuse what a lab's machine does not take: it would be passed over in silence."""
     from kernlab.errors import BadInput
 
     asked = [
         ("--count", count is not None),
         ("--timeout", timeout != _TIMEOUT),
-        ("--image", image != "busybox"),
-        ("--add", bool(add)),
-        ("--network", network != "closed"),
+        ("--image", boot.image != BootOptions.image),
+        ("--add", bool(boot.add)),
+        ("--network", boot.network != BootOptions.network),
     ]
     given = [name for name, there in asked if there]
     if given:

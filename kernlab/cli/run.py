@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from kernlab.cli import common
+from kernlab.cli.bootoptions import BootOptions, boot_options
 
 if TYPE_CHECKING:
     from kernlab.progress import Reporter
@@ -24,41 +24,35 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command("run", context_settings={"ignore_unknown_options": False})
+@boot_options()
 def run(
     command: list[str] = typer.Argument(..., metavar="CMD...", help="After --: what to run."),
     timeout: float | None = typer.Option(
         None, "--timeout", metavar="S", help="Kill it after S seconds."
     ),
-    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    kernel: str | None = common.KERNEL,
-    image: str = common.IMAGE,
-    add: list[str] = common.ADD,
-    share: list[Path] = common.SHARE,
-    cpus: int = common.CPUS,
-    memory: int = common.MEMORY,
-    network: str = common.NETWORK,
+    out: common.OutOption = None,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Boot, run CMD in the guest with this stdin, stdout and stderr, end with its status.
 
     125: kernlab itself failed. The run directory's share/ is /mnt/share in the guest.
     """
     from kernlab.cli.output import reporter
-    from kernlab.pipeline import MachineOptions, machine_for, wait_ready
+    from kernlab.pipeline import machine_for, wait_ready
     from kernlab.progress import Said
     from kernlab.trace import never
 
-    options = MachineOptions(cpus, memory, network=common.network_of(network))
     with reporter() as report:
-        built, guest = common.artifacts(kernel, image, add, report)
-        directory = common.new_run(out)
-        common.bring(share, directory)
-        with machine_for(directory, built, guest, options, report) as machine:
+        setting = boot.setting(report, out)
+        directory = setting.run
+        with machine_for(setting) as machine:
             wait_ready(machine, report)
             said = _Last()
             status = _run(machine, command, timeout, report, said)
             directory.result(status=status)
             if status in never.SHELL:
-                absent = never.by_shell(said.text, image, directory.share)
+                absent = never.by_shell(said.text, boot.image, directory.share)
                 if absent is not None:
                     report(Said(f"{absent.why}\nnext: {absent.next_step}"))
     return status

@@ -23,7 +23,7 @@ def show(
     full: bool = typer.Option(
         False, "--full", help="One line a frame instead of the folded stack."
     ),
-    json: bool = common.JSON,
+    json: common.JsonOption = False,
 ) -> None:
     """Show a run's events again, filtered by the same expressions as trace, and what its
     workload printed between them."""

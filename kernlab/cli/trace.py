@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from kernlab.cli import common, complete
+from kernlab.cli.bootoptions import BootOptions, boot_options
 
 if TYPE_CHECKING:
     from kernlab.sinks.groups import Groups
@@ -22,6 +22,7 @@ _DEPTH = 64  # frames kept where --stack does not say
 
 
 @app.command("trace")
+@boot_options()
 def trace(
     functions: list[str] = typer.Argument(
         None,
@@ -92,15 +93,10 @@ def trace(
     buffer: int | None = typer.Option(
         None, "--buffer", metavar="KIB", help="Room for each vCPU's events in the guest."
     ),
-    out: str | None = typer.Option(None, "--out", metavar="DIR", help="Run directory to make."),
-    json: bool = common.JSON,
-    kernel: str | None = common.KERNEL,
-    image: str = common.IMAGE,
-    add: list[str] = common.ADD,
-    share: list[Path] = common.SHARE,
-    cpus: int = common.CPUS,
-    memory: int = common.MEMORY,
-    network: str = common.NETWORK,
+    out: common.OutOption = None,
+    json: common.JsonOption = False,
+    *,
+    boot: BootOptions,
 ) -> int:
     """Show packets, sockets and call stacks as they pass FUNC.
 
@@ -112,7 +108,6 @@ def trace(
     from kernlab.cli.ends import until_unread
     from kernlab.cli.output import print_json, reporter, stdout, words_view
     from kernlab.errors import BadInput
-    from kernlab.pipeline import MachineOptions
     from kernlab.progress import Said
     from kernlab.record.isn import Isns
     from kernlab.sinks.follow import FollowView
@@ -166,8 +161,6 @@ def trace(
     still = not stdout().is_terminal or stdout().is_dumb_terminal
     moving = LiveView(stdout()) if live and not still and not json else None
 
-    options = MachineOptions(cpus, memory, network=common.network_of(network))
-
     words = words_view(json)
 
     def on_event(event: dict[str, Any]) -> None:
@@ -184,24 +177,19 @@ def trace(
     with reporter() as report, moving or nullcontext():
         if picked:
             report(Said(picked))
-        built, guest = common.artifacts(kernel, image, add, report)
+        setting = boot.setting(report, out)
+        run = setting.run
         if engine == choice.AUTO:
-            kind, why = choice.settle(choice.find(request.engine), built.config)
+            kind, why = choice.settle(choice.find(request.engine), setting.kernel.config)
             if kind.name != request.engine:
                 request = replace(request, engine=kind.name)
                 report(Said(f"--engine {kind.name}: {why}"))
-        run = common.new_run(out)
         if isinstance(view, TraceView):
             view.count_from(Isns.growing(growing(run.share)))
-        common.bring(share, run)
         try:
             plan, outcome = tracing.trace(
                 request,
-                built,
-                guest,
-                options,
-                run,
-                report,
+                setting,
                 until_unread(on_event),
                 on_words=until_unread(lambda piece: words.piece(piece.stream, piece.data)),
             )
@@ -219,7 +207,7 @@ def trace(
     )
     if outcome.never_ran is not None:
         raise outcome.never_ran
-    facts = _facts(plan, outcome, built.release, str(run.path))
+    facts = _facts(plan, outcome, setting.kernel.release, str(run.path))
     page = common.keep_report(run) if outcome.events else None
     if page:
         facts["report"] = page

@@ -6,19 +6,16 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 from kernlab.config.text import Language
 from kernlab.errors import MachineFailed
-from kernlab.image.model import Image
-from kernlab.kernel.model import Kernel
 from kernlab.lab.leg import Explain, run_leg
 from kernlab.lab.probes import lacking
 from kernlab.leg.run import bring
 from kernlab.lessons.lab import LAB_FILE, Lab
 from kernlab.lessons.lab_check import c_read, refuse
 from kernlab.lessons.results import LabRequest, LabResult, LegResult, Tell
-from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
+from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter, Said
 from kernlab.reasons.model import Reasons, table
 from kernlab.record.leg import LegDir
@@ -28,24 +25,22 @@ from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engines.gdb import KIND, GdbEngine
 from kernlab.trace.plan import Plan, Show, TraceRequest, make
 from kernlab.vm.machine import Machine
+from kernlab.vm.mechanisms import BOOT
 
 
 def run_labs(
     requests: Sequence[LabRequest],
-    kernel: Kernel,
-    image: Image,
-    options: MachineOptions,
-    run: RunDir,
-    report: Reporter,
+    setting: Setting,
     tell: Tell,
     gdb: bool = True,
     language: Language = "en",
 ) -> list[LabResult]:
     """Run labs one after the other. A machine that breaks is replaced, and the lab that
     broke it has failed; the rest runs on."""
+    run, report = setting.run, setting.report
     results: list[LabResult] = []
     left = list(requests)
-    known = symbols_for(kernel)
+    known = symbols_for(setting.kernel)
     symbols = known if gdb else None
     bring(
         {
@@ -63,7 +58,7 @@ def run_labs(
     asked = {name for one in requests for name in one.lab.symbols}
     explain = Explain(
         table() if gdb else {},
-        kernel.source,
+        setting.kernel.source,
         {name: known.map.has(name) for name in sorted(asked)},
         language,
     )
@@ -71,12 +66,12 @@ def run_labs(
         for one in requests:
             if one.lab.debugger and one.title not in plans:
                 plans[one.title] = _plan(one.lab, symbols, explain.reasons)
-    needed = replace(options, needs=KIND.needs) if plans else options
+    needs = KIND.needs if plans else (BOOT,)
     broken = 0
     while left:
         try:
             with ExitStack() as stack:
-                machine = stack.enter_context(machine_for(run, kernel, image, needed, report))
+                machine = stack.enter_context(machine_for(setting, needs))
                 probing = None
                 first = next((plans[one.title] for one in left if one.title in plans), None)
                 if symbols is not None and first is not None:

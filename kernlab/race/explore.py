@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from kernlab.lessons.race import Place, Race, Step, place_of
-from kernlab.progress import Reporter
 from kernlab.race.floor import RoundResult, Scene, floor
 from kernlab.race.runner import AGAIN
 from kernlab.record.leg import load
@@ -123,14 +122,14 @@ def steps(order: Order, race: Race) -> list[Step]:
     return [*found, Step(release="all")]
 
 
-def explore(scene: Scene, report: Reporter, limit: int) -> Table:
+def explore(scene: Scene, limit: int) -> Table:
     """Run every order, ``limit`` of them at most. Raises ``BadInput`` before anything boots
     for a place that the kernel does not have."""
     ways = pieces(scene.race)
     table = Table(scene.race, ways)
     known: dict[tuple[Piece, ...], tuple[int, str]] = {}  # a beginning → its run, and why it ends
     number = 0
-    with floor(scene, report) as opened:
+    with floor(scene) as opened:
         for order in orders(ways):
             begun = (order[:at] for at in range(1, len(order)))
             like = next((known[one] for one in begun if one in known), None)

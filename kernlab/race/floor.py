@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernlab.debugger.vcpus import Vcpus
 from kernlab.errors import BadInput, MachineFailed, WeFailed
 from kernlab.guest.build import program
-from kernlab.image.model import Image
-from kernlab.kernel.model import Kernel
 from kernlab.leg.run import Run, Setup, bring, deaf, trouble
 from kernlab.lessons import locks
 from kernlab.lessons.race import RACE_FILE, ROUND_FILE, Ending, Race, Step, program_of
-from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
-from kernlab.progress import Reporter
+from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
 from kernlab.race.director import Director
 from kernlab.race.stage import Stage, stage
 from kernlab.record.leg import Leg, LegDir, load, write_json
@@ -55,10 +52,11 @@ class Scene:
     id: str
     race: Race
     path: Path
-    kernel: Kernel
-    image: Image
-    options: MachineOptions
-    run: RunDir
+    setting: Setting
+
+    @property
+    def run(self) -> RunDir:
+        return self.setting.run
 
     def setup(self, args: Sequence[str]) -> Setup:
         """The program as a run."""
@@ -73,9 +71,9 @@ class Scene:
             timeout=race.timeout,
         )
 
-    def bring(self, report: Reporter) -> None:
+    def bring(self) -> None:
         """What the guest needs into the share, and the race's file into the record."""
-        bring({program_of(self.race): self.path.parent}, self.run.share, report)
+        bring({program_of(self.race): self.path.parent}, self.run.share, self.setting.report)
         directory = self.run.path / self.id
         directory.mkdir(parents=True, exist_ok=True)
         (directory / RACE_FILE).write_bytes(self.path.read_bytes())
@@ -142,7 +140,7 @@ class Floor:
     def open(self) -> None:
         """Attach it, and let the guest run."""
         assert self._vcpus is not None
-        self._vcpus.attach(self._machine.gdb_socket, self._scene.options.cpus)
+        self._vcpus.attach(self._machine.gdb_socket, self._scene.setting.options.cpus)
         self._director = Director(self._scene.race, self._stage, self._vcpus, self._symbols)
         self._director.start()
 
@@ -219,24 +217,23 @@ class Floor:
 
 
 @contextmanager
-def floor(scene: Scene, report: Reporter) -> Iterator[Floor]:
+def floor(scene: Scene) -> Iterator[Floor]:
     """Boot, attach, and end both with the block. Raises ``BadInput`` before anything boots
     for a place that the kernel does not have."""
-    if scene.options.cpus != 2:
-        raise BadInput(f"--cpus {scene.options.cpus}: a race has two vCPUs", "", "--cpus 2")
-    symbols = symbols_for(scene.kernel)
+    setting = scene.setting
+    cpus = setting.options.cpus
+    if cpus != 2:
+        raise BadInput(f"--cpus {cpus}: a race has two vCPUs", "", "--cpus 2")
+    symbols = symbols_for(setting.kernel)
     found = stage(scene.race, symbols)
-    scene.bring(report)
-    put(program(_TRANSFER, report), scene.run.share)
-    options = replace(scene.options, needs=(BOOT, BREAK, STOP, HOLD))
+    scene.bring()
+    put(program(_TRANSFER, setting.report), setting.run.share)
     with ExitStack() as stack:
-        machine = stack.enter_context(
-            machine_for(scene.run, scene.kernel, scene.image, options, report)
-        )
+        machine = stack.enter_context(machine_for(setting, (BOOT, BREAK, STOP, HOLD)))
         opened = Floor(scene, found, symbols, machine)
         stack.callback(opened.close)
         opened.prepare()
-        wait_ready(machine, report)
+        wait_ready(machine, setting.report)
         machine.channel.run(_CALM_LIMIT, ["sh", "-c", _CALM])
         opened.open()
         yield opened

@@ -15,7 +15,6 @@ from kernlab.errors import BadInput, MachineFailed
 from kernlab.leg.run import Run, deaf, trouble
 from kernlab.lessons.race import Natural
 from kernlab.pipeline import machine_for, symbols_for, wait_ready
-from kernlab.progress import Reporter
 from kernlab.race.floor import Scene
 from kernlab.race.stage import Stage, stage
 from kernlab.record.counters import named
@@ -56,7 +55,7 @@ class Found:
     windows: int = 0
 
 
-def natural(scene: Scene, report: Reporter, tries: int | None = None) -> Found:
+def natural(scene: Scene, tries: int | None = None) -> Found:
     """Run it. Raises ``BadInput`` where the race has no such run, ``MachineFailed``."""
     wanted = scene.race.natural
     if wanted is None:
@@ -67,10 +66,10 @@ def natural(scene: Scene, report: Reporter, tries: int | None = None) -> Found:
         )
     tries = tries or wanted.tries
     places = wanted.window
-    found = stage(scene.race, symbols_for(scene.kernel), places) if places else None
-    scene.bring(report)
-    with machine_for(scene.run, scene.kernel, scene.image, scene.options, report) as machine:
-        wait_ready(machine, report)
+    found = stage(scene.race, symbols_for(scene.setting.kernel), places) if places else None
+    scene.bring()
+    with machine_for(scene.setting) as machine:
+        wait_ready(machine, scene.setting.report)
         leg = _leg(scene, machine, tries, "natural")
         lengths = _window(scene, machine, wanted, found, tries) if found is not None else []
     window = (min(lengths), int(median(lengths))) if lengths else None

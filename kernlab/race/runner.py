@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kernlab.lessons.race import Race
-from kernlab.progress import Reporter
 from kernlab.race.floor import RoundResult, Scene, floor
 
 # A round that did not go as written says nothing of the kernel: it is done again, but not
@@ -50,11 +49,11 @@ class RaceResult:
 OnRound = Callable[[RoundResult, bool], None]  # the round, whether it is done again
 
 
-def run_race(scene: Scene, report: Reporter, on_round: OnRound, times: int = 1) -> RaceResult:
+def run_race(scene: Scene, on_round: OnRound, times: int = 1) -> RaceResult:
     """Force it ``times`` times. Raises ``BadInput`` before anything boots for a place that
     the kernel does not have."""
     result = RaceResult(scene.id, scene.race)
-    with floor(scene, report) as opened:
+    with floor(scene) as opened:
         while len(result.rounds) < times:
             number = len(result.rounds) + len(result.again) + 1
             one = opened.round(number)

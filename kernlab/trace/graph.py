@@ -15,12 +15,9 @@ from typing import NamedTuple
 
 from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput
-from kernlab.image.model import Image
-from kernlab.kernel.model import Kernel
-from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
-from kernlab.progress import Finished, Reporter, Said, Started
+from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
+from kernlab.progress import Finished, Said, Started
 from kernlab.record.calls import Call, Graph
-from kernlab.record.rundir import RunDir
 from kernlab.symbols import places
 from kernlab.symbols.frames import Symbolizer
 from kernlab.symbols.system_map import SystemMap
@@ -133,21 +130,15 @@ def check(request: GraphRequest) -> None:
     workloads.find(request.workload)
 
 
-def graph(
-    request: GraphRequest,
-    kernel: Kernel,
-    image: Image,
-    options: MachineOptions,
-    run: RunDir,
-    report: Reporter,
-) -> GraphOutcome:
+def graph(request: GraphRequest, setting: Setting) -> GraphOutcome:
     """Record calls of a function while a workload runs.
 
     Raises ``BadInput`` before anything boots, ``MachineFailed`` when the guest breaks.
     """
     check(request)
     row = workloads.find(request.workload)
-    symbols = symbols_for(kernel)
+    run, report = setting.run, setting.report
+    symbols = symbols_for(setting.kernel)
     limits.require(symbols.files.config, _NEEDS, "kernlab graph")
     entries = symbols.map.entries(request.function)
     if symbols.map.only_init(request.function):
@@ -159,7 +150,7 @@ def graph(
     run.resolved(function=request.function, symbols=[symbol for symbol, _ in entries])
     outcome = GraphOutcome()
     with ExitStack() as stack:
-        machine = stack.enter_context(machine_for(run, kernel, image, options, report))
+        machine = stack.enter_context(machine_for(setting))
         wait_ready(machine, report)
         report(Started("set the tracer"))
         tracer = _start(request, [symbol for symbol, _ in entries], machine)

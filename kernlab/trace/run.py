@@ -6,18 +6,15 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from kernlab.errors import BadInput, MachineFailed, ReaderGone, WeFailed
-from kernlab.image.model import Image
-from kernlab.kernel.model import Kernel
-from kernlab.pipeline import MachineOptions, machine_for, symbols_for, wait_ready
-from kernlab.progress import Finished, Reporter, Said, Started
+from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
+from kernlab.progress import Finished, Said, Started
 from kernlab.record import counters, drops
 from kernlab.record.pcapng import losses, read
-from kernlab.record.rundir import RunDir
 from kernlab.record.store import EventWriter
 from kernlab.trace import never, workloads
 from kernlab.trace import words as words_in_guest
@@ -135,11 +132,7 @@ class Outcome:
 
 def trace(
     request: TraceRequest,
-    kernel: Kernel,
-    image: Image,
-    options: MachineOptions,
-    run: RunDir,
-    report: Reporter,
+    setting: Setting,
     on_event: OnEvent,
     refine: Refine | None = None,
     on_words: OnWords = lambda piece: None,
@@ -151,10 +144,11 @@ def trace(
     Raises ``BadInput`` before anything boots, ``MachineFailed`` when the guest breaks. An
     interrupt (Ctrl-C) ends the trace in order: what was gathered is kept.
     """
+    run, report = setting.run, setting.report
     row = workloads.chosen(request)
     kind = find(request.engine)
     kind.check(request)
-    symbols = symbols_for(kernel)
+    symbols = symbols_for(setting.kernel)
     report(Started("read the kernel's debug info"))
     plan = make(request, symbols)
     workloads.place(row, run.share, report)
@@ -162,7 +156,7 @@ def trace(
     argv = workloads.argv_of(row, count is not None)
     if argv:
         words_in_guest.place(run.share, report)
-    kind.bring(plan, kernel, symbols, run.share, report)
+    kind.bring(plan, setting.kernel, symbols, run.share, report)
     report(Finished("read the kernel's debug info"))
     for note in plan.notes:
         report(Said(note))
@@ -180,9 +174,7 @@ def trace(
     )
     outcome = Outcome("workload")
     with ExitStack() as stack:
-        machine = stack.enter_context(
-            machine_for(run, kernel, image, replace(options, needs=kind.needs), report)
-        )
+        machine = stack.enter_context(machine_for(setting, kind.needs))
         engine = stack.enter_context(kind.open(plan, symbols, machine, run))
         engine.prepare()
         wait_ready(machine, report)
@@ -216,9 +208,11 @@ def trace(
             story.rest(writer.count)
             outcome.workload_said = story.said.text
             if words is not None and words.failed is not None:
-                outcome.never_ran = never.never_ran(argv[0], words.failed, image.kind, run.share)
+                outcome.never_ran = never.never_ran(
+                    argv[0], words.failed, setting.image.kind, run.share
+                )
             elif outcome.workload_status in never.SHELL and not writer.count:
-                outcome.never_ran = never.by_shell(story.said.text, image.kind, run.share)
+                outcome.never_ran = never.by_shell(story.said.text, setting.image.kind, run.share)
             engine.remove()
             if refine is not None:
                 refine.ended()

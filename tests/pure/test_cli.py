@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from kernlab.cli import output
+from kernlab.cli.bootoptions import BootOptions
 from kernlab.cli.main import COMMANDS
 from kernlab.errors import BadInput
 from kernlab.progress import Advanced, Finished, Started
 from kernlab.record.expression import parse_where
 from kernlab.trace import workloads
 from kernlab.trace.plan import TraceRequest, check
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def kernlab(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -45,6 +50,28 @@ def test_every_command_has_help(name: str) -> None:
     said = kernlab(name, "--help")
     assert said.returncode == 0, said.stderr
     assert "Usage" in said.stdout
+
+
+def test_an_option_of_booting_is_declared_once() -> None:
+    """Whatever boots takes it from the bundle; the exceptions mean something else by it."""
+    others = {
+        ("bpf", "--image"),  # a recipe has its own, and `check` looks into one
+        ("bpf", "--memory"),
+        ("doctor", "--kernel"),  # a kernel to be built, not to be booted
+    }
+    for path in sorted((ROOT / "kernlab/cli").glob("*.py")):
+        if path.stem in ("bootoptions", "common"):
+            continue
+        for one in fields(BootOptions):
+            option = f"--{one.name}"
+            declared = re.search(rf'Option\([^()]*"{option}"', path.read_text())
+            assert not declared or (path.stem, option) in others, f"{path.name} has {option}"
+
+
+def test_what_a_command_fixes_is_no_option_of_it() -> None:
+    said = kernlab("graph", "--cpus", "2", "tcp_v4_rcv")
+    assert said.returncode == 2
+    assert "No such option" in said.stderr
 
 
 def test_help_imports_no_room() -> None:

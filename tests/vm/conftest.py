@@ -22,6 +22,7 @@ from kernlab.kernel.model import BuildRequest, Kernel
 from kernlab.progress import quiet
 from kernlab.record.rundir import RunDir
 from kernlab.vm.machine import Machine
+from kernlab.vm.mechanisms import BOOT
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +42,10 @@ def booted(
     """Boots a machine of one's own: ``with booted() as machine``."""
 
     @contextmanager
-    def boot(**options: Any) -> Iterator[Machine]:
+    def boot(needs: tuple[str, ...] = (BOOT,), **options: Any) -> Iterator[Machine]:
         run = RunDir.create({}, tmp_path / "run")
         chosen = pipeline.MachineOptions(**options)
-        with pipeline.machine_for(run, kernel, image, chosen) as machine:
+        with pipeline.machine_for(pipeline.Setting(kernel, image, chosen, run), needs) as machine:
             machine.wait_ready()
             yield machine
 

@@ -82,7 +82,8 @@ def test_the_tools_and_every_recipe_in_one_guest(
     before = disk.stat().st_mtime_ns
     run = RunDir.create({}, tmp_path / "run")
     said = {}
-    with pipeline.machine_for(run, kernel, debian, pipeline.MachineOptions(memory=1024)) as machine:
+    setting = pipeline.Setting(kernel, debian, pipeline.MachineOptions(memory=1024), run)
+    with pipeline.machine_for(setting) as machine:
         machine.wait_ready()
         which = machine.channel.run(30, ["sh", "-c", f"which {' '.join(TOOLS)}"])
         assert which.stdout.decode().count("\n") == len(TOOLS), which.stdout

@@ -102,7 +102,8 @@ def test_what_the_guest_could_not_set_up_is_told(
     """Else a trace of nothing is all that is seen of a guest without its network."""
     told: list[Report] = []
     options = pipeline.MachineOptions(append=("debugfs=off",))
-    with pipeline.machine_for(RunDir.create({}, tmp_path / "run"), kernel, image, options) as it:
+    run = RunDir.create({}, tmp_path / "run")
+    with pipeline.machine_for(pipeline.Setting(kernel, image, options, run)) as it:
         pipeline.wait_ready(it, told.append)
     (said,) = [report.text for report in told if isinstance(report, Said)]
     assert said.startswith("the guest cannot mount /sys/kernel/debug")
