@@ -6,12 +6,37 @@ what failed, why, and the next command to type.
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+
+# A command in a text: the program's name, then one of its commands (kernlab.cli.main.COMMANDS).
+_COMMAND = re.compile(
+    r"(?<![\w./-])kernlab(?= (?:trace|graph|debug|rst|lab|race|bpf|boot|run|fetch|build|doctor"
+    r"|image|show|report|ps|stop|clean|config|bench)\b)"
+)
+
+
+def called() -> str:
+    """How the user starts kernlab: ``kernlab``, or the path of the script in a checkout, which
+    names itself in the environment."""
+    return shlex.quote(os.environ.get("KERNLAB_CALLED") or "kernlab")
+
+
+def as_called(text: str) -> str:
+    """A text in which each command begins as the user has to type it."""
+    name = called()
+    return text if name == "kernlab" else _COMMAND.sub(lambda _: name, text)
+
 
 class KernlabError(Exception):
     """Something a user must be told.
 
-    ``what`` is one line; ``why`` may be several (a console's tail, a list of
-    near names); ``next_step`` is a command or an action, without a full stop.
+    ``what`` is one line; ``why`` may be several (a console's tail, a list of near names).
+    ``next_step`` is a command that runs as it is printed, or an action that begins with a verb,
+    without a full stop. ``--engine gdb`` stands for the same command line with this option,
+    ``without --tui`` for the same without it, ``again`` for the same as it was
+    (``kernlab.cli.again`` writes them out).
     """
 
     exit_status = 1

@@ -133,9 +133,10 @@ def _attached(process: GuestProcess, mark: Path, machine: Machine, patience: flo
         if time.monotonic() > deadline:
             process.signal(9)
             raise BadInput(
-                f"the program has not attached within {patience:g} s",
-                "it has neither called NAME_bpf__attach() nor waited for events",
-                "kernlab bpf run without --workload and --lab",
+                f"the program did not attach within {patience:g} s",
+                "it neither called NAME_bpf__attach() nor waited for events; without --workload "
+                "and --lab it can take as long as it needs",
+                "without --workload --lab",
             )
         threading.Event().wait(_TURN)
     return True
@@ -147,7 +148,7 @@ def _to_its_end(process: GuestProcess, limit: float | None) -> int:
     except TimeoutError as error:
         process.signal(9)
         raise MachineFailed(
-            f"the program still ran after {limit:g} s",
-            "it was killed",
-            "kernlab bpf run with a larger --timeout, or without one",
+            f"the program was killed: it still ran after {limit:g} s",
+            "",
+            f"--timeout {2 * (limit or 0):g}",
         ) from error

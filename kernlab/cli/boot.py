@@ -67,12 +67,12 @@ def _check_ssh(image: str, wait: bool) -> None:
     from kernlab.errors import BadInput
 
     if image != "debian":
-        raise BadInput(f"--ssh: the image {image} has no sshd", "", "--ssh --image debian")
+        raise BadInput(f"--ssh: the image {image} has no sshd", "", "--image debian")
     if wait:
         raise BadInput(
-            "--ssh with --wait: the guest stands, and nobody can come in",
-            "",
-            "leave out one of them",
+            "--ssh cannot be used with --wait",
+            "the guest waits for a debugger and does not boot, so nobody can log in",
+            "without --wait",
         )
 
 

@@ -225,9 +225,10 @@ def check(
         found = known
     elif not count:
         raise BadInput(
-            f"{what} has no BPF object inside",
-            "it may compile its programs when it runs, as bpftrace and bcc do",
-            "kernlab bpf check FILE for a tool made with libbpf",
+            f"{what} contains no BPF object",
+            "only tools made with libbpf contain one; bpftrace and bcc compile their programs when "
+            "they run",
+            "kernlab bpf list",
         )
     for lack in found:
         stdout().print(f"{lack.what}: {lack.says}", style="bold")
@@ -300,7 +301,7 @@ def _check(workload: str | None, lab: str | None) -> None:
         raise BadInput(
             "--workload and --lab together",
             "one thing makes the packets flow",
-            f"kernlab bpf run … --lab {lab}",
+            "without --workload",
         )
     if workload is not None:
         workloads.find(workload)

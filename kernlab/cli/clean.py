@@ -56,7 +56,7 @@ def clean(
     passed_by(wrong)
     if stuck:
         raise HostLacks(
-            f"{len(stuck)} could not be removed",
+            f"{len(stuck)} files could not be removed",
             "\n".join(stuck[:_MOST]),
             f"sudo rm -rf {shlex.quote(str(home() / wanted[0]))}"
             if os.geteuid()

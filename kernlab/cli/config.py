@@ -48,7 +48,7 @@ def schema(
                 (every / f"{name}.json").write_text(_text(value), "utf-8")
         except OSError as error:
             raise BadInput(
-                f"--all {every}: cannot be written", str(error.strerror), "another directory"
+                f"--all {every}: cannot be written", str(error.strerror), f"ls -ld {every}"
             ) from error
         typer.echo(f"{len(known)} schemas in {every}")
         return
@@ -66,23 +66,28 @@ def validate(
 
     Try: kernlab config validate ~/.local/share/kernlab/configs/*.yaml
     """
+    import shlex
+
     from kernlab.config.yaml import load, near
     from kernlab.errors import BadInput
     from kernlab.sinks.console import safe_lines
 
     known = models()
-    problems = []
+    problems: list[str] = []
+    wrong: list[Path] = []
     for path in files:
         model = known.get(path.absolute().parent.name) or known.get(path.stem)
         if model is None:
             close = near(path.stem, known)
             hint = f"did you mean {close[0]}.yaml?" if close else f"known: {', '.join(known)}"
             problems.append(f"{path}: no file of configs/ has this name; {hint}")
+            wrong.append(path)
             continue
         try:
             load(path, model)
         except BadInput as error:
             problems.append(error.why if error.what.endswith(" errors") else error.what)
+            wrong.append(path)
         else:
             typer.echo(safe_lines(f"{path}: good"))
     if problems:
@@ -90,7 +95,7 @@ def validate(
         raise BadInput(
             f"{count} error{'s' if count > 1 else ''}",
             "\n".join(problems),
-            "edit the file; kernlab config schema KIND shows what may stand where",
+            f"edit {' '.join(shlex.quote(str(path)) for path in wrong)}",
         )
 
 

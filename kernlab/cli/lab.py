@@ -63,7 +63,7 @@ def run(
     from kernlab.sinks.labs import LabView
 
     if quiz and times > 1:
-        raise BadInput("--quiz asks once", "--times runs a lab again and again", "leave one out")
+        raise BadInput("--quiz asks once", "--times runs a lab again and again", "without --times")
     requests = chosen(labs or [], every, times)
     language = language_of(lang)
     answers = _ask(requests, answer, language) if quiz else {}

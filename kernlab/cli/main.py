@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import inspect
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from typer.core import TyperGroup
 
 from kernlab import __version__
 from kernlab.cli import ends
-from kernlab.errors import HostLacks, KernlabError, ReaderGone
+from kernlab.errors import HostLacks, KernlabError, ReaderGone, as_called, called
 
 # What a wrong command line raises: click's class, of which newer typers bring their own copy.
 ClickException: Any = typer.BadParameter.__mro__[2]
@@ -58,16 +60,36 @@ class _Lazy(TyperGroup):
             return None
         return command(cmd_name) if _is_called(cmd_name) else _stub(cmd_name)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.help = _help(self.help)
+        super().format_help(ctx, formatter)
+
 
 def command(name: str) -> Any:
     """A command as click knows it, its module imported."""
     module = importlib.import_module(f"kernlab.cli.{COMMANDS[name][0]}")
     app: typer.Typer = module.app
-    group = typer.main.get_command(app)
-    if isinstance(group, TyperGroup) and name in group.commands and name != "config":
-        return group.commands[name]
-    group.name = name
-    return group
+    found: Any = typer.main.get_command(app)
+    if isinstance(found, TyperGroup) and name in found.commands and name != "config":
+        found = found.commands[name]
+    found.name = name
+    _call_as_called(found)
+    return found
+
+
+def _call_as_called(what: Any) -> None:
+    """The commands in a command's help, as the user has to type them."""
+    what.help = _help(what.help)
+    for parameter in what.params:
+        if getattr(parameter, "help", None):
+            parameter.help = as_called(parameter.help)
+    for inner in getattr(what, "commands", {}).values():
+        _call_as_called(inner)
+
+
+def _help(text: str | None) -> str:
+    """A docstring for a terminal: its paragraphs as long as the terminal is wide."""
+    return as_called(re.sub(r"(?<!\n)\n(?!\n|Try: )", " ", inspect.cleandoc(text or "")))
 
 
 def _is_called(name: str) -> bool:
@@ -130,7 +152,12 @@ class _Shown(logging.Formatter):
 def main() -> None:
     """Run the command line and exit. No traceback reaches a user."""
     ends.prepare()
-    status = _status_of(lambda: app(standalone_mode=False))
+    # A completion script is for a name on PATH, which a checkout's script is not.
+    completes = (
+        any("completion" in word for word in sys.argv[1:2]) or "_KERNLAB_COMPLETE" in os.environ
+    )
+    name = None if completes else called()
+    status = _status_of(lambda: app(prog_name=name, standalone_mode=False))
     # What is still in the buffer can fail as any output can; Python would end with 120.
     sys.exit(_status_of(sys.stdout.flush) or status)
 
@@ -178,15 +205,15 @@ def _status_of(call: Callable[[], Any]) -> int:
 
 # What the host did not give, wherever it was asked for: no bug of ours.
 _HOST = {
-    errno.ENOSPC: "kernlab clean, or set KERNLAB_HOME to a larger disk",
-    errno.EDQUOT: "kernlab clean, or set KERNLAB_HOME to a larger disk",
+    errno.ENOSPC: "kernlab clean runs",
+    errno.EDQUOT: "kernlab clean runs",
     errno.EROFS: "set KERNLAB_HOME to a directory you can write to",
     errno.EACCES: "set KERNLAB_HOME to a directory you can write to",
     errno.EPERM: "set KERNLAB_HOME to a directory you can write to",
-    errno.ENOMEM: "free memory, or a smaller --memory",
-    errno.EMFILE: "a larger limit: ulimit -n 4096",
+    errno.ENOMEM: "free memory, or give a smaller --memory",
+    errno.EMFILE: "ulimit -n 4096",
     errno.ENFILE: "close other programs",
-    errno.EAGAIN: "a larger limit: ulimit -u",
+    errno.EAGAIN: "ulimit -u unlimited",
 }
 
 
@@ -196,7 +223,7 @@ def _of_the_host(error: OSError) -> KernlabError | None:
         return HostLacks(
             "the current directory is gone",
             "it was removed after you entered it",
-            "cd to a directory that is there",
+            "cd",
         )
     step = _HOST.get(error.errno or 0)
     if error.filename == "stdout":
@@ -204,7 +231,10 @@ def _of_the_host(error: OSError) -> KernlabError | None:
     if step is None:
         return None
     place = f"{error.filename}: " if error.filename else ""
-    return HostLacks(f"{place}{error.strerror}", "the host did not give what was asked", step)
+    why = "the host refused it"
+    if step == _HOST[errno.ENOSPC]:
+        why = "the disk is full; KERNLAB_HOME may name a directory on a larger one"
+    return HostLacks(f"{place}{error.strerror}", why, step)
 
 
 def _here() -> bool:
@@ -225,15 +255,17 @@ def _status(error: KernlabError) -> int:
 def show(error: KernlabError) -> None:
     from rich.text import Text
 
+    from kernlab.cli.again import next_line
     from kernlab.sinks.console import Console
 
     console = Console(stderr=True, soft_wrap=True)
     with suppress(OSError, SystemExit):  # the terminal is gone: the status says enough
-        console.print(Text("error: ", "bold red").append_text(Text(error.what, "bold")))
+        console.print(Text("error: ", "bold red").append(as_called(error.what), "bold"))
         if error.why:
-            console.print(Text(error.why))
+            console.print(Text(as_called(error.why)))
         if error.next_step:
-            console.print(Text("next: ", "bold").append_text(Text(error.next_step, "cyan")))
+            step = next_line(error.next_step, sys.argv[1:])
+            console.print(Text("next: ", "bold").append(step, "cyan"))
 
 
 def _wrong_line(error: Any) -> None:

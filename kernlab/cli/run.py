@@ -92,9 +92,9 @@ def _run(
     except TimeoutError as error:
         process.signal(9)
         raise MachineFailed(
-            f"the command still ran after {timeout:g} s",
-            "it was killed",
-            "kernlab run --timeout with a larger limit",
+            f"the command was killed: it still ran after {timeout:g} s",
+            "",
+            f"--timeout {2 * (timeout or 0):g}",
         ) from error
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Ended) else signal.SIGINT

@@ -130,7 +130,7 @@ class Gdb:
         """The error for a GDB that ended unasked, with its last words."""
         said = "\n".join(f"  | {line}" for line in list(self._said)[-12:])
         return WeFailed(
-            "GDB died", f"its last words:\n{said or '  | (none)'}", f"read {self._log_path}"
+            "GDB died", f"its last output:\n{said or '  | (none)'}", f"less {self._log_path}"
         )
 
     # -- commands -----------------------------------------------------------
@@ -158,11 +158,11 @@ class Gdb:
             record = future.result(timeout)
         except TimeoutError as error:
             raise WeFailed(
-                f"GDB did not answer in {timeout:g} s", text, f"read {self._log_path}"
+                f"GDB did not answer in {timeout:g} s", text, f"less {self._log_path}"
             ) from error
         if record.message == "error":
             message = (record.payload or {}).get("msg", "unknown error")
-            raise GdbError(f"GDB refused: {text[:120]}", message, f"read {self._log_path}")
+            raise GdbError(f"GDB refused: {text[:120]}", message, f"less {self._log_path}")
         return record.payload
 
     def console(self, text: str, timeout: float) -> None:

@@ -32,8 +32,8 @@ def _resolve(text: str, symbols: KernelSymbols) -> Stop:
     if asked.kind == "glob":
         raise BadInput(
             f"'{text}': kernlab debug stops at functions and lines, not at globs",
-            "GDB would stop at each call of each of them",
-            "kernlab debug tcp_v4_rcv, and rbreak inside GDB",
+            "GDB would stop at each call of each of them; inside GDB, rbreak takes a pattern",
+            "kernlab debug tcp_v4_rcv",
         )
     if asked.kind == "line":
         places.resolve(asked, symbols, 1, _COMMAND)

@@ -87,7 +87,7 @@ class Vcpus:
             return json.loads(said)
         except ValueError as error:
             raise WeFailed(
-                "GDB's answer is not to be understood",
+                "GDB's answer cannot be understood",
                 said[-500:],
                 "read gdb.log in the run directory",
             ) from error
@@ -99,7 +99,7 @@ class Vcpus:
             self._gdb.console(f"python hold.post({json.dumps(specs)!r})", _ANSWER)
         except GdbError as error:
             raise WeFailed(
-                "a place of the schedule cannot be watched", error.why, "kernlab race validate"
+                "GDB cannot watch a place of the schedule", error.why, "kernlab race list"
             ) from error
 
     def hit(self) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import re
 from typing import Any, Optional
 
 from kernlab.decode.macros import NUMBERS
-from kernlab.decode.names import FLAG_LETTERS, STATE_NUMBERS, flags_value
+from kernlab.decode.names import STATE_NUMBERS, flags_value
 
 
 def state_number(text: str) -> Optional[int]:
@@ -20,8 +20,8 @@ def state_number(text: str) -> Optional[int]:
 
 
 def number_of(text: str) -> Optional[int]:
-    """What a word stands for where a number is: a state, a flag of the kernel's, NULL, flags'
-    letters; None for a word that stands for none."""
+    """What a word stands for where a number is: a state, a flag of the kernel's, NULL, flags by
+    name or letter; None for a word that stands for none."""
     if text.upper() in ("NULL", "FALSE"):
         return 0
     if text.lower() == "true":
@@ -31,7 +31,10 @@ def number_of(text: str) -> Optional[int]:
         return state
     if text in NUMBERS:
         return NUMBERS[text]
-    return flags_value(text) if text and not set(text) - set(FLAG_LETTERS) else None
+    try:
+        return flags_value(text) if text[:1].isalpha() and text == text.upper() else None
+    except ValueError:
+        return None
 
 
 def _is_number(value: Any) -> bool:

@@ -15,8 +15,9 @@ C, whether it is not 0, and it may be compared with another one. A number can be
 with the name of a TCP state or with flags: ``sk->sk_state == CLOSE_WAIT``.
 
 ``~`` searches a regular expression; ``in`` takes a list or, for
-addresses, a prefix; ``flags has SA`` is true when all of these flags are set, whatever
-else is; ``flags == SA`` when exactly these are. ``stack has f`` and ``stack ~ re`` look at
+addresses, a prefix; ``flags has SYN`` is true when this flag is set, whatever else is;
+``flags == SYN-ACK`` when exactly these are. A flag is written by its name or its letter
+(``flags == SA``). ``stack has f`` and ``stack ~ re`` look at
 the functions of all frames.
 
 Three values: a comparison with a field that is absent is neither true nor false but
@@ -33,7 +34,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set
 from kernlab.decode import fields, regexp
 from kernlab.decode.chains import is_c
 from kernlab.decode.compare import has, number_for, number_in, same
-from kernlab.decode.names import STATE_NUMBERS, flags_text, flags_value
+from kernlab.decode.names import FLAG_NAMES, STATE_NUMBERS, flags_value, flags_words
 from kernlab.decode.tokens import ExprError as ExprError
 from kernlab.decode.tokens import Token, tokens
 
@@ -262,11 +263,8 @@ class _Parser:
         kind = fields.type_of(name) if token.kind in ("word", "c") else None
         if kind is None:
             close = fields.near(name)
-            hint = (
-                "did you mean %s?" % " or ".join(close)
-                if close
-                else "fields: " + ", ".join(sorted(fields.SHORT))
-            )
+            others = "fields: " + ", ".join(sorted(fields.SHORT))
+            hint = "did you mean %s?" % " or ".join(close) if close else others
             raise ExprError("there is no field '%s'" % name, token.column, hint)
         following = self._peek()
         if following is None or following.kind == "string" or following.text not in _OPERATORS:
@@ -308,7 +306,7 @@ class _Parser:
             return int.from_bytes(raw, "little"), token.text
         if kind != fields.OPEN or operator in ("in", "~", "has"):
             raise ExprError(
-                "a C expression cannot stand there",
+                "a C expression is not allowed here",
                 token.column,
                 "compare two with == != < <= > >=: tcp_sk(sk)->snd_una == tcp_sk(sk)->snd_nxt",
             )
@@ -333,9 +331,9 @@ class _Parser:
                 value = flags_value(text)
             except ValueError as error:
                 raise ExprError(
-                    str(error), token.column, "flags are letters of FSRPAUEC: SYN-ACK is SA"
+                    str(error), token.column, "flags: " + ", ".join(FLAG_NAMES)
                 ) from error
-            return value, flags_text(value) or "''"
+            return value, flags_words(value) or "''"
         if kind == fields.STATE:
             return _state(text, token), _state(text, token)
         if kind == fields.ADDRESS:
@@ -343,7 +341,7 @@ class _Parser:
                 return ipaddress.ip_network(text, strict=False), shown
             except ValueError as error:
                 raise ExprError(
-                    "'%s' is no address" % text, token.column, "like 127.0.0.1, 10.0.0.0/8, ::1"
+                    "'%s' is not an address" % text, token.column, "like 127.0.0.1, 10.0.0.0/8, ::1"
                 ) from error
         if kind == fields.OPEN and token.kind == "word":
             try:
@@ -360,7 +358,7 @@ def _number(text: str, name: str, token: Token) -> int:
         return int(text, 0)
     except ValueError as error:
         raise ExprError(
-            "%s is a number, '%s' is none" % (name, text), token.column, "like 80 or 0x50"
+            "%s is a number, '%s' is not" % (name, text), token.column, "like 80 or 0x50"
         ) from error
 
 
@@ -370,7 +368,7 @@ def _state(text: str, token: Token) -> str:
     if name in STATE_NUMBERS:
         return name
     hint = "did you mean %s?" % " or ".join(_near_states(name, 0.6) or sorted(STATE_NUMBERS))
-    raise ExprError("'%s' is no TCP state" % text, token.column, hint)
+    raise ExprError("'%s' is not a TCP state" % text, token.column, hint)
 
 
 def _near_states(name: str, cutoff: float) -> List[str]:
@@ -396,5 +394,5 @@ def passes(filter: Optional[Expr], event: Mapping[str, Any]) -> bool:
 def parse(text: str) -> Expr:
     """The expression in ``text``. Raises ``ExprError`` with the column that is wrong."""
     if not text.strip():
-        raise ExprError("the expression is empty", 1, "like: port == 80 and flags has S")
+        raise ExprError("the expression is empty", 1, "like: port == 80 and flags has SYN")
     return _Parser(text).whole()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Dict
 
 # RFC 9293 section 3.1 and RFC 3168 section 6.1: bit 0 (FIN) first. The letters are
 # tshark's and tcpdump's but ACK, which tcpdump writes as a dot.
 FLAG_LETTERS = "FSRPAUEC"
+FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
+_BETWEEN = re.compile(r"[-+,| ]")
 
 # Written as people say them: SYN-ACK is SA, FIN-ACK is FA, RST-ACK is RA, PSH-ACK is PA.
 _ORDER = (1, 2, 0, 3, 4, 5, 6, 7)
@@ -17,14 +20,21 @@ def flags_text(flags: int) -> str:
     return "".join(FLAG_LETTERS[bit] for bit in _ORDER if flags >> bit & 1)
 
 
+def flags_words(flags: int) -> str:
+    """The flag byte as names: 0x12 is "SYN-ACK"; "" when none is set."""
+    return "-".join(FLAG_NAMES[bit] for bit in _ORDER if flags >> bit & 1)
+
+
 def flags_value(text: str) -> int:
-    """The flag byte of letters in any order. Raises ``ValueError`` for other letters."""
+    """The flag byte of letters in any order ("SA"), or of names with one of ``- + , |`` or a
+    blank between them ("SYN-ACK"). Raises ``ValueError`` for others."""
     value = 0
-    for letter in text.upper():
-        bit = FLAG_LETTERS.find(letter)
-        if bit < 0:
-            raise ValueError("'%s' is no TCP flag" % letter)
-        value |= 1 << bit
+    for word in _BETWEEN.split(text.upper()):
+        for flag in [word] if word in FLAG_NAMES else word:
+            bits = FLAG_NAMES if len(flag) > 1 else FLAG_LETTERS
+            if flag not in bits:
+                raise ValueError("'%s' is not a TCP flag" % flag)
+            value |= 1 << bits.index(flag)
     return value
 
 

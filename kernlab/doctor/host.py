@@ -72,7 +72,7 @@ def _disk() -> Check:
     what = "fetching and building the first kernel" if first else "images and runs"
     why = f"{what}: {wanted / _GB:.0f} GB"
     if free < wanted:
-        remedy = "kernlab clean, or set KERNLAB_HOME to a larger disk"
+        remedy = "kernlab clean runs; or set KERNLAB_HOME to a larger disk"
         return Check("disk", "missing", f"{free / _GB:.1f} GB free", why, remedy=remedy)
     return Check("disk", "ok", f"{free / _GB:.1f} GB free", why)
 

@@ -20,11 +20,11 @@ def entries(argument: str) -> tuple[list[Entry], list[Path]]:
     """
     host, guest, _ = where(argument)
     if not os.path.lexists(host):
-        raise BadInput(f"--add {argument}: {host} does not exist", "", "check the path")
+        raise BadInput(f"--add {argument}: {host} does not exist", "", f"ls -l {host.parent}")
     target = PurePosixPath(guest)
     if not target.is_absolute() or ".." in target.parts or len(target.parts) < 2:
         raise BadInput(
-            f"--add {argument}: '{guest}' is no place in the guest",
+            f"--add {argument}: '{guest}' is not a path in the guest",
             "an absolute path without .. is needed",
             f"--add {host}:/root/{host.name}",
         )
@@ -76,9 +76,9 @@ def _add(host: Path, guest: str, found: list[Entry], programs: list[Path], argum
                 programs.append(host)
         else:
             raise BadInput(
-                f"--add {argument}: {host} is neither file nor directory", "", "leave it out"
+                f"--add {argument}: {host} is neither a file nor a directory", "", "without --add"
             )
     except OSError as error:
         raise BadInput(
-            f"--add {argument}: {host} cannot be read", str(error), "check its permissions"
+            f"--add {argument}: {host} cannot be read", str(error), f"ls -l {host}"
         ) from error

@@ -55,9 +55,9 @@ def with_parents(entries: Iterable[Entry]) -> list[Entry]:
         known = by_path.get(entry.path)
         if known is not None and known != entry:
             raise BadInput(
-                f"two files want to be /{entry.path} in the image",
-                "their content or mode differs",
-                "give one of them another place: --add PATH:/other",
+                f"two different files are to become /{entry.path} in the image",
+                "their contents or modes differ",
+                "give one of them another path in the guest, as in --add PATH:/other",
             )
         by_path[entry.path] = entry
     for path in list(by_path):
@@ -82,7 +82,7 @@ def _member(number: int, entry: Entry) -> Iterator[bytes]:
         raise BadInput(
             f"/{entry.path[:80]} cannot be put into an initramfs",
             "names are limited to 4095 bytes without NUL, files to 4 GiB",
-            "leave it out",
+            "without --add",
         )
     trailer = entry.mode == 0
     fields = (

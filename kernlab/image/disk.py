@@ -57,10 +57,10 @@ def disk(table: DebianTable, more: Iterable[str], report: Reporter) -> Path:
     row = table.archives.get(distribution)
     if row is None:
         raise HostLacks(
-            f"no archives for a Debian image on '{distribution or 'this host'}'",
-            "it is made from the host's own apt sources; configs/image-debian.yaml has "
+            f"a Debian image cannot be made on {distribution or 'this host'}",
+            "it is made from the host's own apt sources; configs/image-debian.yaml knows those of "
             + ", ".join(table.archives),
-            "kernlab run --image busybox, or make it on Debian or Ubuntu",
+            "--image busybox",
         )
     packages = [one.name for one in table.packages if one.only in (None, distribution)]
     packages = sorted({*packages, *more})
@@ -76,8 +76,8 @@ def disk(table: DebianTable, more: Iterable[str], report: Reporter) -> Path:
             if not text.strip():
                 raise HostLacks(
                     f"this host's apt sources do not have {codename}",
-                    "the image is made from them: /etc/apt/sources.list and sources.list.d",
-                    "add the distribution's own archive, then apt-get update",
+                    "the image is made from /etc/apt/sources.list and sources.list.d",
+                    "add the distribution's own archive there",
                 )
             for stale in final.parent.glob(f".{final.name}.*"):  # of a run that was killed
                 shutil.rmtree(stale, ignore_errors=True)
@@ -203,10 +203,11 @@ def _mode() -> str:
     if which("fakechroot") is not None:
         return "fakechroot"
     raise HostLacks(
-        "no user namespace with a range of ids, and no fakechroot",
-        helper.text.strip() or "mmdebstrap --unshare-helper true failed",
-        "apt-get install fakechroot; or apt-get install uidmap and ranges in /etc/subuid and "
-        "/etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)",
+        "a Debian image needs a user namespace with a range of ids, or fakechroot",
+        (helper.text.strip() or "mmdebstrap --unshare-helper true failed")
+        + "\na range of ids comes with uidmap and usermod --add-subuids 100000-165535 "
+        "--add-subgids 100000-165535 USER",
+        "sudo apt-get install fakechroot",
     )
 
 
@@ -224,20 +225,20 @@ def _told(text: str, place: Path) -> BadInput | HostLacks | None:
         name = missing[1] or missing[2]
         return BadInput(
             f"there is no package {name} in this host's archives",
-            f"kernlab image debian takes them as apt does: apt-cache policy {name}",
+            f"kernlab takes packages from the sources of this host's apt (apt-cache policy {name})",
             f"apt-cache search {name}",
         )
     if "No space left on device" in text:
         return HostLacks(
             f"the disk is full: {place}",
             text.strip()[-500:],
-            "free some, or set TMPDIR to a directory on a larger disk",
+            "set TMPDIR to a directory on a larger disk",
         )
     if re.search(r"Could not (resolve|connect)|Failed to fetch|Temporary failure", text):
         return HostLacks(
-            "the host's archives cannot be reached",
+            "the host's package archives cannot be reached",
             text.strip()[-800:],
-            "apt-get update tells more",
+            "sudo apt-get update",
         )
     return None
 

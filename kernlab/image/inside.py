@@ -33,5 +33,5 @@ def copied_out(image: Image, program: str, into: Path) -> Path:
     raise BadInput(
         f"the image {image.kind} has no program {program}",
         "looked in " + ", ".join(places) if image.disk else "it has this host's programs",
-        f"kernlab image {image.kind} --add FILE, or --package NAME",
+        "give the program with --add" + (" or --package" if image.disk else ""),
     )

@@ -111,7 +111,7 @@ def _place(megabytes: int) -> Path:
             return path
     rooms = [f"{path}: {shutil.disk_usage(path).free // 1_000_000} MB free" for path in places]
     raise HostLacks(
-        f"no room for the disk's parts: {megabytes} MB are needed for a moment",
+        f"there is no room to assemble the disk: {megabytes} MB are needed for a short time",
         "\n".join(rooms) or "no directory for temporary files can be written",
-        "free some, or set TMPDIR to a directory on a larger disk",
+        "set TMPDIR to a directory on a larger disk",
     )

@@ -93,7 +93,7 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
     needs = build_needs(btf=_wished(wishes, _BTF))
     for patch in request.patches:
         if not patch.is_file():
-            raise BadInput(f"--patch {patch}: no such file", "", "check the path")
+            raise BadInput(f"--patch {patch}: no such file", "", f"ls -l {patch.parent}")
     source = fetch(request.version, report)
     if which(ARCH.compiler) is None:
         require(needs)
@@ -129,7 +129,7 @@ def _check_wishes(wishes: dict[str, fragments.Wish]) -> None:
         raise BadInput(
             f"{wish.where}: CONFIG_DEBUG_INFO=n",
             "kernlab reads every member, argument and line of a kernel from its debug info",
-            "kernlab build without that option",
+            "remove CONFIG_DEBUG_INFO=n",
         )
 
 
@@ -139,8 +139,8 @@ def _check_place(*paths: Path) -> None:
         if re.search(r"[\s:]", str(path)):
             raise HostLacks(
                 f"no kernel can be built in or from {path}",
-                "its build refuses directories with a blank or a colon in their names",
-                "set KERNLAB_HOME to a directory without, and name such a tree",
+                "the kernel's build refuses directories with a blank or a colon in their names",
+                "set KERNLAB_HOME to a path without blanks and colons",
             )
 
 
@@ -156,8 +156,8 @@ def _build(
     if free < _ROOM:
         raise HostLacks(
             f"{final.parent} has {free >> 20} MB free",
-            f"a build needs {_ROOM >> 20} MB",
-            "kernlab clean, or set KERNLAB_HOME to a larger disk",
+            f"a build needs {_ROOM >> 20} MB; KERNLAB_HOME may name a directory on a larger disk",
+            "kernlab clean runs",
         )
     hits = known.of_build(source, _wished(wishes, _BTF))
     for hit in hits:
@@ -287,7 +287,7 @@ class Make:
         return WeFailed(
             f"the kernel's build failed (make {' '.join(targets)})",
             "\n".join(first),
-            f"read {self.log}",
+            f"less {shlex.quote(str(self.log))}",
         )
 
 
@@ -367,9 +367,7 @@ def _check(vmlinux: Path, config: Path) -> str:
     found = build_id(vmlinux)
     if lacks or found is None:
         missing = ", ".join([*lacks, *([] if found else ["build-id"])])
-        raise WeFailed(
-            "the built vmlinux is incomplete", f"it has no {missing}", "kernlab build --verbose"
-        )
+        raise WeFailed("the built vmlinux is incomplete", f"it has no {missing}", "kernlab doctor")
     return found
 
 

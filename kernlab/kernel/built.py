@@ -113,8 +113,8 @@ def by_key(text: str) -> Kernel | None:
     if damage:
         raise HostLacks(
             f"kernel {text} is damaged",
-            damage,
-            f"kernlab build {text.rpartition('-')[0]}, with the options it had",
+            f"{damage}; give the build the options that it had, if any",
+            f"kernlab build {text.rpartition('-')[0]}",
         )
     return kernel
 

@@ -59,7 +59,7 @@ def _first(sources: list[str], wanted: str, table: Catalogue, report: Reporter) 
     raise HostLacks(
         f"no source has {wanted}",
         "\n".join(f"{name}: {error.what}\n{error.why}".strip() for name, error in problems),
-        problems[-1][1].next_step if problems else "edit configs/kernels.yaml: order",
+        problems[-1][1].next_step if problems else "edit configs/kernels.yaml: the key order",
     )
 
 

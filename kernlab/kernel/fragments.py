@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,9 @@ def parse(text: str, where: str) -> list[Wish]:
             if line and not line.startswith("#"):
                 hint = near(line.split("=")[0].split()[0], ["CONFIG_"], 1)
                 why = "expected CONFIG_NAME=value" + (" (did you mean CONFIG_…?)" if hint else "")
-                raise BadInput(f"{where}:{number}: '{line}' sets no option", why, f"edit {where}")
+                raise BadInput(
+                    f"{where}:{number}: '{line}' sets no option", why, _repair(where, line)
+                )
             continue
         found = match.groupdict()
         value = found.get("value", "n")
@@ -48,7 +51,7 @@ def parse(text: str, where: str) -> list[Wish]:
             raise BadInput(
                 f"{where}:{number}: {found['name']} has no value",
                 "expected =y, =n, a number or a quoted string",
-                f"edit {where}",
+                _repair(where, f"{found['name']}=y"),
             )
         wishes.append(
             Wish(
@@ -56,6 +59,15 @@ def parse(text: str, where: str) -> list[Wish]:
             )
         )
     return wishes
+
+
+def _repair(where: str, line: str) -> str:
+    """The next step for a line that is wrong: in a file, or of ``--set`` itself."""
+    if not where.startswith("--set"):
+        return f"edit {where}"
+    name, _, value = line.partition("=")
+    name = name if name.startswith("CONFIG_") else f"CONFIG_{name}"
+    return "--set " + shlex.quote(f"{name}={value or 'y'}")
 
 
 def gather(configs: Iterable[Path], sets: Iterable[str]) -> dict[str, Wish]:
@@ -69,7 +81,7 @@ def gather(configs: Iterable[Path], sets: Iterable[str]) -> dict[str, Wish]:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(
-                f"--config {path}: cannot be read", str(error), "check the path"
+                f"--config {path}: cannot be read", str(error), f"ls -l {path}"
             ) from error
         wishes.update({w.name: w for w in parse(text, str(path))})
     for item in sets:

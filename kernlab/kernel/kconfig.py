@@ -181,7 +181,7 @@ def check(wishes: Iterable[Wish], config: Mapping[str, str], tree: Path) -> None
         if wish.only_if_known and not known:
             continue
         got = config.get(wish.name, "n")
-        line = f"{wish.where}: {wish.name}: wished {wish.value}, came out {got}"
+        line = f"{wish.where}: {wish.name} was to be {wish.value} and became {got}"
         if not known:
             line += "; this kernel's Kconfig has no such option"
         elif wish.value != "n":
@@ -195,5 +195,5 @@ def check(wishes: Iterable[Wish], config: Mapping[str, str], tree: Path) -> None
             "the kernel's configuration did not take "
             + ("one option" if len(lines) == 1 else f"{len(lines)} options"),
             "\n".join(lines),
-            "kernlab build with the missing dependency added by --set",
+            "add what is missing with --set, or in the file",
         )

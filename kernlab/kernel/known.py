@@ -228,7 +228,7 @@ def _hit(row: Known, versions: Mapping[str, str], kernel: Chosen) -> Hit:
     said = {**versions, "kernel": kernel.shown}
     here = " × ".join(said[n] if n == "accelerator" else f"{n} {said[n]}" for n in row.when)
     effect = "mended" if row.pahole else row.effect
-    remedy = f"kernlab build gives pahole {row.pahole}" if row.pahole else row.remedy
+    remedy = f"`kernlab build` starts pahole with {row.pahole}" if row.pahole else row.remedy
     return Hit(row.id, row.title, here, effect, row.symptom, row.reason, remedy, row.pahole)
 
 

@@ -37,7 +37,7 @@ def patched(source: SourceTree, patches: Sequence[Path], scratch: Path) -> Itera
                 raise BadInput(
                     f"--patch {patch} does not apply to {source.version}",
                     said.text.strip()[-1500:],
-                    "check the patch against the tree: kernlab fetch",
+                    f"patch --dry-run -p1 -d {source.path} -i {patch.absolute()}",
                 )
         yield scratch
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -129,7 +130,7 @@ def _lab_of(directory: Path, left: Left) -> tuple[Lab, list[str]]:
             raise BadInput(
                 f"{directory}: the lab's file is missing",
                 wrong,
-                f"kernlab lab grade {directory.parent} --lab FILE",
+                f"kernlab lab grade {shlex.quote(str(directory.parent))} --lab FILE",
             )
         return load_yaml(kept, Lab), [wrong] if wrong else []
     path, lab = told

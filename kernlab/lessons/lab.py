@@ -177,7 +177,9 @@ def find(name: str) -> tuple[Path, Lab]:
     path = path_of(name)
     if not _ID.match(path.stem):
         raise BadInput(
-            f"{path}: its name is the lab's id", "letters, digits, - and _", "rename the file"
+            f"{path}: a lab's file is named by its id",
+            "an id has letters, digits, - and _",
+            "rename the file",
         )
     return path, load(path, Lab)
 

@@ -232,7 +232,9 @@ def find(name: str) -> tuple[Path, Race]:
         path = expanded(name)
         if not _ID.match(path.stem):
             raise BadInput(
-                f"{path}: its name is the race's id", "letters, digits, - and _", "rename the file"
+                f"{path}: a race's file is named by its id",
+                "an id has letters, digits, - and _",
+                "rename the file",
             )
         return path, load(path, Race)
     known = ids()

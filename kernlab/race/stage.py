@@ -136,7 +136,7 @@ def _inlined(place: Place, symbols: KernelSymbols) -> Spot:
     raise BadInput(
         f"{inside} has no inlined {' or '.join(names)} in this kernel",
         f"inlined there: {', '.join(symbols.dwarf.inlined_in(inside)[:12]) or 'nothing'}",
-        "another place, or another --kernel",
+        "edit the race: another place; or give another --kernel",
     )
 
 
@@ -156,7 +156,7 @@ def _source(place: Place, symbols: KernelSymbols) -> Spot:
         raise BadInput(
             f"{inside}: {len(lines)} lines contain '{place.source}'",
             f"near: {' | '.join(close)}" if close else f"looked in {function.file}",
-            "a text that one line of the function has",
+            "edit the race: a text that one line of the function contains",
         )
     name = f"{function.file}:{lines[0]}"
     found = [
@@ -168,7 +168,7 @@ def _source(place: Place, symbols: KernelSymbols) -> Spot:
         raise BadInput(
             f"'{place.source}' ({name}) is no place of its own in this kernel's {inside}",
             "the compiler merged it with its neighbours",
-            "the line before or after, an inlined call, or a word that changes",
+            "edit the race: the line before or after, an inlined call, or a word that changes",
         )
     return _line_spot(f"'{place.source}' in {inside}", found)
 

@@ -111,6 +111,6 @@ def table() -> Reasons:
                 raise BadInput(
                     f"{path}: reads.{name} is {text!r}",
                     f"{file} gives the same name at {probe} to {before!r}",
-                    f"another name in {path}",
+                    f"edit {path}: another name",
                 )
     return {key: reason for key, (_, reason) in found.items()}

@@ -138,7 +138,7 @@ class Capture:
                 why = "neither pcap nor pcapng by its first bytes" + (
                     f" ({self._first.hex(' ')})" if len(self._first) == 4 else ""
                 )
-            raise BadInput(f"{path} is no capture", why, f"file {shlex.quote(self.name)}")
+            raise BadInput(f"{path} is not a capture", why, f"file {shlex.quote(self.name)}")
 
     def __enter__(self) -> Capture:
         return self
@@ -162,7 +162,7 @@ class Capture:
             raise BadInput(
                 f"cannot read {self.name}",
                 str(error.strerror or error),
-                "copy it, then read the copy",
+                f"cp {shlex.quote(self.name)} /tmp",
             ) from error
 
     # -- bytes

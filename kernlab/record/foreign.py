@@ -38,13 +38,13 @@ class Converted:
             raise HostLacks(
                 f"tshark is not installed, and {path} is a capture in another format ({kind})",
                 "kernlab itself reads pcap and pcapng, also compressed with gzip",
-                "kernlab doctor",
+                "kernlab doctor --install",
             )
         if not path.is_file():
             raise BadInput(
-                f"{path} is no regular file",
-                f"tshark reads such a format ({kind}) from one alone",
-                "copy it into a file first",
+                f"{path} is not a regular file",
+                f"tshark reads this format ({kind}) from regular files only",
+                f"cat {shlex.quote(str(path))} > /tmp/copy",
             )
         self._path = path
         empty = stack.enter_context(tempfile.TemporaryDirectory(prefix="kernlab-tshark-"))
@@ -66,7 +66,7 @@ class Converted:
     def read(self, size: int) -> bytes:
         if not self._poll.poll(_LIMIT * 1000):
             raise WeFailed(
-                f"tshark gave nothing of {self._path} for {_LIMIT} s", "", "tshark --version"
+                f"tshark printed nothing of {self._path} for {_LIMIT} s", "", "tshark --version"
             )
         found = os.read(self._out, size)
         if not found and self._child.wait(_LIMIT):

@@ -56,8 +56,8 @@ class OutputWriter:
         except OSError as error:
             raise HostLacks(
                 f"cannot write {self._path}",
-                str(error.strerror),
-                "kernlab clean runs, or set KERNLAB_HOME to a larger disk",
+                f"{error.strerror}; KERNLAB_HOME may name a directory on a larger disk",
+                "kernlab clean runs",
             ) from error
 
 

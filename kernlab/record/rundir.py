@@ -58,9 +58,9 @@ class RunDir:
                 path = asked_for
                 if path.exists() and (not path.is_dir() or any(path.iterdir())):
                     raise BadInput(
-                        f"--out {at}: already there and not empty",
-                        "a run keeps all it produced apart from others",
-                        f"rm -r {at}, or another --out",
+                        f"--out {at}: this directory is not empty",
+                        "each run needs a directory of its own",
+                        f"--out {at}-2",
                     )
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path.chmod(0o700)

@@ -39,8 +39,8 @@ class EventWriter:
         except OSError as error:
             raise HostLacks(
                 f"cannot write {self._path}",
-                str(error.strerror),
-                "kernlab clean runs, or set KERNLAB_HOME to a larger disk",
+                f"{error.strerror}; KERNLAB_HOME may name a directory on a larger disk",
+                "kernlab clean runs",
             ) from error
         self.count += 1
 

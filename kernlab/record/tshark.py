@@ -207,7 +207,7 @@ def _lines(child: Child, feeder: _Feeder) -> Iterator[bytes]:
         *whole, rest = (rest + part).split(b"\n")
         if len(rest) > _LINE:
             raise WeFailed(
-                "tshark gave a line without end", f"more than {_LINE} bytes", "tshark --version"
+                f"tshark printed a line of more than {_LINE} bytes", "", "tshark --version"
             )
         yield from whole
 
@@ -220,8 +220,9 @@ def _ended(child: Child, feeder: _Feeder, said: IO[bytes]) -> WeFailed:
     how = f"signal {-status}" if status < 0 else f"status {status}"
     return WeFailed(
         f"tshark ended{at} ({how})",
-        words or "it said nothing",
-        "leave that frame out: editcap -h tells how, then kernlab rst explain the copy",
+        (words or "it printed nothing")
+        + "\neditcap FILE COPY NUMBER writes a copy of the capture without one frame",
+        "leave out that frame with editcap and read the copy",
     )
 
 

@@ -17,6 +17,8 @@ from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from kernlab.errors import as_called
+
 # C0 and C1 controls, what has no width or turns the direction (U+061C, U+200B–200F, U+2028–202E,
 # U+2060–206F, U+FEFF, U+FFF9–FFFB, tags), and surrogates, which no encoding writes.
 _HARM = (
@@ -38,20 +40,27 @@ def safe_lines(text: object) -> str:
 
 
 def words(*parts: str | tuple[str, str]) -> Text:
-    """A text to print, of parts that are plain or have a style: (text, style)."""
+    """A text to print, of parts that are plain or have a style: (text, style). Commands in it
+    begin as the user types them."""
     text = Text()
     for part in parts:
         said, style = (part, "") if isinstance(part, str) else part
-        text.append(safe_lines(said), style)
+        text.append(as_called(safe_lines(said)), style)
     return text
 
 
 class Console(rich.console.Console):
     """Rich's console without markup, emoji codes and highlights, and the last barrier: a
-    control character in any text that is drawn, by whomever, is shown as ``?``."""
+    control character in any text that is drawn, by whomever, is shown as ``?``. Commands in
+    plain texts begin as the user types them."""
 
     def __init__(self, **how: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **how})
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Rich's ``print``."""
+        called = (as_called(one) if isinstance(one, str) else one for one in objects)
+        super().print(*called, **how)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -60,7 +60,7 @@ class FollowView:
         self._console.print()
         told = {"packets": str(self.packets), **facts}
         if self.without:
-            told["besides"] = f"{self.without} events of no packet; kernlab show has them"
+            told["besides"] = f"{self.without} events of no packet; see kernlab show"
         for name, value in told.items():
             line = Text(f"{name:<10}", "dim")
             line.append(value)

@@ -75,7 +75,7 @@ def resolve(
         raise BadInput(
             f"{name} has no debug info in this kernel",
             "it is written in assembler or generated",
-            "choose another function",
+            f"{command} tcp_v4_rcv",
         )
     notes = [f"{p.func} is {p.symbol} in this kernel" for p in places if p.symbol != p.func]
     return Found(tuple(places), tuple(notes))
@@ -94,7 +94,7 @@ def _glob(asked: Asked, symbols: KernelSymbols, limit: int) -> Found:
         raise BadInput(
             f"'{asked.text}' matches {len(names)} functions, more than --max-probes {limit}",
             f"the first are {', '.join(names[:8])}; each call of each is an event",
-            f"a narrower glob, or --max-probes {len(names)}",
+            f"--max-probes {len(names)}",
         )
     places = symbols.functions(names)
     without = sorted(set(names) - {place.func for place in places})

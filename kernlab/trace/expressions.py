@@ -83,9 +83,9 @@ def not_set(texts: Sequence[str], probes: Sequence[Probe]) -> list[str]:
         names = ", ".join(dict.fromkeys(probe.name for probe in blind))
         if len(blind) == len(probes):
             raise BadInput(
-                f"'{text}' has no value at {names}: what it views is not set there yet",
-                blind[0].site.why,
-                "kernlab trace tcp_v4_do_rcv; or a field of the event, like --where 'flags has F'",
+                f"'{text}' has no value at {names}: the header it reads is not set there yet",
+                f"{blind[0].site.why}\na field of the event has one, as in --where 'flags has FIN'",
+                "kernlab trace tcp_v4_do_rcv",
             )
         notes.append(f"{text} has no value at {names}, where it is not set yet")
     return notes

@@ -35,7 +35,7 @@ def _why(name: str, number: int, image: str, share: Path) -> tuple[str, str]:
     file = PurePosixPath(name).name
     there = name.startswith(_SHARE) and os.path.lexists(share / name[len(_SHARE) :])
     if number == errno.EACCES:
-        return "the file is not executable in the guest", f"chmod +x {file}, then again"
+        return "the file is not executable in the guest", f"chmod +x {file}"
     if number == errno.ENOEXEC:
         return (
             f"it is neither a program for {ARCH.title} nor a script that begins with #!",

@@ -160,7 +160,7 @@ def _prepare(command: str, machine: Machine) -> None:
         raise BadInput(
             f"the workload could not be prepared: '{command}' ended with {process.returncode}",
             said.text.strip(),
-            "edit workloads.yaml, or another --workload",
+            "edit workloads.yaml",
         )
 
 

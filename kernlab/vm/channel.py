@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import queue
+import shlex
 import socket
 import struct
 import threading
@@ -292,9 +293,9 @@ class Channel:
                 raise ValueError(f"{len(payload)} bytes of arguments")
         except ValueError as error:
             raise BadInput(
-                "the guest command cannot be passed on",
+                "the command cannot be passed to the guest",
                 str(error),
-                "put long input into the share directory",
+                "put long input into a file and bring it with --share",
             ) from error
         made: list[GuestProcess] = []
         id = self._register(lambda frame: made[0]._take(frame))
@@ -326,9 +327,9 @@ class Channel:
             raise
         if out.more or err.more:
             raise MachineFailed(
-                f"{argv[0]} in the guest said more than {MOST >> 20} MB",
+                f"{argv[0]} in the guest printed more than {MOST >> 20} MB",
                 "",
-                "kernlab run -- CMD streams what it says",
+                f"kernlab run -- {shlex.join(argv)}",
             )
         return GuestCompleted(status, bytes(out.data), bytes(err.data))
 

@@ -30,7 +30,7 @@ def gone() -> MachineFailed:
 
 def agent_lost() -> MachineFailed:
     return AgentLost(
-        "the guest's agent was killed, and how the command ended is not known",
-        "something in the guest killed every process (kill -9 -1), or kernlab-agent alone",
-        "a command that kills its own processes only",
+        "the guest's agent was killed, so it is not known how the command ended",
+        "something in the guest killed all processes (kill -9 -1) or kernlab-agent",
+        "run a command that kills only its own processes",
     )

@@ -236,7 +236,7 @@ class Machine:
             port = int(probe.getsockname()[1])
         said = self.qmp.human(f"hostfwd_add net tcp:127.0.0.1:{port}-:{guest_port}")
         if said.strip():
-            raise WeFailed("QEMU would not forward a port", said.strip(), "try again")
+            raise WeFailed("QEMU did not forward a port", said.strip(), "again")
         return port
 
 

@@ -41,7 +41,7 @@ def open_door(machine: Machine, directory: Path) -> str:
         raise WeFailed(
             "the guest's sshd did not start",
             (said.stdout + said.stderr).decode("utf-8", "replace").strip(),
-            "kernlab boot without --ssh",
+            "without --ssh",
         )
     channel.write_file("/root/.ssh/authorized_keys", key.with_suffix(".pub").read_bytes())
     host_key = channel.read_file("/etc/ssh/ssh_host_ed25519_key.pub").decode().split()[:2]

@@ -54,7 +54,7 @@ def test_parents_come_first_and_devices_have_numbers() -> None:
 
 
 def test_two_different_files_at_one_place_are_refused() -> None:
-    with pytest.raises(BadInput, match="two files want to be /a"):
+    with pytest.raises(BadInput, match="two different files are to become /a"):
         cpio.with_parents([cpio.regular("a", b"1"), cpio.regular("a", b"2")])
 
 

@@ -54,7 +54,7 @@ def test_a_vanished_option_names_wish_result_and_unmet_dependency(tree: Path) ->
     with pytest.raises(BadInput) as caught:
         kconfig.check([wish("CONFIG_NFT")], {"CONFIG_NET": "y", "CONFIG_NETFILTER": "y"}, tree)
     said = caught.value.why
-    assert "f.config:3: CONFIG_NFT: wished y, came out n" in said
+    assert "f.config:3: CONFIG_NFT was to be y and became n" in said
     assert "INET" in said
     assert "(X || Y=m)" in said
     assert "NETFILTER" not in said.split("unmet:")[1]
@@ -75,7 +75,7 @@ def test_a_wish_for_known_symbols_only_is_dropped_where_unknown(tree: Path) -> N
 def test_an_option_that_should_be_off_and_is_on_is_told(tree: Path) -> None:
     with pytest.raises(BadInput) as caught:
         kconfig.check([wish("CONFIG_NET", "n")], {"CONFIG_NET": "y"}, tree)
-    assert "wished n, came out y" in caught.value.why
+    assert "was to be n and became y" in caught.value.why
 
 
 def test_every_shipped_option_has_a_reason() -> None:

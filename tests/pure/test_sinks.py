@@ -226,7 +226,7 @@ def test_a_growing_capture_gives_each_frame_once(tmp_path: Path) -> None:
 def test_a_text_file_is_no_capture(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text("hello there")
-    with pytest.raises(BadInput, match="no capture"):
+    with pytest.raises(BadInput, match="not a capture"):
         list(pcapng.read(path))
 
 

@@ -139,7 +139,7 @@ class Holder(Model):
         ("verdict:\n- {}\n", 2, "one predicate an item"),
         ("verdict:\n- {log: x, cause: []}\n", 2, "here are cause and log"),
         ("verdict:\n- {segment: 'flagz == S'}\n", 2, "did you mean flags"),
-        ("verdict:\n- {segment: 'flags == Q'}\n", 2, "flags are letters"),
+        ("verdict:\n- {segment: 'flags == Q'}\n", 2, "flags: FIN, SYN"),
         ("verdict:\n- {counters: {OutRsts: 'about 3'}}\n", 2, ">= 1"),
         ("verdict:\n- {segmant: 'flags == S'}\n", 2, "did you mean 'segment'"),
         ("verdict:\n- log: x\n- {log: '('}\n", 3, "bad regular expression"),

@@ -79,7 +79,8 @@ def test_a_stall_is_told_and_the_next_run_goes_on_from_there(mirror: Mirror, fin
         get(mirror, final)
     assert "stalled for 0.4 s" in caught.value.why
     assert "MB have arrived and are kept" in caught.value.why
-    assert caught.value.next_step.endswith("goes on where this one stopped")
+    assert "the same command continues there" in caught.value.why
+    assert caught.value.next_step == "again"
     assert not final.exists()
     mirror.files[PATH].stalls = []
     assert get(mirror, final).read_bytes() == CONTENT
@@ -126,7 +127,7 @@ def test_parts_of_two_files_are_noticed_where_no_validator_helps(
     assert get(mirror, final, report=seen.append).read_bytes() == CONTENT
     assert [asked[3] for asked in mirror.asked[-2:]] == [206, 200]
     assert [r.why for r in seen if isinstance(r, Stopped)] == [
-        "what was resumed does not fit together; starting anew"
+        "the resumed parts do not fit together; starting again"
     ]
 
 
@@ -206,7 +207,7 @@ def test_each_mirrors_reason_is_told(mirror: Mirror, final: Path) -> None:
         large(urls, final, digest(CONTENT), "the list", LIMITS, quiet)
     assert "404 Not Found" in caught.value.why
     assert "503 Service Unavailable" in caught.value.why
-    assert caught.value.next_step == "the same command again"
+    assert caught.value.next_step == "again"
 
 
 def test_two_at_once_fetch_once(mirror: Mirror, final: Path) -> None:
@@ -227,7 +228,7 @@ def test_a_disk_that_takes_no_more_is_told(mirror: Mirror, final: Path) -> None:
             get(mirror, final)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "KERNLAB_HOME" in caught.value.next_step
+    assert "KERNLAB_HOME" in caught.value.why
     assert get(mirror, final).read_bytes() == CONTENT
 
 

@@ -142,7 +142,7 @@ def test_what_is_no_repository_or_no_kernel_is_refused(
     repository: Path, tmp_path: Path, own_home: Path
 ) -> None:
     (tmp_path / "plain").mkdir()
-    with pytest.raises(BadInput, match="is no git repository"):
+    with pytest.raises(BadInput, match="is not a git repository"):
         fetching.fetch(f"{tmp_path}/plain@HEAD", quiet)
     (repository / "Kconfig").unlink()
     release(repository, 203)

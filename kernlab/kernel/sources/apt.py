@@ -173,10 +173,10 @@ class PrivateApt:
         if code != 0:
             name = f"{package.name} {package.package_version}"
             if _GONE.search(said):
-                step = "apt-get update, or another mirror in the host's apt sources"
-                raise Gone(f"{name} is listed by the mirror and not there", said[-500:], step)
+                step = "sudo apt-get update"
+                raise Gone(f"the mirror lists {name} but does not have it", said[-500:], step)
             if _UNREACHED.search(said):
-                raise HostLacks(f"{name} cannot be fetched", said[-500:], "check the network")
+                raise HostLacks(f"{name} cannot be fetched", said[-500:], "sudo apt-get update")
             raise CommandFailed(argv, said[-1500:])
 
 
@@ -229,9 +229,10 @@ def available(
     if not mine:
         known = sorted({r.series for r in rows if r.distribution == distribution}, key=order_key)
         raise HostLacks(
-            f"no source package for {version} on this host",
-            f"configs/kernels.yaml has {', '.join(known) or 'none'} for '{distribution}'",
-            "kernlab build PATH, with a tree or tarball of your own",
+            f"this host's package sources have no kernel {version}",
+            f"configs/kernels.yaml lists {', '.join(known) or 'none'} for '{distribution}'; a path "
+            "to a tree or a tarball of your own does as well",
+            f"kernlab fetch kernel_org:{version}",
         )
     require(FETCH)
     text = sources_text(mine, archives(), codename, distribution)
@@ -249,7 +250,7 @@ def available(
         raise HostLacks(
             f"this host's mirrors do not offer {version}",
             f"they offer: {', '.join(offered)}" if offered else said.strip()[-1500:],
-            f"kernlab fetch {offered[-1]}" if offered else "apt-get update, then try again",
+            f"kernlab fetch {offered[-1]}" if offered else "sudo apt-get update",
         )
     return apt, sorted(match, key=lambda p: order_key(p.package_version), reverse=True)
 

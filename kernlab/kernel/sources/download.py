@@ -170,11 +170,12 @@ def large(
             part.drop()
             if last or not resumed:
                 break
-            report(Stopped(stage, "what was resumed does not fit together; starting anew"))
+            report(Stopped(stage, "the resumed parts do not fit together; starting again"))
         raise WeFailed(
             f"{final.name} arrived altered: the SHA-256 check failed",
-            f"it has {got}\n{checked_by} has {sha256}\nfrom {' or '.join(urls)}",
-            "the same command again; if it stays so, another mirror in configs/kernels.yaml",
+            f"its sum is {got}\n{checked_by} has {sha256}\nit came from {' or '.join(urls)}; "
+            "configs/kernels.yaml can name another mirror",
+            "again",
         )
 
 
@@ -189,14 +190,12 @@ def _whole(
             return
         problems.append(f"{urlsplit(url).netloc}: {problem}")
     if not part.size and all(_ABSENT.search(problem) for problem in problems):
-        raise Absent(f"{stage} stopped", "\n".join(problems), "another release, or another mirror")
+        raise Absent(f"{stage} stopped", "\n".join(problems), "edit configs/kernels.yaml: a mirror")
     if part.size:
-        problems.append(f"{part.size / 1e6:.1f} MB have arrived and are kept")
-    raise Unreached(
-        f"{stage} stopped",
-        "\n".join(problems),
-        "the same command again" + (", which goes on where this one stopped" * (part.size > 0)),
-    )
+        problems.append(
+            f"{part.size / 1e6:.1f} MB have arrived and are kept; the same command continues there"
+        )
+    raise Unreached(f"{stage} stopped", "\n".join(problems), "again")
 
 
 def _one(url: str, part: _Part, stage: str, limits: Limits, until: float, report: Reporter) -> str:
@@ -318,8 +317,8 @@ def _words(error: BaseException, limits: Limits) -> str:
 def _disk(path: Path, error: OSError) -> HostLacks:
     return HostLacks(
         f"cannot write {path}",
-        error.strerror or str(error),
-        "kernlab clean, or set KERNLAB_HOME to a larger disk",
+        f"{error.strerror or error}; KERNLAB_HOME may name a directory on a larger disk",
+        "kernlab clean runs",
     )
 
 

@@ -125,9 +125,9 @@ def _git_dir(path: Path) -> Path:
     said = _git(30, "-C", str(path), "rev-parse", "--absolute-git-dir", check=False)
     if said.returncode != 0:
         raise BadInput(
-            f"{path} is no git repository",
+            f"{path} is not a git repository",
             said.stderr.decode("utf-8", "replace").strip()[-500:],
-            f"kernlab fetch {path}, for a tree without history",
+            f"kernlab fetch {path}",
         )
     return Path(said.text.strip())
 
@@ -156,7 +156,7 @@ def _fetch(bare: Path, url: str, ref: str, report: Reporter) -> None:
         )
     except CommandFailed as error:
         raise HostLacks(
-            f"git cannot fetch {ref} of {url}", error.why, "check the URL, the ref and the network"
+            f"git cannot fetch {ref} of {url}", error.why, f"git ls-remote {url}"
         ) from error
     report(Finished(stage))
 

@@ -35,7 +35,7 @@ def read(tree: Path) -> SourceTree:
     origin = _origin(tree)
     try:
         if origin is None:
-            raise BadInput(f"{tree} has no note of where it came from", "it is cut short", "")
+            raise BadInput(f"{tree} does not say where it came from", "it is cut short", "")
         return SourceTree(tree_version(tree), tree, origin, origin.split()[-1])
     except BadInput as error:
         raise _damaged(tree, f"{error.what}: {error.why}") from error
@@ -60,7 +60,7 @@ def here(tree: Path, report: Reporter) -> bool:
         read(tree)
         return True
     except HostLacks as error:
-        report(Said(f"{error.what} ({error.why}): it is unpacked anew"))
+        report(Said(f"{error.what} ({error.why}): it is unpacked again"))
         return False
 
 
@@ -80,8 +80,9 @@ def check(tree: Path) -> None:
 def _damaged(tree: Path, why: str) -> HostLacks:
     return HostLacks(
         f"the source tree {tree} is damaged",
-        f"{why}\n(a tree with edits of your own is built where it lies: kernlab build PATH)",
-        f"rm -rf {shlex.quote(str(tree))}, then the same command again",
+        f"{why}\na tree that you edit belongs elsewhere (kernlab build PATH); without this one, "
+        "the same command unpacks it again",
+        f"rm -rf {shlex.quote(str(tree))}",
     )
 
 

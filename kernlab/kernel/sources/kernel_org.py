@@ -95,7 +95,7 @@ def _resolve(
     if not same or (version != series(version) and version not in known):
         raise HostLacks(
             f"kernel.org has no {version}",
-            f"the newest of its series is {same[-1]}" if same else "nor any of its series",
+            f"the newest of its series is {same[-1]}" if same else "it has none of its series",
             f"kernlab fetch {same[-1] if same else ''}".rstrip(),
         )
     wanted = [version] if version in known else same[::-1]
@@ -107,8 +107,8 @@ def _agree(release: str, sha256: str, table: KernelOrg) -> None:
     if pin != sha256:
         raise WeFailed(
             f"the signed {_LIST} and the pin for {release} disagree",
-            f"signed {sha256}\npinned {pin}",
-            "find out which is right, and edit the pin in configs/kernels.yaml",
+            f"the list says  {sha256}\nthe pin says   {pin}\none of them is wrong",
+            "edit the pin in configs/kernels.yaml if it is the wrong one",
         )
 
 
@@ -128,7 +128,7 @@ def _listing(
         try:
             data = download.small(f"{_directory(mirror, version)}/{_LIST}", limits)
             if not signed.is_signed(data):
-                raise download.Unreached(f"what it gives as {_LIST} is none")
+                raise download.Unreached(f"what it sends as {_LIST} is not signed")
         except download.Unreached as error:
             report(Stopped(stage, error.what))
             problems.append(f"{host}: {error.what}")
@@ -141,7 +141,7 @@ def _listing(
     raise download.Unreached(
         "kernel.org is out of reach",
         "\n".join(problems),
-        "check the network, or name a mirror in configs/kernels.yaml, kernel_org",
+        "edit configs/kernels.yaml: a mirror under kernel_org",
     )
 
 

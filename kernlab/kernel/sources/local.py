@@ -58,11 +58,12 @@ def _tree(path: Path) -> SourceTree:
     version = tree_version(path)
     if (path / ".config").exists() or (path / "include" / "config").is_dir():
         is_git = (path / ".git").exists()
-        committed = f", or kernlab build {path}@HEAD for what is committed" if is_git else ""
+        clean = f"make -C {path} mrproper"
         raise BadInput(
-            f"{path} has been built in",
-            "kernlab builds outside the tree, and the kernel's build wants it clean for that",
-            f"make -C {path} mrproper{committed}",
+            f"{path} contains the files of an earlier build",
+            "kernlab builds outside the tree, which must be clean for that"
+            + (f"; {clean} removes them, and what is committed can be built as it is" * is_git),
+            f"kernlab build {path}@HEAD" if is_git else clean,
         )
     return SourceTree(version, path, f"tree {path}", _fingerprint(path))
 

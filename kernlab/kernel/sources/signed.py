@@ -41,8 +41,8 @@ def key(fingerprint: str) -> bytes:
             return dearmour(path.read_bytes(), str(path))
     own = home() / "configs" / "keys" / f"{fingerprint}.gpg"
     raise HostLacks(
-        f"the key {fingerprint} is not here",
-        "configs/kernels.yaml names it, and without it no signature can be checked",
+        f"the key {fingerprint} is missing",
+        "configs/kernels.yaml names it; without it no signature can be checked",
         f"gpg --export {fingerprint} > {own}",
     )
 
@@ -93,9 +93,9 @@ def text(data: bytes, fingerprint: str, name: str) -> str:
         problem = _problem(status, said.returncode, fingerprint)
         if problem:
             raise WeFailed(
-                f"{name} is not to be trusted: the signature check failed",
+                f"{name} cannot be trusted: the signature check failed",
                 f"{problem}\n{said.stderr.decode('utf-8', 'replace').strip()[-800:]}",
-                "try another mirror, or another network: configs/kernels.yaml, kernel_org",
+                "edit configs/kernels.yaml: another mirror under kernel_org",
             )
         return clear.read_text("utf-8", "replace")
 

@@ -28,8 +28,9 @@ def arriving_tree(final: Path) -> Iterator[Path]:
     if free < _ROOM:
         raise HostLacks(
             f"{final.parent} has {free >> 20} MB free",
-            f"a source tree needs {_ROOM >> 20} MB",
-            "kernlab clean, or set KERNLAB_HOME to a larger disk",
+            f"a source tree needs {_ROOM >> 20} MB; KERNLAB_HOME may name a directory on a larger "
+            "disk",
+            "kernlab clean runs",
         )
     with FileLock(f"{final}.lock", timeout=_LIMIT), arriving(final) as temporary:
         yield temporary
@@ -43,9 +44,7 @@ def unpack(tarball: Path, into: Path, report: Reporter) -> None:
     stage = f"unpack {tarball.name}"
     status, said = _tar(["-f", str(tarball), "--strip-components=1"], DEVNULL, into, stage, report)
     if status != 0:
-        raise BadInput(
-            f"{tarball} is damaged or truncated", said, f"rm {tarball} and fetch it anew"
-        )
+        raise BadInput(f"{tarball} is damaged or truncated", said, f"rm {tarball}")
 
 
 def member(tarball: Path, name: str) -> str | None:
@@ -68,14 +67,14 @@ def member(tarball: Path, name: str) -> str | None:
     text = said.stderr.decode("utf-8", "replace").strip()[-500:]
     if said.returncode == 0 or "Not found in archive" in text:
         return None
-    raise BadInput(f"{tarball} is damaged or truncated", text, f"rm {tarball} and fetch it anew")
+    raise BadInput(f"{tarball} is damaged or truncated", text, f"rm {tarball}")
 
 
 def unpack_stream(stream: Stream, into: Path, stage: str, report: Reporter) -> None:
     """Unpack an uncompressed tar that comes from another child. Raises ``WeFailed``."""
     status, said = _tar(["-f", "-"], stream, into, stage, report)
     if status != 0:
-        raise WeFailed(f"{stage}: tar failed", said, "the same command again")
+        raise WeFailed(f"{stage}: tar failed", said, "again")
 
 
 def _tar(
@@ -99,7 +98,6 @@ def _tar(
         drain.join(10)
     text = b"".join(said).decode("utf-8", "replace").strip()[-500:]
     if os.strerror(errno.ENOSPC) in text:
-        raise HostLacks(
-            f"{into.parent} is full", text, "kernlab clean, or set KERNLAB_HOME to a larger disk"
-        )
+        why = f"{text}\nKERNLAB_HOME may name a directory on a larger disk"
+        raise HostLacks(f"{into.parent} is full", why, "kernlab clean runs")
     return status, text

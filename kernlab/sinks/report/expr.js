@@ -23,14 +23,21 @@ const Expr = (() => {
     return Number.isSafeInteger(value) ? sign * value : BigInt(sign) * BigInt(digits);
   };
 
+  const LETTERS = "FSRPAUEC";
+  const FLAGS = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
   function flagsValue(text) {
     let value = 0;
-    for (const letter of String(text).toUpperCase()) {
-      const bit = "FSRPAUEC".indexOf(letter);
-      if (bit < 0) throw new TypeError("no TCP flag '" + letter + "'");
-      value |= 1 << bit;
+    for (const word of String(text).toUpperCase().split(/[-+,| ]/)) {
+      for (const flag of FLAGS.includes(word) ? [word] : word) {
+        const bit = flag.length > 1 ? FLAGS.indexOf(flag) : LETTERS.indexOf(flag);
+        if (bit < 0) throw new TypeError("'" + flag + "' is not a TCP flag");
+        value |= 1 << bit;
+      }
     }
     return value;
+  }
+  function flagsOrNull(text) {
+    try { return /^[A-Z]/.test(text) && text === text.toUpperCase() ? flagsValue(text) : null; } catch (error) { return null; }
   }
 
   // An address as {version, value, bits}; a prefix has fewer bits than its version's.
@@ -172,7 +179,7 @@ const Expr = (() => {
     function numberOf(text) {
       if (["NULL", "FALSE"].includes(text.toUpperCase())) return 0;
       if (text.toLowerCase() === "true") return 1;
-      return stateNumber(text) ?? (own(TCPHDR, text) ? TCPHDR[text] : /^[FSRPAUEC]+$/.test(text) ? flagsValue(text) : null);
+      return stateNumber(text) ?? (own(TCPHDR, text) ? TCPHDR[text] : flagsOrNull(text));
     }
     const numberIn = (found, value) => (isAddress(found) && (numbered(value) || value === found) ? integer(found) : found);
     function numberFor(value, found) {
@@ -352,7 +359,7 @@ const Expr = (() => {
             const n = Number(BigInt.asUintN(32, BigInt(number)));
             return swapped[1] === "s" ? ((n & 255) << 8) | ((n >> 8) & 255) : (((n & 255) << 24) | ((n & 0xff00) << 8) | ((n >>> 8) & 0xff00) | (n >>> 24)) >>> 0;
           }
-          if (kind !== "open" || ["in", "~", "has"].includes(operator)) throw new Wrong("a C expression cannot stand there", token.column);
+          if (kind !== "open" || ["in", "~", "has"].includes(operator)) throw new Wrong("a C expression is not allowed here", token.column);
           return {other: token.text};
         }
         if (token.kind === "op") throw new Wrong("expected a value, not '" + token.text + "'", token.column);
@@ -363,7 +370,7 @@ const Expr = (() => {
         }
         if (kind === "number") {
           const number = integer(body.trim());
-          if (number === null) throw new Wrong(name + " is a number, '" + body + "' is none", token.column);
+          if (number === null) throw new Wrong(name + " is a number, '" + body + "' is not", token.column);
           return number;
         }
         if (kind === "flags") {
@@ -371,12 +378,12 @@ const Expr = (() => {
         }
         if (kind === "state") {
           const state = body.toUpperCase().replace(/^TCP_/, "");
-          if (!fields.states.includes(state)) throw new Wrong("'" + body + "' is no TCP state", token.column);
+          if (!fields.states.includes(state)) throw new Wrong("'" + body + "' is not a TCP state", token.column);
           return state;
         }
         if (kind === "address") {
           const found = address(body);
-          if (found === null) throw new Wrong("'" + body + "' is no address", token.column);
+          if (found === null) throw new Wrong("'" + body + "' is not an address", token.column);
           return found;
         }
         if (kind === "open" && token.kind === "word") return integer(body) ?? body;

@@ -85,7 +85,7 @@ class Loader:
             if time.monotonic() > deadline:
                 process.signal(_SIGKILL)
                 raise MachineFailed(
-                    f"the guest did not set the probes in {_READY:g} s", "", "fewer functions"
+                    f"the guest did not set the probes in {_READY:g} s", "", "trace fewer functions"
                 )
             threading.Event().wait(_TURN)
 
@@ -98,7 +98,7 @@ class Loader:
         return WeFailed(
             f"the guest's BPF program ended with status {status}",
             self.said.strip()[-3000:],
-            "--engine ftrace, or --engine gdb",
+            "--engine gdb",
         )
 
     # -- called by the channel's reader ---------------------------------------

@@ -341,7 +341,7 @@ def _bring(
         raise BadInput(
             "--engine bpf: this kernel's structures are larger than its program has room for",
             "see rootfs/guest/probe/probe.h",
-            "--engine ftrace, or --engine gdb",
+            "--engine ftrace",
         )
     answerable(plan, "bpf")
     symbols.orc()

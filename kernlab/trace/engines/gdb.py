@@ -268,9 +268,9 @@ class GdbEngine:
 def _check(request: TraceRequest) -> None:
     if request.buffer is not None:
         raise BadInput(
-            "--buffer: the engine gdb has none",
-            "it stops the guest at each hit until the event is read, so that none is lost",
-            "--engine ftrace --buffer N, or without --buffer",
+            "--buffer: the engine gdb has no buffer",
+            "it stops the guest at each hit until the event is read, so no event is lost",
+            "without --buffer",
         )
 
 
@@ -280,9 +280,9 @@ def _bring(
     symbols.orc()
     if symbols.holes() is None and plan.request.returns:
         raise BadInput(
-            "--return: this kernel's image has no unused place for the code that it takes",
+            "--return: this kernel's image has no room for the code that catches a return",
             "see kernlab/symbols/holes.py",
-            "a trace without --return",
+            "without --return",
         )
 
 

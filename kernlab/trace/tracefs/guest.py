@@ -128,7 +128,7 @@ class Tracefs:
                 raise self._broken()
             if time.monotonic() > deadline:
                 raise MachineFailed(
-                    f"the guest did not {what} in {_READY:g} s", "", "fewer functions"
+                    f"the guest did not {what} in {_READY:g} s", "", "trace fewer functions"
                 )
 
     def _broken(self) -> KernlabError:

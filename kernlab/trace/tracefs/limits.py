@@ -37,9 +37,9 @@ def require(config: Path, options: Mapping[str, str], what: str) -> None:
     missing = [f"{name}: {why}" for name, why in options.items() if not has(config, name)]
     if missing:
         raise BadInput(
-            f"{what}: this kernel was built without what it takes",
+            f"{what}: this kernel was built without the options that it needs",
             "\n".join(missing),
-            f"kernlab build --set {missing[0].split(':')[0]}=y, or --engine gdb",
+            f"kernlab build --set {missing[0].split(':')[0]}=y",
         )
 
 

@@ -1,0 +1,69 @@
+"""The next step of an error as a line to type: the user's own command line with other options."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from kernlab.errors import as_called
+
+_WITHOUT = "without "
+_AGAIN = "again"
+
+
+def next_line(step: str, words: Sequence[str]) -> str:
+    """What ``KernlabError.next_step`` stands for after a command line's ``words`` (without the
+    program's name): "--engine gdb" is these with that option, "without --tui" without it, "again"
+    the same. Another step stays as it is."""
+    if not (step.startswith(("--", _WITHOUT + "--")) or step == _AGAIN):
+        return as_called(step)
+    own, rest = list(words), []
+    if "--" in own:
+        cut = own.index("--")
+        own, rest = own[:cut], own[cut:]
+    changes = [] if step == _AGAIN else shlex.split(step.removeprefix(_WITHOUT))
+    command, depth = _command(own)
+    for option in (word for word in changes if word.startswith("--")):
+        own = [*own[:depth], *_less(own[depth:], option, command)]
+    if not step.startswith(_WITHOUT) and step != _AGAIN:
+        late = rest or getattr(command, "allow_interspersed_args", True)
+        own = [*own, *changes] if late else [*own[:depth], *changes, *own[depth:]]
+    return as_called(shlex.join(["kernlab", *own, *rest]))
+
+
+def _command(words: Sequence[str]) -> tuple[Any, int]:
+    """The command that the words name, as click knows it, and how many words that takes."""
+    from kernlab.cli.main import COMMANDS, command
+
+    for depth, word in enumerate(words, 1):
+        if word in COMMANDS:
+            found: Any = command(word)
+            while depth < len(words) and words[depth] in getattr(found, "commands", {}):
+                found = found.commands[words[depth]]
+                depth += 1
+            return found, depth
+    return None, len(words)
+
+
+def _less(words: Sequence[str], option: str, command: Any) -> list[str]:
+    """The words without an option, by any of its names, and without its value."""
+    parameter = next((p for p in getattr(command, "params", ()) if option in p.opts), None)
+    names = [*parameter.opts, *parameter.secondary_opts] if parameter is not None else [option]
+    alone = parameter is None or parameter.is_flag or parameter.count
+    kept: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word in names:
+            if not alone:
+                next(left, None)
+        elif not any(_holds(word, name) for name in names):
+            kept.append(word)
+    return kept
+
+
+def _holds(word: str, name: str) -> bool:
+    """Whether one word is an option with its value: --count=5, -n5."""
+    if name.startswith("--"):
+        return word.startswith(f"{name}=")
+    return word.startswith(name) and not word.startswith("--")
