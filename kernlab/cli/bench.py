@@ -33,19 +33,14 @@ def bench(
     from kernlab.bench import engines, rates, starts
     from kernlab.bench.model import Comparison, contender
     from kernlab.cli.output import print_json, reporter, stdout
-    from kernlab.pipeline import Setting
 
     found: list[Comparison | None] = []
     with reporter() as report:
-        built, guest = boot.artifacts(report)
-
-        def setting() -> Setting:
-            return Setting(built, guest, boot.machine(), boot.new_run(), report)
-
+        made = built, guest = boot.artifacts(report)
         found.append(starts.warm_trace(built, guest, rounds, report))
         found.append(starts.boots(built, rounds, report))
-        found.append(rates.measure(setting(), rounds, events))
-        found += engines.measure(setting(), rounds, seconds)
+        found.append(rates.measure(boot.setting(report, made=made), rounds, events))
+        found += engines.measure(boot.setting(report, made=made), rounds, seconds)
         if slow:
             from kernlab.kernel import cost
             from kernlab.kernel.fetch import fetch

@@ -87,19 +87,17 @@ class BootOptions:
                 report(Said(f"--add {argument}: {host.name} is {guest} in the guest"))
         return built, made
 
-    def new_run(self, out: str | None = None) -> RunDir:
-        """A run directory for this command line, with what ``--share`` named. Raises
-        ``BadInput``."""
-        run = common.new_run(out)
-        _bring(self.share, run)
-        return run
-
-    def setting(self, report: Reporter, out: str | None = None) -> Setting:
-        """All that a command works in, made on the way. Raises ``BadInput``."""
+    def setting(
+        self, report: Reporter, out: str | None = None, made: tuple[Kernel, Image] | None = None
+    ) -> Setting:
+        """All that a command works in; ``made``: its kernel and image, where they were looked
+        at before there was a run. Raises ``BadInput``."""
         from kernlab.pipeline import Setting
 
-        built, made = self.artifacts(report)
-        return Setting(built, made, self.machine(), self.new_run(out), report)
+        kernel, image = made or self.artifacts(report)
+        run = common.new_run(out)
+        _bring(self.share, run)
+        return Setting(kernel, image, self.machine(), run, report)
 
 
 def boot_options(*names: str, **fixed: Any) -> Callable[[_Command], _Command]:

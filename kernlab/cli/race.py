@@ -52,7 +52,6 @@ def run(
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.lessons.race import find
     from kernlab.race import runner
-    from kernlab.record import left
     from kernlab.sinks.races import begin
 
     path, found = find(race)
@@ -74,8 +73,7 @@ def run(
     for one in result.rounds if json else ():
         print_json(_row(one))
     shown = _show(result, directory, language, json)
-    common.keep_report(directory, language)
-    left.keep(directory)
+    common.conclude(directory, language)
     if not json:
         _summary(result, str(directory.path), language, shown, common.report_of(directory))
     return 0 if result.definite else 1
@@ -157,7 +155,7 @@ def _on(boot: BootOptions, path: Path, race: Race, times: int, language: Languag
     from kernlab.errors import BadInput
     from kernlab.lessons.race_check import problems, refuse
     from kernlab.lessons.rounds import KernelRow
-    from kernlab.pipeline import Setting, symbols_for
+    from kernlab.pipeline import symbols_for
     from kernlab.race import compare, runner
     from kernlab.race.floor import Scene
     from kernlab.race.stage import stage
@@ -165,14 +163,13 @@ def _on(boot: BootOptions, path: Path, race: Race, times: int, language: Languag
 
     refuse(problems(path))
     with reporter() as report:
-        built, guest = boot.artifacts(report)
+        made = built, _ = boot.artifacts(report)
         try:
             places = stage(race, symbols_for(built))
         except BadInput as error:
             return KernelRow(built.release, missing=f"{error.what}: {error.why}")
-        directory = boot.new_run()
-        setting = Setting(built, guest, boot.machine(), directory, report)
-        scene = Scene(path.stem, race, path, setting)
+        scene = Scene(path.stem, race, path, boot.setting(report, made=made))
+        directory = scene.run
         result = runner.run_race(scene, lambda one, again: None, times)
     _keep(result, directory)
     _show(result, directory, language, quiet=True)

@@ -27,19 +27,18 @@ def scene_of(path: Path, race: Race, boot: BootOptions, out: str | None, report:
     """A race with all that it is run on, made on the way, and a run directory. Raises
     ``BadInput`` for a file with a problem, before anything boots."""
     from kernlab.lessons.race_check import problems, refuse
-    from kernlab.pipeline import Setting, symbols_for
+    from kernlab.pipeline import symbols_for
     from kernlab.progress import Said
     from kernlab.race.against import against
     from kernlab.race.floor import Scene
 
     refuse(problems(path))
-    built, guest = boot.artifacts(report)
-    found = problems(path, against(symbols_for(built)))
+    made = boot.artifacts(report)
+    found = problems(path, against(symbols_for(made[0])))
     refuse(found)
     for one in found:
         report(Said(str(one)))
-    setting = Setting(built, guest, boot.machine(), boot.new_run(out), report)
-    return Scene(path.stem, race, path, setting)
+    return Scene(path.stem, race, path, boot.setting(report, out, made))
 
 
 @boot_options("share", "kernel", "memory")

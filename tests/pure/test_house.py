@@ -21,7 +21,7 @@ STOREYS = [
     {"bpf"},
     {"lab", "race"},
     {"leg"},
-    {"rst"},
+    {"rst", "debug"},
     {"trace"},
     {"pipeline"},
     {"debugger"},
@@ -91,6 +91,44 @@ def broken_walls(room: str, module: str, source: str) -> list[str]:
 
 def modules() -> list[Path]:
     return sorted((ROOT / "kernlab").rglob("*.py"))
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The modules that import each other by some way round, each group of them once."""
+    reach: dict[str, set[str]] = {}
+    for name in graph:
+        found: set[str] = set()
+        left = [name]
+        while left:
+            new = graph[left.pop()] - found
+            found |= new
+            left += new
+        reach[name] = found
+    groups = {
+        frozenset(other for other in reach[name] if name in reach[other])
+        for name in graph
+        if name in reach[name]
+    }
+    return sorted(sorted(group) for group in groups)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Imports inside functions and those for types count as well."""
+    named = {}
+    for path in modules():
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {}
+    for name, path in named.items():
+        found = imports(path.read_text())
+        found |= {one.rpartition(".")[0] for one in found}
+        graph[name] = found & set(named) - {name, "kernlab"}
+    assert circles(graph) == []
+    assert "kernlab.errors" in graph["kernlab.process"]
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kernlab.debugger.interactive import Wish, arguments, commands_of
-from kernlab.debugger.places import Stop, resolve
+from kernlab.debug.interactive import Wish, arguments, commands_of
+from kernlab.debug.places import Stop, resolve
 from kernlab.errors import BadInput
 from kernlab.symbols.dwarf import Line
 from kernlab.symbols.system_map import SystemMap

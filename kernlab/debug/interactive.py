@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from kernlab.config.paths import python_path
+from kernlab.debug.places import Stop
 from kernlab.debugger.mi import REMOTE_TIMEOUT
-from kernlab.debugger.places import Stop
 from kernlab.errors import WeFailed
 from kernlab.process import Child, need
 from kernlab.symbols import sites

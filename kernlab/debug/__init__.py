@@ -1,0 +1,1 @@
+"""``kernlab debug``: GDB in the user's terminal, on a booted lab."""
