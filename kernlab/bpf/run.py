@@ -17,6 +17,7 @@ from kernlab.progress import Reporter
 from kernlab.record.leg import LegDir
 from kernlab.record.rundir import RunDir
 from kernlab.trace import workloads
+from kernlab.trace.workloads import WorkloadRow
 from kernlab.vm.channel import GuestProcess, Sink
 from kernlab.vm.machine import Machine
 from kernlab.vm.share import put_program
@@ -32,9 +33,8 @@ MARK = ".bpf-ready"  # in the share: there once the tool is attached
 Work = Callable[[Machine, RunDir], None]
 
 
-def for_workload(name: str, run: RunDir, report: Reporter) -> Work:
-    """A workload from its begin to its end. Raises ``BadInput``."""
-    row = workloads.find(name)
+def for_workload(row: WorkloadRow, run: RunDir, report: Reporter) -> Work:
+    """A workload from its begin to its end."""
     workloads.place(row, run.share, report)
 
     def work(machine: Machine, run: RunDir) -> None:

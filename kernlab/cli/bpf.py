@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,16 +12,9 @@ from kernlab.cli import common, complete
 from kernlab.cli.bootoptions import BootOptions, boot_options
 
 if TYPE_CHECKING:
-    from kernlab.bpf.check import Lack
-    from kernlab.bpf.recipe import Recipe
-    from kernlab.bpf.run import Work
-    from kernlab.guest.bpf import BpfProgram
-    from kernlab.kernel.model import Kernel
-    from kernlab.progress import Reporter
-    from kernlab.record.rundir import RunDir
+    from kernlab.vm.channel import Sink
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
-_NOT_FOUND = 127  # the shell's status, and the agent's, for a program that is not there
 
 WHAT: str = typer.Argument(
     ...,
@@ -40,7 +33,7 @@ def group() -> None:
 def list_programs(json: common.JsonOption = False) -> int:
     """The programs that are shipped, and the recipes for tools of the Debian image."""
     from kernlab.bpf import recipe
-    from kernlab.cli.main import show
+    from kernlab.cli.errors import show
     from kernlab.cli.output import print_json, stdout
     from kernlab.errors import BadInput
     from kernlab.guest.bpf import shipped_programs
@@ -69,6 +62,7 @@ def list_programs(json: common.JsonOption = False) -> int:
 @app.command("build")
 def build(what: str = WHAT, kernel: common.KernelOption = None) -> int:
     """Build a program for a kernel: vmlinux.h from its BTF, skeleton, static link (cached)."""
+    from kernlab.bpf import live
     from kernlab.cli.output import reporter
     from kernlab.guest import bpf
     from kernlab.kernel.model import BuildRequest
@@ -77,8 +71,7 @@ def build(what: str = WHAT, kernel: common.KernelOption = None) -> int:
     source = bpf.find(what)
     with reporter() as report:
         built = kernel_for(BuildRequest(version=kernel), report)
-        program = bpf.build(source, built, report)
-        _lacking(program, built, report)
+        program = live.build(source, built, report).program
     typer.echo(str(program.program))
     return 0
 
@@ -132,50 +125,38 @@ def run(
     2: it does not compile. 125: kernlab itself failed. The verifier's words are made short; the
     run directory's verifier.log has all of them.
     """
-    from functools import partial
-
-    from kernlab.bpf import recipe
-    from kernlab.bpf.complaints import Complaints
-    from kernlab.bpf.run import crash, place, run_tool
+    from kernlab.bpf import live, recipe
+    from kernlab.cli.errors import show
     from kernlab.cli.output import reporter
     from kernlab.guest import bpf
-    from kernlab.pipeline import Setting, machine_for, wait_ready
 
+    words = args or []
     if what.startswith(recipe.PREFIX):
-        chosen = recipe.find(what)
-        boot = replace(boot, image=image or chosen.image, memory=memory or chosen.memory)
-        packets = (workload, lab) if workload or lab else (chosen.workload, chosen.lab)
-        return _recipe(chosen, args or [], packets, timeout, out, boot)
-    source = bpf.find(what)
-    _check(workload, lab)
-    boot = replace(boot, image=image or boot.image, memory=memory or boot.memory)
-    with reporter() as report:
-        built, guest = boot.artifacts(report)
-        program = bpf.build(source, built, report)
-        lacking = _lacking(program, built, report)
-        directory = boot.new_run(out)
-        setting = Setting(built, guest, boot.machine(), directory, report)
-        argv = [place(program, directory), *(args or ())]
-        work = _work(workload, lab, directory, report)
-        said = Complaints(partial(common.write, 2), directory.path / "verifier.log")
-        with machine_for(setting) as machine:
-            wait_ready(machine, report)
-            status = run_tool(
-                argv, machine, directory, partial(common.write, 1), said.feed, work, timeout
-            )
-    said.close()
-    directory.result(status=status)
-    explained = said.explain(source.kernel_side, built.config) if status else None
-    explained = explained or crash(status, source)
-    if status and explained is None and lacking:
-        one = lacking[0]
-        explained = f"the kernel refuses {one.what}", one.says, one.instead
-    if explained is not None:
-        from kernlab.cli.main import show
-        from kernlab.errors import BadInput
+        tool = recipe.find(what)
+        named = (workload, lab) if workload or lab else (tool.workload, tool.lab)
+        packets = live.packets_of(*named)
+        boot = replace(boot, image=image or tool.image, memory=memory or tool.memory)
+        with reporter() as report:
+            made = boot.artifacts(report)
+            live.require(tool, made[0])
+            setting = boot.setting(report, out, made)
+            ended = live.run_recipe(tool, words, setting, packets, timeout, _output)
+    else:
+        source = bpf.find(what)
+        packets = live.packets_of(workload, lab)
+        boot = replace(boot, image=image or boot.image, memory=memory or boot.memory)
+        with reporter() as report:
+            made = boot.artifacts(report)
+            built = live.build(source, made[0], report)
+            setting = boot.setting(report, out, made)
+            ended = live.run_program(built, words, setting, packets, timeout, _output)
+    if ended.said is not None:
+        show(ended.said)
+    return ended.status
 
-        show(BadInput(*explained))
-    return status
+
+def _output(number: int) -> Sink:
+    return partial(common.write, number)
 
 
 @app.command("check")
@@ -199,6 +180,7 @@ def check(
     Ends with 1 when something is missing: the program may still get along without it.
     """
     import tempfile
+    from pathlib import Path
 
     from kernlab.bpf.check import lacks, lacks_of
     from kernlab.cli.output import reporter, stdout
@@ -236,86 +218,3 @@ def check(
     if not found:
         stdout().print(f"Linux {built.release} has all that it asks for")
     return 1 if found else 0
-
-
-def _recipe(
-    one: Recipe,
-    args: list[str],
-    packets: tuple[str | None, str | None],
-    timeout: float | None,
-    out: str | None,
-    boot: BootOptions,
-) -> int:
-    """Run a recipe's tool while its packets flow, end with its status."""
-    from functools import partial
-
-    from kernlab.bpf.check import lacks_places
-    from kernlab.bpf.recipe import Watch, place
-    from kernlab.bpf.run import MARK, run_tool
-    from kernlab.cli.output import reporter
-    from kernlab.errors import BadInput
-    from kernlab.pipeline import Setting, machine_for, wait_ready
-
-    _check(*packets)
-    with reporter() as report:
-        built, guest = boot.artifacts(report)
-        for lack in lacks_places(one.sections, built):
-            raise BadInput(f"{lack.what}: {lack.says}", "the recipe's tool needs it", one.instead)
-        directory = boot.new_run(out)
-        setting = Setting(built, guest, boot.machine(), directory, report)
-        argv = place(one, args, f"/mnt/share/{MARK}", directory)
-        work = _work(*packets, directory, report)
-        watch = Watch(one.ready, directory.share / MARK)
-        said, errors = (watch.on(number, partial(common.write, number)) for number in (1, 2))
-        with machine_for(setting) as machine:
-            wait_ready(machine, report)
-            status = run_tool(argv, machine, directory, said, errors, work, timeout, one.wait)
-    directory.result(status=status)
-    if status == _NOT_FOUND:
-        from kernlab.cli.main import show
-
-        tool = one.command[0] if one.command else "bpftrace"
-        why = "configs/image-debian.yaml says where it is to come from"
-        show(BadInput(f"the image has no {tool}", why, one.instead))
-    return status
-
-
-def _lacking(program: BpfProgram, kernel: Kernel, report: Reporter) -> list[Lack]:
-    """What the program asks of the kernel in vain, told: it may get along without."""
-    from kernlab.bpf.check import lacks
-    from kernlab.progress import Said
-
-    _, found = lacks(program.object, kernel)
-    for lack in found:
-        report(Said(f"{lack.what}: {lack.says}; {lack.instead}"))
-    return found
-
-
-def _check(workload: str | None, lab: str | None) -> None:
-    """Refuse before anything is built. Raises ``BadInput``."""
-    from kernlab.errors import BadInput
-    from kernlab.lessons.lab import find
-    from kernlab.trace import workloads
-
-    if workload is not None and lab is not None:
-        raise BadInput(
-            "--workload and --lab together",
-            "one thing makes the packets flow",
-            "without --workload",
-        )
-    if workload is not None:
-        workloads.find(workload)
-    if lab is not None:
-        find(lab)
-
-
-def _work(workload: str | None, lab: str | None, run: RunDir, report: Reporter) -> Work | None:
-    from kernlab.bpf.run import for_lab, for_workload
-
-    if workload is not None:
-        return for_workload(workload, run, report)
-    if lab is not None:
-        from kernlab.cli.lab import chosen
-
-        return for_lab(chosen([lab], False)[0], run, report)
-    return None

@@ -66,6 +66,15 @@ def keep_report(run: RunDir, language: Language = "en") -> str | None:
     return str(made) if made else f"kernlab report {run.id}"
 
 
+def conclude(run: RunDir, language: Language = "en") -> None:
+    """The page of a run of labs or of a race; and the digests of what it left, once nothing
+    of that is written any more."""
+    from kernlab.record import left
+
+    keep_report(run, language)
+    left.keep(run)
+
+
 def report_of(run: RunDir) -> str:
     """A run's page as ``keep_report`` left it, or the command that makes it."""
     return str(run.report) if run.report.is_file() else f"kernlab report {run.id}"

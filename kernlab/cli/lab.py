@@ -13,9 +13,7 @@ from kernlab.cli.bootoptions import BootOptions, boot_options
 
 if TYPE_CHECKING:
     from kernlab.config.text import Language
-    from kernlab.decode.expr import Expr
     from kernlab.lessons.grade import Grade
-    from kernlab.lessons.lab import Lab
     from kernlab.lessons.results import LabRequest, LabResult
     from kernlab.record.rundir import RunDir
 
@@ -59,12 +57,13 @@ def run(
     """
     from kernlab.cli.output import stdout
     from kernlab.errors import BadInput
+    from kernlab.lessons.results import every_lab, requested
     from kernlab.reasons.model import senders, table
     from kernlab.sinks.labs import LabView
 
     if quiz and times > 1:
         raise BadInput("--quiz asks once", "--times runs a lab again and again", "without --times")
-    requests = chosen(labs or [], every, times)
+    requests = requested(every_lab() if every else labs or [], times)
     language = language_of(lang)
     answers = _ask(requests, answer, language) if quiz else {}
     quiet = json or len(requests) > 3
@@ -101,7 +100,6 @@ def _run(
     from kernlab.cli.output import reporter
     from kernlab.lab import runner
     from kernlab.lessons import grade
-    from kernlab.record import left
 
     with reporter() as report:
         setting = boot.setting(report, out)
@@ -109,8 +107,7 @@ def _run(
         for name, given in (answers or {}).items():
             grade.keep_answers(directory.path / name, given)
         results = runner.run_labs(requests, setting, tell, gdb=gdb, language=language)
-    common.keep_report(directory, language)
-    left.keep(directory)
+    common.conclude(directory, language)
     return results, directory
 
 
@@ -173,11 +170,12 @@ def compare(
     from kernlab.errors import BadInput
     from kernlab.lessons.grade import compare as compared
     from kernlab.lessons.grade import grade
+    from kernlab.lessons.results import requested
     from kernlab.sinks.labs import LabView
 
     if len(kernel) < 2:
         raise BadInput("one kernel is no comparison", "", f"--kernel {kernel[0]} --kernel 6.12")
-    requests = chosen([lab], False)
+    requests = requested([lab])
     view = LabView(stdout(), language_of(lang))
     grades: dict[str, list[Grade]] = {}
     for version in kernel:
@@ -202,39 +200,6 @@ def compare(
                 )
         else:
             view.compared(one.name, one.lab, list(grades), rows)
-    return 0
-
-
-def detect(
-    lab: str,
-    where: Expr | None,
-    json: bool,
-    full: bool,
-    boot: BootOptions,
-    out: str | None,
-) -> int:
-    """``kernlab rst --lab``: the RSTs of a lab's main leg, explained."""
-    from kernlab.cli.output import print_json, stdout
-    from kernlab.decode import expr
-    from kernlab.sinks.rst import RstView
-
-    requests = chosen([lab], False)
-    results, directory = _run(requests, boot, out, gdb=True, tell=lambda told: None)
-    view = RstView(stdout(), full)
-    shown = sent = 0
-    for result in results:
-        for leg in result.legs:
-            for event in leg.explained:
-                sent += 1
-                if not expr.passes(where, event):
-                    continue
-                shown += 1
-                if json:
-                    print_json({"lab": result.request.name, "leg": leg.name, **event})
-                else:
-                    view.event(event, shown)
-    if not json:
-        view.summary({"RSTs": f"{shown} of {sent}", "run": str(directory.path)})
     return 0
 
 
@@ -320,30 +285,3 @@ def _quiz_data(found: Grade) -> dict[str, Any]:
         "answers": [None if one.given is None else one.given + 1 for one in found.quiz],
         "truth": [None if one.truth is None else one.truth + 1 for one in found.quiz],
     }
-
-
-def chosen(names: list[str], every: bool, times: int = 1) -> list[LabRequest]:
-    """The labs that are meant, each once for each family and round. Raises ``BadInput``."""
-    from kernlab.errors import BadInput
-    from kernlab.lessons.lab import find, ids, path_of
-    from kernlab.lessons.lab_check import require
-    from kernlab.lessons.results import LabRequest
-
-    if every:
-        names = [name for name in ids() if _course(find(name)[1]) is False]
-    if not names:
-        raise BadInput("which lab?", "an id, or --all", "kernlab lab list")
-    found = []
-    require(path_of(name) for name in names)
-    for name in names:
-        path, lab = find(name)
-        found += [
-            LabRequest(path.stem, lab, path, family, number)
-            for family in lab.families
-            for number in range(1, times + 1)
-        ]
-    return found
-
-
-def _course(lab: Lab) -> bool:
-    return lab.topic == "course"

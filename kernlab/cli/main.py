@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from kernlab import __version__
 from kernlab.cli import ends
+from kernlab.cli.errors import show
 from kernlab.errors import HostLacks, KernlabError, ReaderGone, as_called, called
 
 # What a wrong command line raises: click's class, of which newer typers bring their own copy.
@@ -250,22 +251,6 @@ def _status(error: KernlabError) -> int:
     program's own status."""
     late = sys.argv[1:3] == ["bpf", "run"] and error.exit_status > 3
     return 125 if late else error.exit_status
-
-
-def show(error: KernlabError) -> None:
-    from rich.text import Text
-
-    from kernlab.cli.again import next_line
-    from kernlab.sinks.console import Console
-
-    console = Console(stderr=True, soft_wrap=True)
-    with suppress(OSError, SystemExit):  # the terminal is gone: the status says enough
-        console.print(Text("error: ", "bold red").append(as_called(error.what), "bold"))
-        if error.why:
-            console.print(Text(as_called(error.why)))
-        if error.next_step:
-            step = next_line(error.next_step, sys.argv[1:])
-            console.print(Text("next: ", "bold").append(step, "cyan"))
 
 
 def _wrong_line(error: Any) -> None:

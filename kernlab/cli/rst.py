@@ -77,9 +77,9 @@ def rst(
         raise _unused(boot.share[0])
     if lab is not None:
         _of_a_lab(lab, count, timeout, boot)
-        from kernlab.cli.lab import detect
+        from kernlab.cli.rst_lab import explain_lab
 
-        return detect(lab, expression, json, full, boot, out)
+        return explain_lab(lab, expression, json, full, boot, out)
     request = _request(reasons, words, workload, timeout)
     view = RstView(stdout(), full)
     printed = words_view(json)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kernlab.lessons.lab import Family, Lab
+from kernlab.errors import BadInput
+from kernlab.lessons.lab import Family, Lab, find, ids, path_of
+from kernlab.lessons.lab_check import require
 from kernlab.record.leg import LegDir
 from kernlab.verdict.judge import Line, holds
 
@@ -31,6 +33,28 @@ class LabRequest:
     def name(self) -> str:
         """The name of the directory of what it leaves. (No lab's id has a dot.)"""
         return self.title if self.round == 1 else f"{self.title}.{self.round}"
+
+
+def every_lab() -> list[str]:
+    """The labs by id, without the cases of a course."""
+    return [name for name in ids() if find(name)[1].topic != "course"]
+
+
+def requested(names: Sequence[str], times: int = 1) -> list[LabRequest]:
+    """The labs that are meant, by id or file, each once for each family and round. Raises
+    ``BadInput`` with all that is wrong with their files."""
+    if not names:
+        raise BadInput("which lab?", "an id, or --all", "kernlab lab list")
+    require(path_of(name) for name in names)
+    found = []
+    for name in names:
+        path, lab = find(name)
+        found += [
+            LabRequest(path.stem, lab, path, family, number)
+            for family in lab.families
+            for number in range(1, times + 1)
+        ]
+    return found
 
 
 @dataclass

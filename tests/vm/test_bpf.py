@@ -21,6 +21,7 @@ from kernlab.guest import bpf, link
 from kernlab.kernel.model import Kernel
 from kernlab.progress import quiet
 from kernlab.record.rundir import RunDir
+from kernlab.trace import workloads
 from kernlab.vm.machine import Machine
 
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -113,7 +114,7 @@ def test_the_shipped_counters_count_what_the_workload_did(
     with booted() as machine:
         run = RunDir.create({}, tmp_path / "tools")
         run.share = tmp_path / "run" / "share"
-        work = for_workload("connect-closed", run, quiet)
+        work = for_workload(workloads.find("connect-closed"), run, quiet)
         for name, program in programs.items():
             assert lacks(program.object, kernel) == (1, [])
             out, errors = bytearray(), bytearray()

@@ -20,6 +20,7 @@ from kernlab.lessons.lab import find
 from kernlab.lessons.results import LabRequest
 from kernlab.progress import quiet
 from kernlab.record.rundir import RunDir
+from kernlab.trace import workloads
 from kernlab.vm.machine import Machine
 
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -56,7 +57,7 @@ def said_of(one: recipe.Recipe, machine: Machine, run: RunDir) -> tuple[int, str
         path, lab = find(one.lab)
         work = for_lab(LabRequest(one.lab, lab, path), run, quiet)
     else:
-        work = for_workload(one.workload or "none", run, quiet)
+        work = for_workload(workloads.find(one.workload or "none"), run, quiet)
     out, errors = bytearray(), bytearray()
     watch = recipe.Watch(one.ready, run.share / MARK)
     argv = recipe.place(one, [], f"/mnt/share/{MARK}", run)
