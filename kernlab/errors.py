@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 
-# A command in a text: the program's name, then one of its commands (kernlab.cli.main.COMMANDS).
+# A command in a text: the program's name, then one of its commands (kernlab.cli.commands.COMMANDS).
 _COMMAND = re.compile(
     r"(?<![\w./-])kernlab(?= (?:trace|graph|debug|rst|lab|race|bpf|boot|run|fetch|build|doctor"
     r"|image|show|report|ps|stop|clean|config|bench)\b)"

@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from kernlab import errors
-from kernlab.cli.main import COMMANDS, command
+from kernlab.cli.commands import COMMANDS, command
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = "1"  # what stands for a value that a text is given: a number and a word at once

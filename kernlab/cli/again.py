@@ -34,7 +34,7 @@ def next_line(step: str, words: Sequence[str]) -> str:
 
 def _command(words: Sequence[str]) -> tuple[Any, int]:
     """The command that the words name, as click knows it, and how many words that takes."""
-    from kernlab.cli.main import COMMANDS, command
+    from kernlab.cli.commands import COMMANDS, command
 
     for depth, word in enumerate(words, 1):
         if word in COMMANDS:

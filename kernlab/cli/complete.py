@@ -92,7 +92,7 @@ def runs(incomplete: str) -> list[str]:
 
 def schemas(incomplete: str) -> list[str]:
     """What ``kernlab config schema`` can print."""
-    from kernlab.cli.config import schemas as known
+    from kernlab.cli.schemas import schemas as known
 
     return [name for name in known() if name.startswith(incomplete)]
 

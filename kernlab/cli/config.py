@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from kernlab.cli import complete
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -37,6 +33,7 @@ def schema(
     The first line of each file in configs/ names its schema for editors that have
     yaml-language-server. Try: kernlab config schema kernels
     """
+    from kernlab.cli.schemas import schemas
     from kernlab.config.yaml import unknown
     from kernlab.errors import BadInput
 
@@ -68,6 +65,7 @@ def validate(
     """
     import shlex
 
+    from kernlab.cli.schemas import models
     from kernlab.config.yaml import load, near
     from kernlab.errors import BadInput
     from kernlab.sinks.console import safe_lines
@@ -108,51 +106,6 @@ def man() -> None:
     from kernlab.cli.man import page
 
     typer.echo(page(), nl=False)
-
-
-def models() -> dict[str, type[BaseModel]]:
-    """The model of each file or directory in configs/, by its name without .yaml."""
-    from kernlab.bpf.complaints import BpfTable
-    from kernlab.bpf.recipe import Recipe
-    from kernlab.config.packages import PackageTable
-    from kernlab.image.model import BusyboxTable, DebianTable
-    from kernlab.kernel.catalogue import Catalogue
-    from kernlab.kernel.known import KnownTable
-    from kernlab.lessons.lab import Lab
-    from kernlab.lessons.locks import LockTable
-    from kernlab.lessons.race import Race
-    from kernlab.reasons.model import Reason
-    from kernlab.reasons.watch import RstTable
-    from kernlab.sinks.fold import FrameTable
-    from kernlab.symbols.sites import SiteTable
-    from kernlab.trace.presets import Preset
-    from kernlab.trace.workloads import WorkloadTable
-
-    return {
-        "kernels": Catalogue,
-        "workloads": WorkloadTable,
-        "presets": Preset,  # each file of the directory
-        "labs": Lab,
-        "races": Race,
-        "reasons": Reason,
-        "rst": RstTable,
-        "sites": SiteTable,
-        "frames": FrameTable,
-        "image-busybox": BusyboxTable,
-        "image-debian": DebianTable,
-        "packages": PackageTable,
-        "known": KnownTable,
-        "locks": LockTable,
-        "bpf": BpfTable,
-        "recipes": Recipe,
-    }
-
-
-def schemas() -> dict[str, object]:
-    """Kind → JSON Schema."""
-    from kernlab.record.event import json_schema
-
-    return {"event": json_schema(), **{k: m.model_json_schema() for k, m in models().items()}}
 
 
 def _text(value: object) -> str:

@@ -61,7 +61,7 @@ def _understood(reading: Explained) -> None:
     then means nothing."""
     from kernlab.config.packages import closing_command
     from kernlab.errors import HostLacks
-    from kernlab.record.dissect import CUT
+    from kernlab.record.dissected import CUT
 
     tally = reading.stream.tally
     foreign = sum(count for kind, count in tally.unknown.items() if kind != CUT)

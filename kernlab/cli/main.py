@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import importlib
-import inspect
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -19,35 +16,12 @@ from typer.core import TyperGroup
 
 from kernlab import __version__
 from kernlab.cli import ends
+from kernlab.cli.commands import COMMANDS, command, help_text
 from kernlab.cli.errors import show
-from kernlab.errors import HostLacks, KernlabError, ReaderGone, as_called, called
+from kernlab.errors import HostLacks, KernlabError, ReaderGone, called
 
 # What a wrong command line raises: click's class, of which newer typers bring their own copy.
 ClickException: Any = typer.BadParameter.__mro__[2]
-
-# Command → module and one line of help, so that `kernlab --help` imports no command.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "trace": ("trace", "Show packets, sockets and call stacks as they pass a function"),
-    "graph": ("graph", "What one call of a function called, as a tree with durations"),
-    "debug": ("debug", "GDB on the booted lab, stopped at a function, with helper commands"),
-    "rst": ("rst", "Who sent this RST, and why: the frame, the condition, the remedy"),
-    "lab": ("lab", "Lessons: each way TCP sends a RST, with a verdict that is checked"),
-    "race": ("race", "Races forced: one vCPU held at an instant while the other runs"),
-    "bpf": ("bpf", "libbpf programs of your own, and four of ours, in the guest"),
-    "boot": ("boot", "Boot the guest, its console in this terminal"),
-    "run": ("run", "Boot, run a command in the guest, end with its status"),
-    "fetch": ("fetch", "Fetch a kernel's source tree, verified"),
-    "build": ("build", "Build a kernel (cached)"),
-    "doctor": ("doctor", "Check the host; --install closes the gaps"),
-    "image": ("image", "Assemble a guest image (cached)"),
-    "show": ("show", "Show a run's events again, filtered"),
-    "report": ("report", "Write a run's report.html: diagrams, journeys, states"),
-    "ps": ("machines", "List running machines"),
-    "stop": ("machines", "Stop machines"),
-    "clean": ("clean", "Free disk, by kind"),
-    "config": ("config", "Schemas for editors, a check of files, the man page"),
-    "bench": ("bench", "Measure engines side by side on one guest"),
-}
 
 
 class _Lazy(TyperGroup):
@@ -62,35 +36,8 @@ class _Lazy(TyperGroup):
         return command(cmd_name) if _is_called(cmd_name) else _stub(cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        self.help = _help(self.help)
+        self.help = help_text(self.help)
         super().format_help(ctx, formatter)
-
-
-def command(name: str) -> Any:
-    """A command as click knows it, its module imported."""
-    module = importlib.import_module(f"kernlab.cli.{COMMANDS[name][0]}")
-    app: typer.Typer = module.app
-    found: Any = typer.main.get_command(app)
-    if isinstance(found, TyperGroup) and name in found.commands and name != "config":
-        found = found.commands[name]
-    found.name = name
-    _call_as_called(found)
-    return found
-
-
-def _call_as_called(what: Any) -> None:
-    """The commands in a command's help, as the user has to type them."""
-    what.help = _help(what.help)
-    for parameter in what.params:
-        if getattr(parameter, "help", None):
-            parameter.help = as_called(parameter.help)
-    for inner in getattr(what, "commands", {}).values():
-        _call_as_called(inner)
-
-
-def _help(text: str | None) -> str:
-    """A docstring for a terminal: its paragraphs as long as the terminal is wide."""
-    return as_called(re.sub(r"(?<!\n)\n(?!\n|Try: )", " ", inspect.cleandoc(text or "")))
 
 
 def _is_called(name: str) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kernlab import __version__
-from kernlab.cli.main import COMMANDS, app, command
+from kernlab.cli.commands import COMMANDS, command
+from kernlab.cli.main import app
 
 _FILES = (
     (

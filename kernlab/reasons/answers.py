@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernlab.record.dissect import Dissected
+from kernlab.record.dissected import Dissected
 
 _MOST = 256  # segments of a side that are remembered without an answer
 _SETTLED = 4  # segments that were acknowledged, and are remembered all the same

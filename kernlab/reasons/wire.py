@@ -30,7 +30,7 @@ from kernlab.reasons import model
 from kernlab.reasons.answers import Side, same, seen_at
 from kernlab.reasons.model import Reason, Reasons
 from kernlab.reasons.origin import Traits, doubts
-from kernlab.record.dissect import Dissected
+from kernlab.record.dissected import Dissected
 from kernlab.record.segments import Stream
 
 Shape = model.Shape | Literal["other"]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from kernlab.decode.packet import packet as decode
 from kernlab.process import which
+from kernlab.record import scapied, tshark
 from kernlab.record.container import ETHERNET, SLL, SLL2, Captured, Inner, inner
+from kernlab.record.dissected import CUT, Dissected, start
 
-CUT = "a TCP header that is cut short"
 # Types of Ethernet frames that hold no TCP: ARP, RARP, LLDP, EAPOL, slow protocols, PTP, loopback
 _OTHER = {0x0806, 0x8035, 0x88CC, 0x888E, 0x8809, 0x88F7, 0x9000}
 _CARRIERS = {
@@ -40,53 +41,6 @@ _TUNNELS = {
     6635: "MPLS in UDP",
     51820: "WireGuard",
 }
-_MOST = 32  # kinds that are told apart
-
-
-class Dissected(NamedTuple):
-    """A frame: ``number`` from 1 in the file, ``at`` in ns since 1970, ``place`` where it was
-    seen (its interface, as far as the capture tells). ``fields`` are those of
-    ``decode.packet`` for a TCP segment, the innermost; None where it holds none. ``within``:
-    the networks around it by their ids ("vlan 5"). ``unknown`` says what it is for a frame
-    that was not understood."""
-
-    number: int
-    at: int
-    interface: str
-    outgoing: bool | None
-    ifindex: int | None
-    place: tuple[Any, ...]
-    fields: dict[str, Any] | None = None
-    within: tuple[str, ...] = ()
-    unknown: str = ""
-
-
-class Tally:
-    """Counts frames, and those that were not understood by what they are."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.unknown: dict[str, int] = {}
-
-    @property
-    def lost(self) -> int:
-        return sum(self.unknown.values())
-
-    def take(self, frame: Dissected) -> None:
-        self.frames += 1
-        if frame.unknown:
-            known = frame.unknown in self.unknown or len(self.unknown) < _MOST
-            key = frame.unknown if known else "others"
-            self.unknown[key] = self.unknown.get(key, 0) + 1
-
-
-def start(number: int, frame: Captured) -> Dissected:
-    """What a frame's own record and its cooked header tell."""
-    inside = inner(frame) if frame.linktype in (SLL, SLL2) else None
-    outgoing = None if inside is None else inside.outgoing
-    index = None if inside is None else inside.ifindex
-    place = (frame.interface, index, outgoing)
-    return Dissected(number, frame.at, frame.interface, outgoing, index, place)
 
 
 def best() -> str:
@@ -100,12 +54,8 @@ def dissected(name: str, frames: Iterable[Captured]) -> Iterator[Dissected]:
     """Each frame, by one of the readers that ``best`` gives. Raises ``WeFailed`` where tshark
     ends too soon or does not answer."""
     if name == "tshark":
-        from kernlab.record import tshark
-
         return tshark.dissected(frames)
     if name == "scapy":
-        from kernlab.record import scapied
-
         return scapied.dissected(frames)
     return (own(number, frame) for number, frame in enumerate(frames, 1))
 

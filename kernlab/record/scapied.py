@@ -13,7 +13,7 @@ from typing import Any
 
 from kernlab.decode.packet import packet as decode
 from kernlab.record.container import Captured
-from kernlab.record.dissect import CUT, Dissected, start
+from kernlab.record.dissected import CUT, Dissected, start
 
 _HEAD = 2048  # bytes of a frame that are dissected: more than the headers of many tunnels
 _LAYERS = ("scapy.layers.all", "scapy.contrib.mpls", "scapy.contrib.geneve", "scapy.contrib.gtp")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kernlab.record.container import Capture, Captured, read
-from kernlab.record.dissect import Dissected, Tally, best, dissected, own
+from kernlab.record.dissect import best, dissected, own
+from kernlab.record.dissected import Dissected, Tally
 from kernlab.record.flows import Flows
 
 

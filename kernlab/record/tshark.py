@@ -23,7 +23,7 @@ from kernlab.decode.packet import tcp_options
 from kernlab.errors import WeFailed
 from kernlab.process import PIPE, Child
 from kernlab.record.container import IDB, SHB, Captured
-from kernlab.record.dissect import CUT, Dissected, start
+from kernlab.record.dissected import CUT, Dissected, start
 
 _HEAD = 2048  # bytes of a frame that are dissected: more than the headers of many tunnels
 _FORGET = 50_000  # frames after which tshark begins anew

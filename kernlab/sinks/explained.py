@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from kernlab.record.dissect import Tally
+from kernlab.record.dissected import Tally
 from kernlab.record.segments import Stream
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe, words

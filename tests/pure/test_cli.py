@@ -18,7 +18,7 @@ from rich.console import Console
 
 from kernlab.cli import output
 from kernlab.cli.bootoptions import BootOptions
-from kernlab.cli.main import COMMANDS
+from kernlab.cli.commands import COMMANDS
 from kernlab.errors import BadInput
 from kernlab.progress import Advanced, Finished, Started
 from kernlab.record.expression import parse_where

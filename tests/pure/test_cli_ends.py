@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kernlab.cli import common, ends
-from kernlab.cli.main import command
+from kernlab.cli.commands import command
 from kernlab.config.paths import arriving_file
 from kernlab.errors import ReaderGone
 from kernlab.process import Child

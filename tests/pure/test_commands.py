@@ -14,7 +14,7 @@ import pytest
 
 from kernlab import errors
 from kernlab.cli.again import next_line
-from kernlab.cli.main import COMMANDS
+from kernlab.cli.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 # A next line that is no command of kernlab's begins with one of these: a program of the host,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kernlab.cli.config import models, schemas
+from kernlab.cli.schemas import models, schemas
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = sorted((ROOT / "configs").glob("*.yaml"))

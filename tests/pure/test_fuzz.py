@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernlab.cli import main as door
-from kernlab.cli.config import models
+from kernlab.cli.schemas import models
 from kernlab.config.paths import shipped
 from kernlab.config.yaml import parse
 from kernlab.decode import expr

@@ -11,7 +11,8 @@ import pytest
 
 from kernlab.errors import BadInput
 from kernlab.record.container import Capture, Captured, Damaged, read
-from kernlab.record.dissect import CUT, own
+from kernlab.record.dissect import own
+from kernlab.record.dissected import CUT
 
 
 def frames(path: Path) -> tuple[list[Captured], int | None, Damaged | None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from kernlab.cli.main import COMMANDS
+from kernlab.cli.commands import COMMANDS
 
 ENV = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
