@@ -15,6 +15,7 @@ import gdb
 from gdb_scripts.inferior import Kernel
 from kernlab.decode.arch.orc import OrcTable
 from kernlab.decode.memory import Unreadable
+from kernlab.decode.place import SiteSpec
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -26,7 +27,7 @@ class Lab:
         self.settings = settings
         self.kernel = Kernel(settings["layout"])
         self.orc = OrcTable(settings["orc"]) if settings.get("orc") else None
-        self.sites: Dict[str, Dict[str, Any]] = settings.get("sites", {})
+        self.sites: Dict[str, SiteSpec] = settings.get("sites", {})
         self.marks: Dict[str, str] = settings.get("marks", {})
 
 

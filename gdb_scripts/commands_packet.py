@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import gdb
 
@@ -11,10 +11,11 @@ from gdb_scripts.here import site_of, the_skb
 from gdb_scripts.inferior import Registers
 from kernlab.decode.arch.orc import walk
 from kernlab.decode.layout import read_struct
+from kernlab.decode.place import Header
 from kernlab.decode.skb import decode_skb
 from kernlab.decode.sock import decode_sock
 
-_HEADERS = ("network", "transport", "cb")
+_HEADERS: Tuple[Header, ...] = ("network", "transport", "cb")
 _DEPTH = 64
 
 
@@ -36,7 +37,7 @@ class KlSkb(Command):
         memory, layout = told.kernel.memory, told.kernel.layout
         found = the_skb(text)
         site = site_of(told, found.address)
-        if header:
+        if header is not None:
             site = {**site, "header": header}
         owner = None
         skb, packet = decode_skb(memory, layout, found.address, site)
@@ -55,7 +56,7 @@ class KlSkb(Command):
         if skb and "cb" in skb:
             lines.append("  TCP_SKB_CB  " + _pairs(skb["cb"], ("seq", "end_seq", "ack_seq")))
         if owner is not None:
-            sent = (skb or {}).get("owner") == "sender" and site.get("direction") == "in"
+            sent = (skb or {}).get("owner") == "sender" and site["direction"] == "in"
             lines.append(
                 "  %ssocket %s %s  (kl-sock %s)"
                 % (
@@ -80,11 +81,12 @@ def _plausible(address: int) -> bool:
     return paged <= length and head >> 47 == (1 << 17) - 1 and head <= data
 
 
-def _split_header(text: str) -> "tuple[str, str]":
+def _split_header(text: str) -> Tuple[str, Optional[Header]]:
     words = text.rsplit(None, 1)
-    if words and words[-1] in _HEADERS:
-        return (words[0] if len(words) > 1 else ""), words[-1]
-    return text, ""
+    for header in _HEADERS:
+        if words and words[-1] == header:
+            return (words[0] if len(words) > 1 else ""), header
+    return text, None
 
 
 def _pairs(values: Dict[str, Any], names: "tuple[str, ...]") -> str:

@@ -18,6 +18,7 @@ from kernlab.decode import socks
 from kernlab.decode.chains import Chain, chains, closed
 from kernlab.decode.macros import ACCESSORS
 from kernlab.decode.names import AF_INET, AF_INET6, NEW_SYN_RECV, SOCK_STREAM, TCP, TIME_WAIT
+from kernlab.decode.place import SiteSpec
 
 _MASK = (1 << 64) - 1
 _UNSET = 0xFFFF
@@ -45,7 +46,7 @@ class Guard:
             if closed(text, match.end() - 1) > 0
         ]
 
-    def holds(self, site: Mapping[str, Any], packet: Optional[Mapping[str, Any]]) -> bool:
+    def holds(self, site: SiteSpec, packet: Optional[Mapping[str, Any]]) -> bool:
         """Whether all that the expression reads is there. Raises ``gdb.error`` where memory
         cannot be read."""
         return all(_view(name, of, site, packet) for name, of in self._views) and all(
@@ -56,7 +57,7 @@ class Guard:
 _guards: Dict[str, Guard] = {}
 
 
-def holds(text: str, site: Mapping[str, Any], packet: Optional[Mapping[str, Any]]) -> bool:
+def holds(text: str, site: SiteSpec, packet: Optional[Mapping[str, Any]]) -> bool:
     """The same for a text; what was found out of it is remembered."""
     guard = _guards.get(text)
     if guard is None:
@@ -120,13 +121,13 @@ def _what(address: int) -> Optional[Tuple[str, ...]]:
     return (*socks.FULL, *socks.PROTOCOLS.get(protocol, ()))
 
 
-def _view(name: str, of: str, site: Mapping[str, Any], packet: Optional[Mapping[str, Any]]) -> bool:
+def _view(name: str, of: str, site: SiteSpec, packet: Optional[Mapping[str, Any]]) -> bool:
     """Whether a header is there to be viewed: by the table of sites where the function is
     listed, by the skb itself, and by what the packet was found to be."""
     accessor = ACCESSORS[name]
-    valid, listed = site.get("header", "none"), bool(site.get("listed"))
+    valid, listed = site["header"], site["listed"]
     if accessor.header == "cb":
-        return bool(site.get("tcp_cb")) or not listed
+        return site["tcp_cb"] or not listed
     if listed and valid in ("none", "cb"):
         return False
     skb = gdb.parse_and_eval(expanded(of))

@@ -8,7 +8,8 @@ import gdb
 
 from gdb_scripts.commands import Lab
 from kernlab.decode.names import FAMILIES
-from kernlab.decode.skb import decode_skb, skb_device
+from kernlab.decode.place import UNLISTED, SiteSpec
+from kernlab.decode.skb import decode_skb
 from kernlab.decode.sock import decode_sock
 
 _MASK = (1 << 64) - 1
@@ -26,7 +27,6 @@ SOCKS = (
     "tcp_timewait_sock",
     "tcp_request_sock",
 )
-_UNLISTED: Dict[str, Any] = {"header": "none", "direction": "none"}
 
 
 class Found(NamedTuple):
@@ -124,7 +124,7 @@ def the_skb(text: str = "") -> Found:
     return found
 
 
-def site_of(lab: Lab, skb: int) -> Dict[str, Any]:
+def site_of(lab: Lab, skb: int) -> SiteSpec:
     """What is valid in ``skb`` here: sites.yaml's row of the nearest function that has it.
 
     A row speaks of the function's entry. A header that is built stays where it is from there
@@ -140,7 +140,7 @@ def site_of(lab: Lab, skb: int) -> Dict[str, Any]:
             if row["header"] == "cb":
                 row["header"] = "none"
         return row
-    return _UNLISTED
+    return UNLISTED
 
 
 def _at_entry(frame: Any) -> bool:
@@ -179,13 +179,11 @@ def _of_skb(lab: Lab, skb: Found) -> Optional[Tuple[Found, str]]:
     if shown is None:
         return None
     if "sk" in shown:
-        sent = shown.get("owner") == "sender" and site.get("direction") == "in"
+        sent = shown.get("owner") == "sender" and site["direction"] == "in"
         whose = "its sender's, still at skb->sk" if sent else "the skb's"
         return Found(int(shown["sk"], 16), "%s (%s)" % (whose, skb.where), skb.level), "skb"
-    if site.get("lookup") and packet is not None:
-        device = skb_device(memory, layout, skb.address)
-        net = lab.kernel.tables.net_of(device) if device else None
-        address = lab.kernel.tables.find(packet, net) if net else None
+    if site["lookup"] and packet is not None:
+        address = lab.kernel.receiver(skb.address, packet)
         if address:
             where = "the one the kernel is about to find for %s" % skb.where
             return Found(address, where, skb.level), "lookup"

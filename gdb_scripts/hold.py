@@ -15,11 +15,14 @@ import gdb
 
 from gdb_scripts import macros
 from gdb_scripts.here import frames, variables
-from gdb_scripts.inferior import Registers
-from gdb_scripts.probes import Tracer
+from gdb_scripts.inferior import Kernel, Registers, selected_cpu
+from gdb_scripts.reader import Reader
 from gdb_scripts.values import EntryValues, LineValues, Values
 from kernlab.decode.arch import ARCH
+from kernlab.decode.arch.orc import OrcTable
 from kernlab.decode.memory import Unreadable
+from kernlab.decode.place import ProbeSpec
+from kernlab.decode.plans import HoldPlan, PostHit, PostSpec
 from kernlab.decode.skb import decode_skb
 from kernlab.decode.sock import decode_sock
 
@@ -36,13 +39,13 @@ _SMALL = ("NEW_SYN_RECV", "TIME_WAIT")
 class Floor:
     """A schedule's stage: the kernel as seen from here, the posts, the last hit."""
 
-    def __init__(self, plan: Dict[str, Any]) -> None:
-        self.tracer = Tracer(plan)
-        self.kernel = self.tracer.kernel
-        self._tables: List[Dict[str, str]] = plan.get("locks", [])
-        self._sites: Dict[str, Dict[str, Any]] = plan.get("sites", {})
+    def __init__(self, plan: HoldPlan) -> None:
+        self.kernel = Kernel(plan["layout"])
+        self._reader = Reader(self.kernel, OrcTable(plan["orc"]), plan["stack"])
+        self._tables = plan["locks"]
+        self._sites = plan["sites"]
         self.posts: List[gdb.Breakpoint] = []
-        self.hit: Optional[Dict[str, Any]] = None
+        self.hit: Optional[PostHit] = None
         self._threads = {t.ptid[1] - 1: t for t in gdb.selected_inferior().threads()}
 
     def comm(self, cpu: int) -> str:
@@ -62,23 +65,27 @@ class Floor:
 
     # -- what a vCPU is at ----------------------------------------------------
 
-    def look(self, what: Dict[str, Any], cpu: int) -> Dict[str, Any]:
-        """An event of where the vCPU stands; the host names the frames by their addresses."""
+    def look(self, what: Optional[ProbeSpec], cpu: int) -> Dict[str, Any]:
+        """What is to be read of where the vCPU stands; the host names the frames by their
+        addresses. Without a probe: the stack and the locks."""
         self.select(cpu)
         frame = gdb.newest_frame()
         registers = Registers(frame)
-        values: Values
-        if what.get("line_probe"):
-            values = LineValues(self.tracer.symbols(what), frame)
-        else:
-            values = EntryValues(what, registers, self.tracer.symbols(what))
-        event = self.tracer.read(what, registers, values)
-        event["pcs"] = self.tracer.stack(registers)
+        event = self._reader.moment() if what is None else self._at(what, frame, registers)
+        event["pcs"] = self._reader.stack(registers)
         if "packet" not in event:
             self.select(cpu)
             event.update(self._on_the_way())
         event["locks"] = self.locks(cpu)
         return event
+
+    def _at(self, what: ProbeSpec, frame: Any, registers: Registers) -> Dict[str, Any]:
+        values: Values
+        if what["entry"]:
+            values = EntryValues(what, registers, self._reader.symbols(what))
+        else:
+            values = LineValues(self._reader.symbols(what), frame)
+        return self._reader.read(what, values)
 
     def _on_the_way(self) -> Dict[str, Any]:
         """The packet that this vCPU is taking in: that of the nearest caller of which
@@ -91,9 +98,8 @@ class Floor:
             for argument, _, address in variables(frame, ("sk_buff",)):
                 if not argument or not address:
                     continue
-                skb, packet = decode_skb(
-                    self.kernel.memory, self.kernel.layout, address, dict(row, tcp_cb=False)
-                )
+                row = {**row, "tcp_cb": False}
+                skb, packet = decode_skb(self.kernel.memory, self.kernel.layout, address, row)
                 if skb is not None and packet is not None:
                     return {"skb": dict(skb, of=frame.name()), "packet": packet}
         return {}
@@ -200,24 +206,31 @@ def _holds(text: str) -> bool:
 
 
 class Post(gdb.Breakpoint):  # type: ignore[misc]
-    """A place where one actor is to stop."""
+    """A place where one actor is to stop. ``sp``: only with the stack pointer there, since the
+    same address in another call is another place."""
 
-    def __init__(self, floor: Floor, spec: Dict[str, Any]) -> None:
-        super().__init__("*0x%x" % spec["address"], gdb.BP_BREAKPOINT, internal=True)
+    def __init__(
+        self, floor: Floor, number: int, spec: PostSpec, address: int, sp: Optional[int] = None
+    ) -> None:
+        super().__init__("*0x%x" % address, gdb.BP_BREAKPOINT, internal=True)
         self.silent = True
         self._floor = floor
+        self._number = number
         self._spec = spec
+        self._sp = sp
 
     def stop(self) -> bool:
-        return _arrived(self._floor, self._spec)
+        if self._sp is not None and _stack_pointer() != self._sp:
+            return False
+        return _arrived(self._floor, self._number, self._spec)
 
 
 class Word(gdb.Breakpoint):  # type: ignore[misc]
     """A word of memory that changes; the address is taken where the actor stands now."""
 
-    def __init__(self, floor: Floor, spec: Dict[str, Any]) -> None:
+    def __init__(self, floor: Floor, number: int, spec: PostSpec, word: str) -> None:
         macros.define()
-        place = gdb.parse_and_eval("&(%s)" % spec["word"])
+        place = gdb.parse_and_eval("&(%s)" % word)
         self._address = int(place) & _MASK
         self._size = place.type.target().sizeof
         super().__init__(
@@ -228,30 +241,31 @@ class Word(gdb.Breakpoint):  # type: ignore[misc]
         )
         self.silent = True
         self._floor = floor
+        self._number = number
         self._spec = spec
 
     def stop(self) -> bool:
-        wanted = self._spec.get("becomes")
+        wanted = self._spec["becomes"]
         if wanted is not None:
             now = self._floor.kernel.memory.read(self._address, self._size)
             if int.from_bytes(now, "little") != wanted & ((1 << 8 * self._size) - 1):
                 return False
-        return _arrived(self._floor, self._spec)
+        return _arrived(self._floor, self._number, self._spec)
 
 
-def _arrived(floor: Floor, spec: Dict[str, Any]) -> bool:
-    cpu = int(gdb.selected_thread().ptid[1]) - 1
-    task = spec.get("task")
-    if task is not None and floor.comm(cpu) not in (task, spec.get("or_task")):
+def _stack_pointer() -> int:
+    return int(gdb.newest_frame().read_register(ARCH.sp)) & _MASK
+
+
+def _arrived(floor: Floor, number: int, spec: PostSpec) -> bool:
+    cpu, task = selected_cpu(), spec["task"]
+    if task is not None and floor.comm(cpu) not in (task, spec["or_task"]):
         return False
-    if task is None and cpu != spec["cpu"] and not spec.get("anywhere"):
+    if task is None and cpu != spec["cpu"] and not spec["anywhere"]:
         return False  # an actor without a task is its vCPU
-    if "sp" in spec and int(gdb.newest_frame().read_register(ARCH.sp)) & _MASK != spec["sp"]:
-        return False  # the same address in another call
-    whens = spec.get("when") or []
-    if whens and not any(_holds(when) for when in ([whens] if isinstance(whens, str) else whens)):
+    if spec["when"] and not any(map(_holds, spec["when"])):
         return False
-    floor.hit = {"post": spec["id"], "cpu": cpu, "right": cpu == spec["cpu"]}
+    floor.hit = {"post": number, "cpu": cpu, "right": cpu == spec["cpu"]}
     return True
 
 
@@ -268,7 +282,7 @@ def warm() -> None:
 def setup(path: str) -> None:
     """Read the plan in the file ``path``; the guest is stopped."""
     with open(path, encoding="utf-8") as file:
-        plan = json.load(file)
+        plan: HoldPlan = json.load(file)
     for floor in _floor:
         floor.clear()
     _floor[:] = [Floor(plan)]
@@ -278,19 +292,21 @@ def post(text: str) -> None:
     """Plant posts: a JSON list. Those of before are taken away."""
     floor = _floor[0]
     floor.clear()
-    for spec in json.loads(text):
-        if "at" in spec:  # the vCPU in whose frame the expression has its meaning
-            floor.select(spec["at"])
-        if "returns" in spec:
-            _at_return(floor, spec)
-        floor.posts.append(Word(floor, spec) if "word" in spec else Post(floor, spec))
+    specs: List[PostSpec] = json.loads(text)
+    for number, spec in enumerate(specs):
+        floor.posts.append(_planted(floor, number, spec))
 
 
-def _at_return(floor: Floor, spec: Dict[str, Any]) -> None:
-    """At a function's first instruction the return address is on top of the stack."""
-    sp = int(gdb.newest_frame().read_register(ARCH.sp)) & _MASK
-    spec["address"] = int.from_bytes(floor.kernel.memory.read(sp, 8), "little")
-    spec["sp"] = sp + 8
+def _planted(floor: Floor, number: int, spec: PostSpec) -> gdb.Breakpoint:
+    if spec["address"] is not None:
+        return Post(floor, number, spec, spec["address"])
+    floor.select(spec["cpu"])  # in whose frame an expression has its meaning
+    if spec["word"] is not None:
+        return Word(floor, number, spec, spec["word"])
+    # At a function's first instruction the return address is on top of the stack.
+    sp = _stack_pointer()
+    back = int.from_bytes(floor.kernel.memory.read(sp, 8), "little")
+    return Post(floor, number, spec, back, sp + 8)
 
 
 def clear() -> None:
@@ -304,6 +320,6 @@ def hit() -> None:
 
 
 def look(text: str) -> None:
-    """Print where a vCPU stands: {"what": a probe, "cpu": its number}."""
+    """Print where a vCPU stands: {"what": a probe or null, "cpu": its number}."""
     asked = json.loads(text)
     print(json.dumps(_floor[0].look(asked["what"], asked["cpu"])))

@@ -9,6 +9,7 @@ import gdb
 from kernlab.decode.layout import Layout
 from kernlab.decode.lookup import SocketTables
 from kernlab.decode.memory import Unreadable
+from kernlab.decode.skb import skb_device
 
 _MASK = (1 << 64) - 1
 
@@ -47,6 +48,11 @@ class Registers:
         return value
 
 
+def selected_cpu() -> int:
+    """The vCPU that GDB's commands mean: QEMU's thread id is cpu_index + 1."""
+    return int(gdb.selected_thread().ptid[1]) - 1
+
+
 class Kernel:
     """What is the same for the whole trace: layout, per-CPU bases, the clock's address."""
 
@@ -59,6 +65,12 @@ class Kernel:
         self._current = values.get("current_task")
         self._per_cpu: Dict[int, int] = {}
         self._per_cpu_table = values.get("per_cpu_offset")
+
+    def receiver(self, skb: int, packet: Dict[str, Any]) -> Optional[int]:
+        """The socket that the kernel's own lookup is about to find for a packet that comes in."""
+        device = skb_device(self.memory, self.layout, skb)
+        net = self.tables.net_of(device) if device else None
+        return self.tables.find(packet, net) if net else None
 
     def _per_cpu_base(self, cpu: int) -> Optional[int]:
         """__per_cpu_offset[cpu]; it never changes once the vCPUs are up."""

@@ -17,51 +17,46 @@ import gdb
 
 from gdb_scripts import macros
 from gdb_scripts.inferior import Kernel, Registers
+from gdb_scripts.reader import Decoded, Reader, names_at
 from gdb_scripts.returns import Call
-from gdb_scripts.scopes import arguments, check, evaluate, visible
+from gdb_scripts.scopes import check, evaluate
 from gdb_scripts.trampoline import Trampoline, plant
-from gdb_scripts.values import EntryValues, LineValues, Values, show
+from gdb_scripts.values import EntryValues, LineValues, Values
 from kernlab.decode import expr
 from kernlab.decode.arch import ARCH
-from kernlab.decode.arch.orc import OrcTable, walk
-from kernlab.decode.hit import as_type, decode_hit
-from kernlab.decode.memory import Memory, Unreadable
-from kernlab.decode.skb import skb_device
-
-Decoded = Dict[str, Any]
+from kernlab.decode.arch.orc import OrcTable
+from kernlab.decode.hit import as_type
+from kernlab.decode.place import ProbeSpec
+from kernlab.decode.plans import TracePlan
 
 
 class Tracer:
-    """What all probes of a plan share: kernel, filter, count, and the way out."""
+    """What all probes of a plan share: reader, filter, count, and the way out."""
 
-    def __init__(self, plan: Dict[str, Any]) -> None:
-        self.kernel = Kernel(plan["layout"])
-        self.orc = OrcTable(plan["orc"]) if plan.get("orc") else None
-        self.depth = int(plan["stack"])
-        self.where = expr.parse(plan["where"]) if plan.get("where") else None
+    def __init__(self, plan: TracePlan) -> None:
+        self.reader = Reader(Kernel(plan["layout"]), OrcTable(plan["orc"]), plan["stack"])
+        self.where = expr.parse(plan["where"]) if plan["where"] else None
         # A filter on what is returned has to wait for the return.
         self._late = self.where is not None and "ret" in self.where.fields()
-        self.count: Optional[int] = plan.get("count")
-        self.with_returns = bool(plan.get("returns"))
+        self.count = plan["count"]
+        self.with_returns = plan["returns"]
         self.sent = 0
         self.hits = 0
         self.filtered = 0
         self.cost: Dict[str, List[float]] = {}  # probe → stops, seconds the guest stood
         self.breakpoints: List[gdb.Breakpoint] = []
         self.trampoline: Optional[Trampoline] = None
-        self.counter: Optional[int] = None  # where the workload's words are counted
-        self._symbols: Dict[int, Dict[str, Any]] = {}
         self._socket = socket.socket(socket.AF_UNIX)
-        if plan.get("events"):
-            self._socket.connect(plan["events"])
+        self._socket.connect(plan["events"])
 
     # -- what probes report -------------------------------------------------
 
-    def entered(self, what: Dict[str, Any], registers: Registers) -> bool:
+    def entered(self, what: ProbeSpec, registers: Registers) -> bool:
         """A function's first instruction; True when the trace is over."""
-        return self.hit(what, registers, EntryValues(what, registers, self.symbols(what)))
+        values = EntryValues(what, registers, self.reader.symbols(what))
+        return self.hit(what, registers, values)
 
-    def hit(self, what: Dict[str, Any], registers: Registers, values: Values) -> bool:
+    def hit(self, what: ProbeSpec, registers: Registers, values: Values) -> bool:
         """Record one hit; True when it was the last one asked for."""
         if self._full():
             return True
@@ -71,13 +66,13 @@ class Tracer:
         finally:
             self._spent(what, started)
 
-    def _hit(self, what: Dict[str, Any], registers: Registers, values: Values) -> bool:
+    def _hit(self, what: ProbeSpec, registers: Registers, values: Values) -> bool:
         self.hits += 1
-        event = self.read(what, registers, values)
+        event = self.reader.read(what, values)
         if not self._late and not self._passes(event):
             return False
-        event["pcs"] = self.stack(registers)
-        if self.with_returns and what.get("returns") and self.trampoline is not None:
+        event["pcs"] = self._stack(registers)
+        if self.with_returns and what["returns"] and self.trampoline is not None:
             self.trampoline.returns.enter(registers[ARCH.sp], (what, event))
             return False
         return self._send(event)
@@ -89,7 +84,9 @@ class Tracer:
             if over:
                 break
             started = time.perf_counter()
-            event["ret"] = as_type(registers[ARCH.result], what["returns"])
+            result = what["returns"]
+            assert result is not None  # a function without one is not waited for
+            event["ret"] = as_type(registers[ARCH.result], result)
             if self._passes(event):
                 over = self._send(event)
             self._spent(what, started)
@@ -106,7 +103,7 @@ class Tracer:
     def _full(self) -> bool:
         return self.count is not None and self.sent >= self.count
 
-    def _spent(self, what: Dict[str, Any], started: float) -> None:
+    def _spent(self, what: ProbeSpec, started: float) -> None:
         row = self.cost.setdefault(what["probe"], [0, 0.0])
         row[0] += 1
         row[1] += time.perf_counter() - started
@@ -117,16 +114,10 @@ class Tracer:
         self.filtered += 1
         return False
 
-    def stack(self, registers: Registers) -> List[List[Any]]:
-        """Program counters from here outwards, each with whether it is one that runs or a
-        return address."""
-        if self.depth <= 1 or self.orc is None:
-            return [[registers[ARCH.pc], True]]
-        memory: Memory = self.kernel.memory
+    def _stack(self, registers: Registers) -> List[List[Any]]:
         if self.with_returns and self.trampoline is not None:
-            memory = self.trampoline.returns
-        frames = walk(self.orc, memory, registers, self.depth)
-        return [[frame.pc, frame.exact] for frame in frames]
+            return self.reader.stack(registers, self.trampoline.returns)
+        return self.reader.stack(registers)
 
     def _send(self, event: Decoded) -> bool:
         """Send a line. The socket blocks while the host reads slowly; when it breaks, the
@@ -143,80 +134,11 @@ class Tracer:
     def close(self) -> None:
         self._socket.close()
 
-    def symbols(self, what: Dict[str, Any]) -> Dict[str, Any]:
-        """GDB's symbols for a place's names; only where an expression or a line needs them."""
-        line = bool(what.get("line_probe"))
-        if not line and not what.get("show"):
-            return {}
-        known = self._symbols.get(what["address"])
-        if known is None:
-            at = what["address"]
-            known = visible(at, what["func"]) if line else arguments(at)
-            self._symbols[at] = known
-        return known
-
-    def read(self, what: Dict[str, Any], registers: Registers, values: Values) -> Decoded:
-        """Everything but the stack; what cannot be read is absent."""
-        kernel = self.kernel
-        cpu = int(gdb.selected_thread().ptid[1]) - 1  # QEMU's thread id is cpu_index + 1
-        event: Dict[str, Any] = {"probe": what["probe"], "cpu": cpu}
-        task = kernel.task(cpu)
-        if task is not None:
-            event["task"] = task
-        now = kernel.guest_ns()
-        if now is not None:
-            event["guest_ns"] = now
-        words = self._words()
-        if words is not None:
-            event["words"] = words
-        event["site"] = {key: what[key] for key in ("func", "file", "line")}
-        skb, sock = self._object(what, values, "skb"), self._object(what, values, "sock")
-        hit = decode_hit(kernel.memory, kernel.layout, what["site"], skb, sock, self._look_up)
-        hit.put(event)
-        named = values.shown()
-        if named:
-            event[values.key] = named
-        texts = values.texts(kernel.memory)
-        if texts:
-            event["texts"] = texts
-        if what.get("show"):
-            shown = show(
-                what["show"], values, self.symbols(what), what["site"], event.get("packet")
-            )
-            if shown:
-                event["show"] = shown
-        return event
-
-    def _object(self, what: Dict[str, Any], values: Values, key: str) -> Optional[int]:
-        """The address of the place's skb or sock; None where it has none."""
-        address = values.number(what[key]) if what.get(key) else None
-        hop = what.get(key + "_hop")
-        if hop is None or not address:
-            return address
-        try:
-            return int.from_bytes(self.kernel.memory.read(address + hop, 8), "little")
-        except Unreadable:
-            return None
-
-    def _words(self) -> Optional[int]:
-        """How many pieces of the workload's words were counted by now."""
-        if self.counter is None:
-            return None
-        try:
-            return int.from_bytes(self.kernel.memory.read(self.counter, 4), "little")
-        except Unreadable:
-            return None
-
-    def _look_up(self, skb: int, packet: Decoded) -> Optional[int]:
-        device = skb_device(self.kernel.memory, self.kernel.layout, skb)
-        net = self.kernel.tables.net_of(device) if device else None
-        return self.kernel.tables.find(packet, net) if net else None
-
 
 class EntryProbe(gdb.Breakpoint):  # type: ignore[misc]
     """A breakpoint at one entry of one function, where the trampoline cannot be used."""
 
-    def __init__(self, tracer: Tracer, what: Dict[str, Any]) -> None:
+    def __init__(self, tracer: Tracer, what: ProbeSpec) -> None:
         super().__init__("*0x%x" % what["address"], gdb.BP_BREAKPOINT, internal=True)
         self.silent = True
         self._tracer = tracer
@@ -232,7 +154,7 @@ class LineProbe(EntryProbe):
 
     def stop(self) -> bool:
         frame = gdb.newest_frame()
-        values = LineValues(self._tracer.symbols(self._what), frame)
+        values = LineValues(self._tracer.reader.symbols(self._what), frame)
         return self._tracer.hit(self._what, Registers(frame), values)
 
 
@@ -242,12 +164,11 @@ _armed: List[Tracer] = []
 def learn(path: str) -> None:
     """Have GDB read the debug info of what the plan shows, which takes seconds; needs no guest."""
     with open(path, encoding="utf-8") as file:
-        plan = json.load(file)
+        plan: TracePlan = json.load(file)
     macros.define()
     for what in plan["probes"]:
-        if what.get("show"):
-            line = bool(what.get("line_probe"))
-            names = visible(what["address"], what["func"]) if line else arguments(what["address"])
+        if what["show"]:
+            names = names_at(what)
             for _, text in what["show"]:
                 if "error" not in check(names, text):
                     evaluate(text, names)
@@ -256,27 +177,25 @@ def learn(path: str) -> None:
 def arm(path: str) -> None:
     """Set the probes of the plan in the file ``path``; the guest must be stopped."""
     with open(path, encoding="utf-8") as file:
-        plan = json.load(file)
+        plan: TracePlan = json.load(file)
     # A removed and reinserted breakpoint costs two round trips at every stop.
     gdb.execute("set breakpoint always-inserted on")
     tracer = Tracer(plan)
     tracer.trampoline, left = plant(
-        tracer.kernel.memory,
-        plan.get("trampoline"),
-        [what for what in plan["probes"] if not what.get("line_probe")],
+        tracer.reader.kernel.memory,
+        plan["trampoline"],
+        [what for what in plan["probes"] if what["entry"]],
         tracer,
     )
     tracer.breakpoints = [EntryProbe(tracer, what) for what in left]
-    tracer.breakpoints += [
-        LineProbe(tracer, what) for what in plan["probes"] if what.get("line_probe")
-    ]
+    tracer.breakpoints += [LineProbe(tracer, what) for what in plan["probes"] if not what["entry"]]
     _armed.append(tracer)
 
 
 def heed(address: int) -> None:
     """Read the count of the workload's words, four bytes at ``address``, at each hit."""
     for tracer in _armed:
-        tracer.counter = address
+        tracer.reader.counter = address
 
 
 def sent() -> int:

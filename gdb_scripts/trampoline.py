@@ -14,7 +14,7 @@ tells that a function returned (gdb_scripts.returns); where it goes on is writte
 from __future__ import annotations
 
 import struct
-from typing import Any, Callable, Dict, List, Optional, Protocol
+from typing import Callable, Dict, List, Optional, Protocol
 
 import gdb
 
@@ -32,12 +32,14 @@ from kernlab.decode.arch.trampoline import (
     entry,
 )
 from kernlab.decode.memory import Unreadable
+from kernlab.decode.place import ProbeSpec
+from kernlab.decode.plans import Holes
 
 
 class Hits(Protocol):
     """Who is told; each answers whether the trace is over."""
 
-    def entered(self, what: Dict[str, Any], registers: Registers) -> bool: ...
+    def entered(self, what: ProbeSpec, registers: Registers) -> bool: ...
 
     def returned(self, calls: List[Call], registers: Registers) -> bool: ...
 
@@ -60,14 +62,14 @@ class Trampoline:
     def __init__(
         self,
         memory: InferiorMemory,
-        place: Dict[str, int],
+        place: Holes,
         hits: Hits,
     ) -> None:
         self._memory = memory
         self._code = place["code"]
         self._hits = hits
         self.returns = Returns(memory, self._code)
-        self._probes: Dict[int, Dict[str, Any]] = {}
+        self._probes: Dict[int, ProbeSpec] = {}
         self._saved: Dict[int, bytes] = {}
         self._inferior = gdb.selected_inferior()
         content = code(place["lock"], place["watch"])
@@ -78,13 +80,13 @@ class Trampoline:
         self._inferior.write_memory(self._code, content)
         self._watch: Optional[_Watch] = _Watch(place["watch"], self._stopped)
 
-    def plant(self, what: Dict[str, Any]) -> bool:
+    def plant(self, what: ProbeSpec) -> bool:
         """Lead the entry of a probe through here; False when its entry is no NOP.
 
         ftrace uses that place too: where it has put a call of its own (a kprobe or a
         function tracer in the guest), it is left alone.
         """
-        address: int = what["address"]
+        address = what["address"]
         try:
             before = self._memory.read(address, CALL_SIZE)
         except Unreadable:
@@ -155,10 +157,10 @@ class Trampoline:
 
 def plant(
     memory: InferiorMemory,
-    place: Optional[Dict[str, int]],
-    probes: List[Dict[str, Any]],
+    place: Optional[Holes],
+    probes: List[ProbeSpec],
     hits: Hits,
-) -> "tuple[Optional[Trampoline], List[Dict[str, Any]]]":
+) -> "tuple[Optional[Trampoline], List[ProbeSpec]]":
     """Plant what can be planted; the trampoline and the probes that are left over."""
     if place is None:
         return None, probes

@@ -11,6 +11,7 @@ from gdb_scripts.inferior import Registers
 from gdb_scripts.scopes import evaluate, fill, numbers, plain, rewritten, used
 from kernlab.decode.hit import as_type
 from kernlab.decode.memory import Memory
+from kernlab.decode.place import UNLISTED, ProbeSpec, SiteSpec
 from kernlab.decode.texts import text_of
 
 
@@ -37,9 +38,7 @@ class EntryValues:
 
     key = "args"
 
-    def __init__(
-        self, what: Mapping[str, Any], registers: Registers, symbols: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, what: ProbeSpec, registers: Registers, symbols: Mapping[str, Any]) -> None:
         self._args = {item["name"]: item for item in what["args"]}
         self._registers = registers
         self._symbols = symbols
@@ -109,7 +108,7 @@ def show(
     wanted: Iterable[Tuple[str, str]],
     values: Values,
     symbols: Mapping[str, Any],
-    site: Optional[Mapping[str, Any]] = None,
+    site: SiteSpec = UNLISTED,
     packet: Optional[Mapping[str, Any]] = None,
 ) -> Dict[str, Any]:
     """Of pairs (name, C expression) those that have a value at this hit.
@@ -124,7 +123,7 @@ def show(
             continue
         values.fill(names)
         try:
-            if not guards.holds(rewritten(text, symbols), site or {}, packet):
+            if not guards.holds(rewritten(text, symbols), site, packet):
                 continue
         except (gdb.error, gdb.MemoryError):
             continue

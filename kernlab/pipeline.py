@@ -143,12 +143,14 @@ def places_for(symbols: KernelSymbols) -> Places | None:
     """Where the tests of an accelerator look at a kernel; None for one without these places."""
     from kernlab.vm.mechanisms import Places
 
-    holes = symbols.holes() or {}
+    holes = symbols.holes()
     entries = [symbols.map.text.get(name) for name in ("tcp_v4_rcv", "vfs_write")]
     if not all(entries):
         return None
     segment, call = (at[0] for at in entries if at)
-    return Places(segment, call, holes.get("code"), holes.get("watch"), holes.get("lock"))
+    if holes is None:
+        return Places(segment, call, None, None, None)
+    return Places(segment, call, holes["code"], holes["watch"], holes["lock"])
 
 
 def _disks(kernel: Kernel, image: Image, report: Reporter) -> tuple[Path, ...]:

@@ -67,7 +67,7 @@ def settings(
         "lx": str(scripts),
         "layout": symbols.layout(),
         "orc": str(symbols.orc()),
-        "sites": {name: row.model_dump() for name, row in sites.table().sites.items()},
+        "sites": sites.specs(),
         "marks": marks,
         "breaks": [stop.location for stop in wish.stops],
         "functions": [stop.name for stop in wish.stops],

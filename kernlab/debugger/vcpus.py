@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kernlab.debugger.mi import Gdb, GdbError
+from kernlab.decode.place import ProbeSpec
+from kernlab.decode.plans import HoldPlan, PostHit, PostSpec
 from kernlab.errors import WeFailed
 
 _ATTACH = 30.0
@@ -22,7 +24,7 @@ Run = Literal["all"] | int
 class Vcpus:
     """One GDB on one guest, for a schedule. Ends GDB at the end of its block."""
 
-    def __init__(self, vmlinux: Path, log: Path, plan: dict[str, Any], sockets: Path) -> None:
+    def __init__(self, vmlinux: Path, log: Path, plan: HoldPlan, sockets: Path) -> None:
         self._gdb = Gdb(log)
         self._vmlinux = vmlinux
         self._plan = plan
@@ -92,7 +94,7 @@ class Vcpus:
                 "read gdb.log in the run directory",
             ) from error
 
-    def post(self, specs: list[dict[str, Any]]) -> None:
+    def post(self, specs: list[PostSpec]) -> None:
         """Plant posts (``gdb_scripts.hold``) instead of those before. Raises ``WeFailed`` for
         an expression that has no meaning where its actor stands."""
         try:
@@ -102,13 +104,14 @@ class Vcpus:
                 "GDB cannot watch a place of the schedule", error.why, "kernlab race list"
             ) from error
 
-    def hit(self) -> dict[str, Any] | None:
-        """Which post was hit (``post``, ``cpu``, ``right``)."""
-        said: dict[str, Any] | None = self._ask("hit()")
+    def hit(self) -> PostHit | None:
+        """Which post was hit; None for a stop that is no post's."""
+        said: PostHit | None = self._ask("hit()")
         return said
 
-    def look(self, what: dict[str, Any], cpu: int) -> dict[str, Any]:
-        """Where a vCPU stands, as an event with ``pcs`` and ``locks``."""
+    def look(self, what: ProbeSpec | None, cpu: int) -> dict[str, Any]:
+        """What was read where a vCPU stands, with ``pcs`` and ``locks``; without a probe these
+        alone."""
         said: dict[str, Any] = self._ask(f"look({json.dumps({'what': what, 'cpu': cpu})!r})")
         return said
 

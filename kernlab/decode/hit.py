@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from kernlab.decode.layout import Layout, read_struct
 from kernlab.decode.memory import Memory
+from kernlab.decode.place import SiteSpec, TypeSpec
 from kernlab.decode.skb import decode_skb, skb_device
 from kernlab.decode.sock import decode_sock
 
@@ -35,7 +36,7 @@ class Hit(NamedTuple):
 def decode_hit(
     memory: Memory,
     layout: Layout,
-    site: Mapping[str, Any],
+    site: SiteSpec,
     skb: Optional[int],
     own: Optional[int],
     look_up: Optional[Callable[[int, Decoded], Optional[int]]] = None,
@@ -53,7 +54,7 @@ def decode_hit(
 def _objects(
     memory: Memory,
     layout: Layout,
-    site: Mapping[str, Any],
+    site: SiteSpec,
     skb: Optional[int],
     own: Optional[int],
     look_up: Optional[Callable[[int, Decoded], Optional[int]]],
@@ -67,11 +68,11 @@ def _objects(
     if found is None or own is not None:
         return sock, found, packet  # a sock argument that is NULL says that there is none
     sent = found.get("owner") == "sender"
-    if "sk" in found and not (sent and site.get("direction") == "in"):
+    if "sk" in found and not (sent and site["direction"] == "in"):
         # What early demux or the sender attached.
-        via = "sender" if sent and site.get("direction") != "out" else "skb"
+        via = "sender" if sent and site["direction"] != "out" else "skb"
         sock = _from(via, decode_sock(memory, layout, int(found["sk"], 16)))
-    elif look_up is not None and site.get("lookup") and packet is not None:
+    elif look_up is not None and site["lookup"] and packet is not None:
         address = look_up(skb, packet)
         sock = _from("lookup", decode_sock(memory, layout, address)) if address else None
     return sock, found, packet
@@ -104,11 +105,11 @@ def _from(via: str, sock: Optional[Decoded]) -> Optional[Decoded]:
     return sock
 
 
-def as_type(value: int, kind: Mapping[str, Any]) -> Any:
+def as_type(value: int, kind: TypeSpec) -> Any:
     """A register's content as its type has it: addresses as "0x…", numbers cut to width."""
     if kind["kind"] == "pointer":
         return "0x%x" % value
-    bits = 8 * int(kind["size"])
+    bits = 8 * kind["size"]
     value &= (1 << bits) - 1
     if kind["kind"] == "signed" and value >> (bits - 1):
         value -= 1 << bits

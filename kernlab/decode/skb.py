@@ -13,6 +13,7 @@ from kernlab.decode.layout import Layout, View, read_struct
 from kernlab.decode.memory import Memory, Unreadable, read_to_page_end
 from kernlab.decode.names import flags_text
 from kernlab.decode.packet import packet, tcp_header
+from kernlab.decode.place import Header, SiteSpec
 
 HEADER_BYTES = 128  # kept as "raw" in the event
 _IP = (0x0008, 0xDD86)  # ETH_P_IP, ETH_P_IPV6 in network order, read as little-endian
@@ -22,16 +23,16 @@ _OWN = ("len", "data_len", "dev", "sk", "head", "users.refs.counter", "destructo
 _HEADERS = ("data", "network_header", "transport_header")
 
 
-def members(site: Mapping[str, Any]) -> Tuple[str, ...]:
-    """The members of a struct sk_buff that ``decode_skb`` reads at such a site, for those who
-    fetch an skb in pieces. The control block is ``cb``: see ``CB_MEMBERS``."""
-    header = site.get("header", "none")
+def members(header: Header, control_block: bool) -> Tuple[str, ...]:
+    """The members of a struct sk_buff that ``decode_skb`` reads where such a header is valid, and
+    TCP_SKB_CB if ``control_block``: for those who fetch an skb in pieces. The control block is
+    ``cb``: see ``CB_MEMBERS``."""
     found: Tuple[str, ...] = _OWN
     if header in ("network", "transport", "protocol", "tcp"):
         found += _HEADERS
     if header == "protocol":
         found += ("protocol",)
-    if header == "cb" or site.get("tcp_cb"):
+    if header == "cb" or control_block:
         found += ("cb",)
     return found
 
@@ -44,7 +45,7 @@ def decode_skb(
     memory: Memory,
     layout: Layout,
     address: int,
-    site: Mapping[str, Any],
+    site: SiteSpec,
     sock: Optional[Mapping[str, Any]] = None,
 ) -> Tuple[Optional[Dict[str, Any]], Optional[Dict[str, Any]]]:
     """The skb's own fields, and its packet where ``site`` says that a header is valid.
@@ -72,9 +73,9 @@ def decode_skb(
         skb["sk"] = "0x%x" % owner
         if view.get("destructor") in layout.senders:
             skb["owner"] = "sender"
-    header = site.get("header", "none")
+    header = site["header"]
     found: Optional[Dict[str, Any]] = None
-    if site.get("tcp_cb"):
+    if site["tcp_cb"]:
         said = _control_block(layout, view)
         if said:
             skb["cb"] = said
@@ -84,7 +85,7 @@ def decode_skb(
         found = _from_tcp_header(memory, view, sock)
     elif header == "cb":
         found = _from_cb(layout, view, sock)
-    if found is not None and site.get("direction", "none") != "none":
+    if found is not None and site["direction"] != "none":
         found["direction"] = site["direction"]
     return skb, found
 

@@ -9,17 +9,18 @@ is the name.
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Mapping, Optional
+from typing import Optional
 
 from kernlab.decode.memory import Memory, Unreadable, read_to_page_end
 from kernlab.decode.names import AF_INET, AF_INET6, OTHER_FAMILIES
+from kernlab.decode.place import TextSpec
 
 LONGEST = 128  # bytes of a string that are kept
 _UNSPEC, _UNIX = 0, 1
 
 
 def text_of(
-    memory: Memory, address: int, what: Mapping[str, Any], length: Optional[int] = None
+    memory: Memory, address: int, what: TextSpec, length: Optional[int] = None
 ) -> Optional[str]:
     """The text at ``address``; None where there is none. ``what`` is an argument as a probe
     describes it; its ``text`` says what it points at: string, filename or sockaddr. ``length``:

@@ -27,7 +27,8 @@ def lacking(path: Path, lab: Lab, symbols: KernelSymbols) -> tuple[list[str], li
         for name in row.places:
             error = unknown(name, symbols, "kernlab trace")
             said = f"{error.what} ({error.why})" if error.why else error.what
-            if name in _elsewhere() or "inlined" in error.what:
+            inlined = name.isidentifier() and symbols.dwarf.inlined_into(name)
+            if name in _elsewhere() or inlined:
                 notes.append(f"{path.stem}: probe {name} is left out: {said}")
             else:
                 wrong.append(f"{path}:{at}: probes: {said}")

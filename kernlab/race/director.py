@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernlab.debugger.vcpus import Vcpus
+from kernlab.decode.plans import PostHit
 from kernlab.lessons import locks
 from kernlab.lessons.locks import WaitRow
 from kernlab.lessons.race import Actor, Place, Race, Step
+from kernlab.race import posts
 from kernlab.race.locks import Locks
+from kernlab.race.posts import Post
 from kernlab.race.stage import Spot, Stage
 from kernlab.record.event import VERSION
 from kernlab.symbols.kernel import KernelSymbols
@@ -56,6 +59,7 @@ class Director:
         self._free = True
         self._at_once = False  # nobody has a mark: the first step begins the round
         self._seq = 0
+        self._planted: list[Post] = []
         self.round = Round()
 
     # -- an engine's face -------------------------------------------------------
@@ -77,7 +81,7 @@ class Director:
         self._at = 0
         self._free = False
         self._seq = 0
-        self._at_once = not self._mark_posts()
+        self._at_once = not posts.marks(self._race, self._stage, self._standing)
 
     def events(self, seconds: float) -> Iterator[dict[str, Any]]:
         """The stops that come within ``seconds``; each is answered by the next step."""
@@ -100,39 +104,41 @@ class Director:
 
     def _ready(self) -> None:
         """Nobody stands; whoever comes to its mark will."""
-        self._vcpus.post(self._mark_posts())
+        self._plant(posts.marks(self._race, self._stage, self._standing))
 
-    def _mark_posts(self) -> list[dict[str, Any]]:
-        return [
-            {"id": f"mark {name}", "address": address, "cpu": actor.vcpu, "task": name}
-            for name, actor in self._race.actors.items()
-            if actor.task and actor.mark and name not in self._standing
-            for address in self._stage.mark.addresses
-        ]
+    def _plant(self, wanted: list[Post]) -> None:
+        self._planted = wanted
+        self._vcpus.post([post.spec for post in wanted])
+
+    def _hit(self) -> tuple[Post, PostHit] | None:
+        """The post that was hit by the last stop; None for a stop that is no post's."""
+        hit = self._vcpus.hit()
+        return None if hit is None else (self._planted[hit["post"]], hit)
 
     def _marks(self) -> bool:
         """The guest has stopped: bring every actor to its mark. Whether all stand there."""
         deadline = time.monotonic() + _MARKS
         while True:
-            hit = self._vcpus.hit()
-            if hit is not None and hit["post"].startswith("mark "):
-                name = hit["post"].removeprefix("mark ")
-                self._standing.add(name)
+            found = self._hit()
+            if found is not None and found[0].kind == "mark":
+                post, hit = found
+                self._standing.add(post.actor)
                 self.round.begun = True
                 if not hit["right"]:
-                    self._give_up("wrong actor", f"{name} came to its mark on vCPU {hit['cpu']}")
+                    said = f"{post.actor} came to its mark on vCPU {hit['cpu']}"
+                    self._give_up("wrong actor", said)
                     return False
-            posts = self._mark_posts()
-            if self._standing and not posts:
+            missing = posts.marks(self._race, self._stage, self._standing)
+            if self._standing and not missing:
                 return True
             if not self._standing:
                 self._vcpus.go("all")  # a stop that is no post's
                 return False
-            self._vcpus.post(posts)
-            missing = sorted({post["task"] for post in posts})
-            self._vcpus.go(self._race.actors[missing[0]].vcpu)
+            self._plant(missing)
+            names = sorted({post.actor for post in missing})
+            self._vcpus.go(self._race.actors[names[0]].vcpu)
             if not self._vcpus.stopped(max(0.0, deadline - time.monotonic())):
-                self._give_up("not begun", f"{' and '.join(missing)} did not come to the mark")
+                self._give_up("not begun", f"{' and '.join(names)} did not come to the mark")
                 return False
 
     # -- steps ----------------------------------------------------------------------
@@ -151,130 +157,79 @@ class Director:
         yield from self._take(step)
 
     def _take(self, step: Step) -> Iterator[dict[str, Any]]:
+        """Let the step's actor run until it stops, and tell the stop."""
         name = step.actor
         assert name is not None
         actor = self._race.actors[name]
-        posts = [post for target in step.targets for post in self._posts(step, target, name)]
-        posts += self._wait_posts(name)
-        self._vcpus.post(posts)
+        self._plant([*posts.targets(step, self._race, self._stage), *self._waits_of(name, actor)])
         self._standing.discard(name)
         alone = step.run is not None or bool(self._standing)
         self._vcpus.go(actor.vcpu if alone else "all")
         late = not self._vcpus.stopped(step.limit)
         if late:
             self._vcpus.interrupt()
-        hit = self._vcpus.hit()  # also of a stop that came while the limit passed
-        if hit is None:
-            nowhere = Spot("timeout", (), _anywhere("timeout"))
-            event = self._event(name, "timeout" if late else "nowhere", nowhere, actor.vcpu)
-            yield event
-            trouble = "timeout" if late else "wrong actor"
-            self._give_up(
-                trouble,
-                f"step {self._at}: {name} did not come to {_targets(step)} "
-                f"in {step.limit:g} s; vCPU {actor.vcpu} is in {_where(event)}",
-            )
+        found = self._hit()  # also of a stop that came while the limit passed
+        if found is None:
+            yield from self._nowhere(step, name, actor, late)
             return
+        post, hit = found
         self._standing.add(name)
-        key: str = hit["post"]
-        kind = key.partition(" ")[0]
-        waits = kind if kind in self._stage.waits else ""
-        spot = self._spot(key)
-        event = self._event(name, "blocked" if waits else key, spot, hit["cpu"], waits)
+        event = self._event(name, post.reached, post.spot, hit["cpu"])
         yield event
-        self.round.reached.append("blocked" if waits else key)
-        comm = (event.get("task") or {}).get("comm")
+        self.round.reached.append(post.reached)
+        wrong = self._wrong(step, actor, post, hit, event)
+        if wrong is not None:
+            self._give_up(*wrong)
+        elif self._exploring:
+            self._explored(step, post)
+
+    def _waits_of(self, name: str, actor: Actor) -> Iterator[Post]:
+        """While nobody stands nobody is waited for: a contended lock is then an ordinary
+        thing."""
+        if self._standing - {name}:
+            pids = [self._pids[one] for one in self._standing if one in self._pids]
+            yield from posts.waits(name, actor, self._stage, pids)
+
+    def _nowhere(self, step: Step, name: str, actor: Actor, late: bool) -> Iterator[dict[str, Any]]:
+        """The guest stopped at no post, or did not stop in time."""
+        event = self._event(name, "timeout" if late else "nowhere", Spot("nowhere"), actor.vcpu)
+        yield event
+        self._give_up(
+            "timeout" if late else "wrong actor",
+            f"step {self._at}: {name} did not come to {_targets(step)} "
+            f"in {step.limit:g} s; vCPU {actor.vcpu} is in {_where(event)}",
+        )
+
+    def _wrong(
+        self, step: Step, actor: Actor, post: Post, hit: PostHit, event: dict[str, Any]
+    ) -> tuple[str, str] | None:
+        """Why a stop is not what the step asked for: the trouble, and in words."""
+        at, comm = f"step {self._at}", (event.get("task") or {}).get("comm")
         if not hit["right"]:
-            self._give_up("wrong actor", f"step {self._at}: {name} stopped on vCPU {hit['cpu']}")
-        elif waits and actor.task and comm not in (name, _softirqd(actor)):
-            self._give_up("wrong actor", f"step {self._at}: {comm} waits on {name}'s vCPU")
-        elif waits == "stop_machine":
-            self._give_up(waits, f"step {self._at}: vCPU {hit['cpu']} waits in stop_machine()")
-        elif self._exploring and (waits or key == "done"):
-            self._out.add(name)
-        elif self._exploring and key != _key(step.targets[0]):
-            self._at -= 1  # on its way
-        elif waits and "blocked" not in step.targets:
-            self._give_up(
-                "blocked",
-                f"step {self._at}: {name} {_wait_text(event)}, and never comes to {_targets(step)}",
-            )
+            return "wrong actor", f"{at}: {post.actor} stopped on vCPU {hit['cpu']}"
+        wait = post.spot.wait
+        if wait is None:
+            return None
+        if actor.task and comm not in (post.actor, posts.softirqd(actor)):
+            return "wrong actor", f"{at}: {comm} waits on {post.actor}'s vCPU"
+        if wait.kind == "stop_machine":
+            return wait.kind, f"{at}: vCPU {hit['cpu']} waits in stop_machine()"
+        if self._exploring or "blocked" in step.targets:
+            return None
+        waits = f"{post.actor} {_wait_text(event)}"
+        return "blocked", f"{at}: {waits}, and never comes to {_targets(step)}"
 
-    def _posts(self, step: Step, target: str | Place, name: str) -> Iterator[dict[str, Any]]:
-        actor = self._race.actors[name]
-        # A timer may come on the other vCPU: what its condition tells it by is then seen there.
-        who = {
-            "cpu": actor.vcpu,
-            "task": name if actor.task else None,
-            "anywhere": not actor.task and step.when is not None,
-            # What an actor sends may be taken in by its vCPU's ksoftirqd (kernel/softirq.c).
-            "or_task": _softirqd(actor),
-        }
-        if target == "blocked":
-            return  # always watched for
-        if target == "done":
-            for address in self._stage.end.addresses:
-                yield {"id": "done", "address": address, **who, "or_task": None}
-            return
-        assert isinstance(target, Place)
-        if target.kind == "word":
-            yield {
-                "id": target.text(),
-                "word": target.word,
-                "at": actor.vcpu,
-                "becomes": target.becomes,
-                "when": step.when,
-                **who,
-            }
-        elif target.kind == "returns":
-            yield {"id": target.text(), "returns": True, "at": actor.vcpu, **who}
-        else:
-            for address in self._stage.spots[target.text()].addresses:
-                yield {"id": target.text(), "address": address, "when": step.when, **who}
-
-    def _wait_posts(self, name: str) -> list[dict[str, Any]]:
-        """Where the actor would wait for one that stands. While nobody stands nobody is
-        waited for: a contended lock is then an ordinary thing."""
-        if not self._standing - {name}:
-            return []
-        actor = self._race.actors[name]
-        return [
-            {
-                "id": f"{kind} {spot.name}",
-                "address": address,
-                "cpu": actor.vcpu,
-                # Who sleeps lets others run: only the actor's own sleep is its wait. Who spins
-                # has the vCPU, whoever it is.
-                "task": name if actor.task and wait.sleeps else None,
-                "when": self._whens(wait),
-            }
-            for kind, spots in self._stage.waits.items()
-            for spot in spots
-            if (wait := spot.wait) is not None
-            for address in spot.addresses
-        ]
-
-    def _whens(self, wait: WaitRow) -> list[str]:
-        """When a wait is one for somebody who stands: by its owner, where a lock keeps one."""
-        if not wait.owner:
-            return wait.when
-        pids = [self._pids[name] for name in self._standing if name in self._pids]
-        return [f"{wait.owner} == {pid}" for pid in pids]
-
-    def _spot(self, key: str) -> Spot:
-        if key == "done":
-            return self._stage.end
-        for kind, spots in self._stage.waits.items():
-            for spot in spots:
-                if key == f"{kind} {spot.name}":
-                    return spot
-        return self._stage.spots.get(key) or Spot(key, (), _anywhere(key))
+    def _explored(self, step: Step, post: Post) -> None:
+        """In an order that is explored: who waits or has ended is out, and who stopped on its
+        way to the step's target goes on."""
+        if post.kind == "wait" or post.reached == "done":
+            self._out.add(post.actor)
+        elif post.reached != _key(step.targets[0]):
+            self._at -= 1
 
     # -- telling --------------------------------------------------------------------
 
-    def _event(
-        self, name: str, reached: str, spot: Spot, cpu: int, waits: str = ""
-    ) -> dict[str, Any]:
+    def _event(self, name: str, reached: str, spot: Spot, cpu: int) -> dict[str, Any]:
         data = self._vcpus.look(spot.what, cpu)
         pcs = data.pop("pcs")
         stack = self._symbolizer.stack(
@@ -290,8 +245,8 @@ class Director:
             "locks": has,
             "source": self._stage.source(stack),
         }
-        if waits:
-            race["waits"] = self._waits(waits, data, name, spot)
+        if spot.wait is not None:
+            race["waits"] = self._waits(spot.wait, data, name)
             race["locks"] = [one for one in has if one["addr"] != race["waits"].get("addr")]
         if data.get("task"):
             self._pids[name] = data["task"]["pid"]
@@ -303,17 +258,17 @@ class Director:
             "engine": "gdb",
             **data,
             "probe": reached,
-            "site": site or data["site"],
+            "site": site,
             "host_ns": time.time_ns(),
             "stack": stack,
             "race": race,
         }
 
-    def _waits(self, kind: str, data: dict[str, Any], name: str, spot: Spot) -> dict[str, Any]:
+    def _waits(self, wait: WaitRow, data: dict[str, Any], name: str) -> dict[str, Any]:
         """What is waited for, and by whom it is held since where."""
-        found: dict[str, Any] = {"kind": kind}
+        found: dict[str, Any] = {"kind": wait.kind}
         others = [one for one in self._standing if one != name]
-        if kind != "lock":
+        if wait.kind != "lock":
             return {**found, "of": others}
         args = data.get("args") or {}
         found["addr"] = address = args.get("lock") or args.get("sk")
@@ -321,12 +276,12 @@ class Director:
         if named is not None:
             found["what"] = named
         for other in others:
-            look = self._vcpus.look(_anywhere(other), self._race.actors[other].vcpu)
+            look = self._vcpus.look(None, self._race.actors[other].vcpu)
             exact = {pc for pc, exact in look["pcs"] if exact}
             for lock in self._locks.settled(look["locks"], exact):
                 if lock["addr"] == address:
                     return {**found, "held_by": other, **_told(lock)}
-            if spot.wait is not None and spot.wait.owner:  # one that stands: see _whens()
+            if wait.owner:  # it is one that stands: see kernlab.race.posts
                 return {**found, "held_by": other}
         return found
 
@@ -347,27 +302,6 @@ def _told(lock: dict[str, Any]) -> dict[str, Any]:
     told = {key: value for key, value in lock.items() if key != "held"}
     what = locks.said(lock.get("which") or {})
     return {**told, "what": what} if what else told
-
-
-def _softirqd(actor: Actor) -> str:
-    return f"ksoftirqd/{actor.vcpu}"
-
-
-def _anywhere(name: str) -> dict[str, Any]:
-    """What to read of a vCPU that stands at no probe: the stack and the locks alone."""
-    return {
-        "probe": name,
-        "func": name,
-        "file": "",
-        "line": 0,
-        "address": 0,
-        "skb": None,
-        "sock": None,
-        "args": [],
-        "show": [],
-        "site": dict.fromkeys(("tcp_cb", "lookup"), False)
-        | dict.fromkeys(("header", "direction"), "none"),
-    }
 
 
 def _where(event: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernlab.debugger.vcpus import Vcpus
+from kernlab.decode.plans import HoldPlan
 from kernlab.errors import BadInput, MachineFailed, WeFailed
 from kernlab.guest.build import program
 from kernlab.leg.run import Run, Setup, bring, deaf, trouble
@@ -122,7 +123,7 @@ class Floor:
 
     def prepare(self) -> None:
         """Start GDB, which needs no guest yet."""
-        plan = {
+        plan: HoldPlan = {
             "layout": self._symbols.layout(),
             "orc": str(self._symbols.orc()),
             "stack": 64,
@@ -131,7 +132,7 @@ class Floor:
                 for row in locks.table().tables
                 for one in row.at
             ],
-            "sites": {name: row.model_dump() for name, row in sites.table().sites.items()},
+            "sites": sites.specs(),
         }
         vmlinux = self._symbols.files.vmlinux
         self._vcpus = Vcpus(vmlinux, self._scene.run.gdb_log, plan, self._machine.sockets)

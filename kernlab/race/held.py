@@ -36,8 +36,8 @@ def at(place: Place, stage: Stage, rows: LockTable) -> list[Held]:
 
 def _function(place: Place, stage: Stage) -> str:
     """The real function of a place, as this kernel has it."""
-    name = stage.named(place.text())
-    return name.rpartition(" in ")[2] if place.inside is not None else name
+    spot = stage.spots.get(place.text())
+    return place.text() if spot is None else spot.func
 
 
 def _by_callers(place: Place, stage: Stage, rows: LockTable) -> list[Held]:

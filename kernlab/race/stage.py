@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernlab.config.yaml import listed, near
+from kernlab.decode.place import ProbeSpec
 from kernlab.errors import BadInput
 from kernlab.lessons import locks
 from kernlab.lessons.locks import WaitRow
 from kernlab.lessons.race import Place, Race, place_of
 from kernlab.reasons.report import source_lines
-from kernlab.symbols import places, sites
+from kernlab.symbols import places
 from kernlab.symbols.dwarf import Line
 from kernlab.symbols.kernel import KernelSymbols
-from kernlab.trace.plan import Probe, TraceRequest, make
+from kernlab.symbols.probes import Probe
+from kernlab.trace.plan import TraceRequest, make
 
 MARK = "do_sched_yield"  # what racing() in rootfs/guest/races/race.h calls
 END = "do_exit"
@@ -24,12 +26,14 @@ _FRAMES = 10  # of a stop's stack, those whose source lines are kept
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a post can be planted: addresses, and what to read there. ``name``: the place in
-    this kernel's own names; ``wait``: what a vCPU that comes here waits for."""
+    """Where a post can be planted: addresses, and what to read there (``what``; None: the stack
+    and the locks alone). ``name``: the place in this kernel's own names; ``func``: the real
+    function that it lies in; ``wait``: what a vCPU that comes here waits for."""
 
     name: str
-    addresses: tuple[int, ...]
-    what: dict[str, Any]
+    func: str = ""
+    addresses: tuple[int, ...] = ()
+    what: ProbeSpec | None = None
     wait: WaitRow | None = None
 
 
@@ -39,7 +43,7 @@ class Stage:
 
     symbols: KernelSymbols
     spots: dict[str, Spot] = field(default_factory=dict)
-    waits: dict[str, list[Spot]] = field(default_factory=dict)
+    waits: list[Spot] = field(default_factory=list)
 
     @property
     def mark(self) -> Spot:
@@ -57,9 +61,9 @@ class Stage:
         """``file:line`` of a place, in the real function; empty for one that is only found
         when its actor stands (a word of memory, a return)."""
         spot = self.spots.get(text)
-        if spot is None or not spot.addresses:
+        if spot is None or spot.what is None or not spot.addresses:
             return ""
-        if " in " not in text:
+        if spot.what["entry"]:
             return f"{spot.what['file']}:{spot.what['line']}"
         with self.symbols.symbolizer() as symbolizer:
             frame = symbolizer.frames(spot.addresses[0], exact=True)[-1]
@@ -95,7 +99,7 @@ def stage(race: Race, symbols: KernelSymbols, more: Iterable[Place] = ()) -> Sta
         found.spots[key] = _spot(name, [p for p in plan.probes if p.place.func == name])
     for row in waits:
         probes = [p for p in plan.probes if p.place.func == row.at]
-        found.waits.setdefault(row.kind, []).append(_spot(row.at, probes, row))
+        found.waits.append(_spot(row.at, probes, row))
     return found
 
 
@@ -109,7 +113,7 @@ def _places(race: Race) -> Iterable[Place]:
 
 
 def _spot(name: str, probes: list[Probe], wait: WaitRow | None = None) -> Spot:
-    return Spot(name, tuple(probe.place.address for probe in probes), probes[0].as_data(), wait)
+    return Spot(name, name, tuple(probe.place.address for probe in probes), probes[0].spec, wait)
 
 
 def _first(names: str | list[str] | None, symbols: KernelSymbols) -> str:
@@ -120,10 +124,9 @@ def _first(names: str | list[str] | None, symbols: KernelSymbols) -> str:
     raise places.unknown(rows[0], symbols, "kernlab race run")
 
 
-def _line_spot(name: str, found: list[Line]) -> Spot:
-    line = found[0]
-    probe = Probe(name, line, sites.UNLISTED, None, None)
-    return Spot(name, tuple(one.address for one in found), probe.as_data())
+def _line_spot(words: str, inside: str, found: list[Line]) -> Spot:
+    name = f"{words} in {inside}"
+    return Spot(name, inside, tuple(one.address for one in found), Probe(name, found[0]).spec)
 
 
 def _inlined(place: Place, symbols: KernelSymbols) -> Spot:
@@ -132,7 +135,7 @@ def _inlined(place: Place, symbols: KernelSymbols) -> Spot:
     for name in names:
         found = symbols.dwarf.inlined_places(name, inside)
         if found:
-            return _line_spot(f"{name} in {inside}", found[:1])
+            return _line_spot(name, inside, found[:1])
     raise BadInput(
         f"{inside} has no inlined {' or '.join(names)} in this kernel",
         f"inlined there: {', '.join(symbols.dwarf.inlined_in(inside)[:12]) or 'nothing'}",
@@ -170,7 +173,7 @@ def _source(place: Place, symbols: KernelSymbols) -> Spot:
             "the compiler merged it with its neighbours",
             "edit the race: the line before or after, an inlined call, or a word that changes",
         )
-    return _line_spot(f"'{place.source}' in {inside}", found)
+    return _line_spot(f"'{place.source}'", inside, found)
 
 
 def _body(text: list[str], first: int) -> Iterable[tuple[int, str]]:

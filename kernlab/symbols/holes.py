@@ -8,31 +8,23 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from elftools.elf.elffile import ELFFile
 
+from kernlab.decode.plans import Holes
+
 CODE_BYTES = 64
 _PAGE = 4096
 
 
-@dataclass(frozen=True)
-class Holes:
-    """Addresses: ``code`` of 64 executable bytes, ``watch`` and ``lock`` of a data byte each.
+def find(vmlinux: Path) -> Holes | None:
+    """The holes of a kernel, or None where it has none that are large enough.
 
-    The two bytes lie on pages of their own: QEMU takes every access to a watched page
+    The two data bytes lie on pages of their own: QEMU takes every access to a watched page
     the slow way.
     """
-
-    code: int
-    watch: int
-    lock: int
-
-
-def find(vmlinux: Path) -> Holes | None:
-    """The holes of a kernel, or None where it has none that are large enough."""
     with vmlinux.open("rb") as file:
         elf: Any = ELFFile(file)
         table = elf.get_section_by_name(".symtab")
@@ -44,7 +36,7 @@ def find(vmlinux: Path) -> Holes | None:
         pages = _pages(bss, spans)
     if code is None or len(pages) < 2:
         return None
-    return Holes(code, pages[-1], pages[-2])
+    return {"code": code, "watch": pages[-1], "lock": pages[-2]}
 
 
 def _gaps(section: Any, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

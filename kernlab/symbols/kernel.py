@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from kernlab.config.paths import arriving_file, unsealed_file
 from kernlab.decode.layout import WANTED
+from kernlab.decode.plans import Holes
 from kernlab.symbols import holes, orc
 from kernlab.symbols.dwarf import Dwarf, Function
 from kernlab.symbols.frames import Symbolizer
@@ -81,15 +82,14 @@ class KernelSymbols:
                     orc.write(self.files.vmlinux, temporary, has_end, self.map.all)
         return path
 
-    def holes(self) -> dict[str, int] | None:
+    def holes(self) -> Holes | None:
         """Unused places of this kernel by name (``kernlab.symbols.holes``), None without any."""
         path = self.files.directory / "holes.json"
         kept = unsealed_file(path)
         if kept is not None:
-            places: dict[str, int] | None = json.loads(kept)
+            places: Holes | None = json.loads(kept)
             return places
-        found = holes.find(self.files.vmlinux)
-        made = asdict(found) if found else None
+        made = holes.find(self.files.vmlinux)
         with arriving_file(path, seal=True) as temporary:
             temporary.write_text(json.dumps(made), "utf-8")
         return made

@@ -6,6 +6,7 @@ from typing import Literal
 
 from kernlab.config.paths import config_file
 from kernlab.config.yaml import Model, load
+from kernlab.decode.place import Direction, Header, SiteSpec
 
 
 class SiteRow(Model):
@@ -14,12 +15,12 @@ class SiteRow(Model):
     ``sock``: the argument that the event is about, where it isn't the first sock. ``data``:
     the header that skb->data points at, where that is always the same one."""
 
-    header: Literal["network", "transport", "protocol", "tcp", "cb", "none"]
+    header: Header
     tcp_cb: bool = False
     lookup: bool = False
     sock: str | None = None
     data: Literal["ip", "tcp"] | None = None
-    direction: Literal["in", "out", "none"] = "none"
+    direction: Direction = "none"
     why: str
 
 
@@ -33,3 +34,20 @@ UNLISTED = SiteRow(header="none", why="not in the table")
 def table() -> SiteTable:
     """The user's own table or the shipped one. Raises ``BadInput`` naming file and line."""
     return load(config_file("sites.yaml"), SiteTable)
+
+
+def spec(row: SiteRow) -> SiteSpec:
+    """A row as the engines are told it."""
+    return {
+        "header": row.header,
+        "direction": row.direction,
+        "tcp_cb": row.tcp_cb,
+        "lookup": row.lookup,
+        "data": row.data,
+        "listed": row is not UNLISTED,
+    }
+
+
+def specs() -> dict[str, SiteSpec]:
+    """The whole table, by function."""
+    return {name: spec(row) for name, row in table().sites.items()}

@@ -17,9 +17,10 @@ from kernlab.record.expression import c_expressions
 from kernlab.symbols import sites
 from kernlab.symbols.dwarf import Function, Line
 from kernlab.symbols.kernel import KernelSymbols
+from kernlab.symbols.probes import Probe
 
 if TYPE_CHECKING:
-    from kernlab.trace.plan import Probe, TraceRequest
+    from kernlab.trace.plan import TraceRequest
 
 # What would change the guest: an assignment, ++ or --.
 _WRITES = re.compile(r"(?<![=!<>])=(?!=)|\+\+|--|<<=|>>=")

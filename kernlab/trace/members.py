@@ -13,7 +13,7 @@ from typing import Any
 
 from kernlab.decode import sock as socks
 from kernlab.decode.names import STATE_NUMBERS, flags_value
-from kernlab.trace.plan import Probe
+from kernlab.symbols.probes import Probe
 
 _CHAIN = re.compile(
     r"(?:(?P<call>\w+)\((?P<of>\w+)\)|(?P<name>\w+)"

@@ -4,22 +4,20 @@ argument registers, members. Refuses before anything boots."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kernlab.decode import expr
 from kernlab.decode.fields import RECORDED, SHOW
-from kernlab.decode.layout import Layout
-from kernlab.decode.socks import SOCKS
 from kernlab.errors import BadInput
 from kernlab.record import drops
 from kernlab.record.expression import c_expressions, parse_where
 from kernlab.symbols import places, sites
-from kernlab.symbols.dwarf import Argument, Function, Line
+from kernlab.symbols.dwarf import Line
 from kernlab.symbols.kernel import KernelSymbols
+from kernlab.symbols.probes import Probe, probe_of
 from kernlab.trace.expressions import check_c, check_shows, not_set
-from kernlab.trace.pointed import points_at
 
 
 class Show(NamedTuple):
@@ -55,62 +53,6 @@ class TraceRequest:
     engine: str = "gdb"
     buffer: int | None = None
     command: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One place. ``skb`` and ``sock`` are the names there that stand for them. A name may be
-    one that only leads there (``struct sk_buff **``, ``struct socket *``): a hop is then where
-    the pointer lies, in bytes from what the name points at."""
-
-    name: str
-    place: Function | Line
-    site: sites.SiteRow
-    skb: str | None
-    sock: str | None
-    show: tuple[tuple[str, str], ...] = ()
-    skb_hop: int | None = None
-    sock_hop: int | None = None
-
-    def as_data(self) -> dict[str, Any]:
-        """For the engine's inner side."""
-        place = self.place
-        data: dict[str, Any] = {
-            "probe": self.name,
-            "func": place.func,
-            "file": place.file,
-            "line": place.line,
-            "address": place.address,
-            "skb": self.skb,
-            "sock": self.sock,
-            "skb_hop": self.skb_hop,
-            "sock_hop": self.sock_hop,
-            "site": {
-                "header": self.site.header,
-                "direction": self.site.direction,
-                "tcp_cb": self.site.tcp_cb,
-                "lookup": self.site.lookup,
-                "data": self.site.data,
-                "listed": self.site is not sites.UNLISTED,
-            },
-            "show": [list(pair) for pair in self.show],
-        }
-        if isinstance(place, Line):
-            return {**data, "line_probe": True}
-        if place.returns is not None:
-            data["returns"] = {"kind": place.returns.kind, "size": place.returns.size}
-        data["args"] = [
-            {
-                "name": a.name,
-                "register": a.register,
-                "kind": a.kind,
-                "size": a.size,
-                **points_at(place, number),
-            }
-            for number, a in enumerate(place.args)
-            if a.register is not None and a.kind != "aggregate"
-        ]
-        return data
 
 
 @dataclass(frozen=True)
@@ -202,7 +144,7 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
             name = text if asked.kind == "line" else place.func
             show = [(one, one) for one in read]
             show += [(one.name, one.text) for one in request.shows if one.place == name]
-            probes.setdefault(place.address, _probe(name, place, table, tuple(show), symbols))
+            probes.setdefault(place.address, probe_of(name, place, table, symbols, tuple(show)))
     unlisted = sorted(
         {p.place.func for p in probes.values() if p.skb is not None and p.site is sites.UNLISTED}
     )
@@ -243,51 +185,3 @@ def _chosen(request: TraceRequest, symbols: KernelSymbols, notes: list[str]) -> 
             "kernlab trace tcp_v4_rcv",
         )
     return chosen
-
-
-def _probe(
-    name: str,
-    place: Function | Line,
-    table: Mapping[str, sites.SiteRow],
-    show: tuple[tuple[str, str], ...],
-    symbols: KernelSymbols,
-) -> Probe:
-    row = table.get(place.func, sites.UNLISTED)
-    entry = isinstance(place, Function)
-    # __netif_receive_skb_core() has a struct sk_buff ** since c0bbbdc32feb (v5.9).
-    skb, skb_hop = _leads(place.args, ("sk_buff",), "sk_buff **", 0, entry)
-    if not entry and row.lookup:
-        row = row.model_copy(update={"lookup": False})  # a lookup is about to come at the entry
-    if row.sock is not None:
-        return Probe(name, place, row, skb, row.sock, show, skb_hop)
-    behind = None
-    if any(argument.type == "struct socket *" for argument in place.args):
-        behind = Layout(symbols.layout()).field("socket", "sk")
-    sock, sock_hop = _leads(place.args, SOCKS, "socket *", behind[0] if behind else None, entry)
-    return Probe(name, place, row, skb, sock, show, skb_hop, sock_hop)
-
-
-def _leads(
-    arguments: Sequence[Argument],
-    structs: Collection[str],
-    other: str,
-    hop: int | None,
-    entry: bool,
-) -> tuple[str | None, int | None]:
-    """The first name that points at one of ``structs``; without one, the first of type
-    ``other`` with the hop from there."""
-    name = _named(arguments, [f"{struct} *" for struct in structs], entry)
-    if name is not None or hop is None:
-        return name, None
-    name = _named(arguments, [other], entry)
-    return name, None if name is None else hop
-
-
-def _named(arguments: Sequence[Argument], types: Sequence[str], entry: bool) -> str | None:
-    """The first name of one of these pointer types; at an entry a register must hold it."""
-    wanted = {f"struct {text}" for text in types}
-    for argument in arguments:
-        text = argument.type.replace("const ", "")
-        if text in wanted and (argument.register is not None or not entry):
-            return argument.name
-    return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from kernlab.decode.layout import WANTED, Layout
 from kernlab.decode.memory import BytesMemory
+from kernlab.decode.place import UNLISTED
 from kernlab.decode.skb import decode_skb
 
 SKB, HEAD = 0x1000, 0x8000
@@ -46,7 +47,7 @@ def decoded(header: str, tcp_cb: bool = False, **fields: int) -> tuple[Any, Any]
     cb = struct.pack("<II5xB2xI", 100, 105, 0x18, 200)
     raw[MEMBERS["cb"][0] : MEMBERS["cb"][0] + len(cb)] = cb
     memory = BytesMemory({SKB: bytes(raw), HEAD: (b"\xff" * 64 + IP + TCP).ljust(4096, b"\xee")})
-    site = {"header": header, "tcp_cb": tcp_cb, "direction": "in"}
+    site: Any = {**UNLISTED, "header": header, "tcp_cb": tcp_cb, "direction": "in"}
     return decode_skb(memory, LAYOUT, SKB, site, SOCK)
 
 

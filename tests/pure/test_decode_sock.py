@@ -10,6 +10,7 @@ import pytest
 from kernlab.decode.hit import decode_hit
 from kernlab.decode.layout import Layout
 from kernlab.decode.memory import BytesMemory
+from kernlab.decode.place import UNLISTED
 from kernlab.decode.sock import decode_sock
 
 SOCK, NET, DEV, DEV_NET, SKB = 0x10000, 0x20000, 0x30000, 0x40000, 0x50000
@@ -133,7 +134,7 @@ def test_what_is_no_socket_is_none() -> None:
 
 
 def hit(direction: str, destructor: int) -> dict[str, Any]:
-    site = {"header": "none", "direction": direction}
+    site: Any = {**UNLISTED, "direction": direction}
     event: dict[str, Any] = {}
     decode_hit(memory(destructor=destructor), LAYOUT, site, SKB, None).put(event)
     return event
@@ -153,7 +154,7 @@ def test_the_senders_socket_is_not_shown_as_the_receivers() -> None:
 
 def test_the_namespace_is_the_socks_own() -> None:
     event: dict[str, Any] = {}
-    decode_hit(memory(), LAYOUT, {"header": "none"}, None, SOCK).put(event)
+    decode_hit(memory(), LAYOUT, UNLISTED, None, SOCK).put(event)
     assert event["netns"] == 4026531992
-    decode_hit(memory(family=17), LAYOUT, {"header": "none"}, None, SOCK).put(event)
+    decode_hit(memory(family=17), LAYOUT, UNLISTED, None, SOCK).put(event)
     assert (event["sock"]["family"], event["netns"]) == ("packet", 4026531992)

@@ -9,7 +9,7 @@ import pytest
 from kernlab.decode.memory import BytesMemory
 from kernlab.decode.texts import LONGEST, text_of
 from kernlab.symbols.dwarf import Argument, Function
-from kernlab.trace.pointed import points_at
+from kernlab.symbols.pointed import points_at
 
 AT = 0x7FFE12345678
 

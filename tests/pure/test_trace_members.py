@@ -9,10 +9,11 @@ import pytest
 from kernlab.decode import expr
 from kernlab.errors import BadInput
 from kernlab.symbols.dwarf import Argument, Function
+from kernlab.symbols.probes import Probe
 from kernlab.symbols.sites import SiteRow
 from kernlab.trace.expressions import not_set
 from kernlab.trace.members import reader
-from kernlab.trace.plan import Plan, Probe, TraceRequest
+from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.trace.streaming import Expressions, answerable
 
 EVENT: dict[str, Any] = {

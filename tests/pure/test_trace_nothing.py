@@ -13,9 +13,10 @@ from kernlab.sinks.fold import fold, whole
 from kernlab.symbols import places
 from kernlab.symbols.dwarf import Function
 from kernlab.symbols.kernel import KernelSymbols
+from kernlab.symbols.probes import Probe
 from kernlab.symbols.sites import UNLISTED
 from kernlab.symbols.system_map import SystemMap
-from kernlab.trace.plan import Plan, Probe, TraceRequest
+from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.trace.run import Outcome
 
 MAP = """ffffffff81000000 T vfs_read

@@ -17,8 +17,8 @@ from kernlab.decode.layout import WANTED, Layout
 from kernlab.decode.memory import BytesMemory
 from kernlab.decode.names import flags_value
 from kernlab.symbols.dwarf import Argument, Function
+from kernlab.symbols.probes import Probe
 from kernlab.symbols.sites import SiteRow
-from kernlab.trace.plan import Probe
 from kernlab.trace.tracefs import formats, ring
 from kernlab.trace.tracefs.fetch import Fetch
 from kernlab.trace.tracefs.guest import ROUND, Clock, Piece

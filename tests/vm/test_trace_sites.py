@@ -17,8 +17,9 @@ from kernlab.kernel import built
 from kernlab.kernel.model import Kernel
 from kernlab.symbols import sites
 from kernlab.symbols.kernel import KernelSymbols
+from kernlab.symbols.probes import Probe
 from kernlab.trace import presets
-from kernlab.trace.plan import Probe, TraceRequest, make
+from kernlab.trace.plan import TraceRequest, make
 from kernlab.vm.machine import Machine
 
 Booted = Callable[..., AbstractContextManager[Machine]]

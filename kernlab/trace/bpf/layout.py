@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from kernlab.decode.arch import ARCH
 from kernlab.decode.layout import Layout
+from kernlab.decode.place import Header
 from kernlab.decode.skb import members
 from kernlab.decode.sock import MEMBERS
-from kernlab.trace.plan import Probe
+from kernlab.symbols.probes import Probe
 
 MAX_CHUNKS, MAX_TESTS = 32, 16
 DEEPEST = 127  # frames; kernel/events/callchain.c, sysctl_perf_event_max_stack
@@ -20,7 +21,14 @@ _NONE = 0xFF
 _NO_HOP = 0xFFFF_FFFF
 _SKB_ROOM, _CHUNK_ROOM, _SOCK_ROOM = 256, 255, 1024
 _GAP = 16  # bytes between members below which they are read as one piece
-_HEADERS = {"none": 0, "network": 1, "transport": 2, "protocol": 3, "tcp": 4, "cb": 5}
+_HEADERS: dict[Header, int] = {
+    "none": 0,
+    "network": 1,
+    "transport": 2,
+    "protocol": 3,
+    "tcp": 4,
+    "cb": 5,
+}
 # What a sock may be by its state: the members read of a full one, in TIME_WAIT, of a request.
 _CLASSES = (
     ("sock", "inet_sock", "inet_connection_sock", "tcp_sock"),
@@ -201,8 +209,7 @@ class Shapes:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        sites = ({"header": header, "tcp_cb": True} for header in _HEADERS)
-        every = {name for site in sites for name in members(site)}
+        every = {name for header in _HEADERS for name in members(header, True)}
         self.skb = layout.span("sk_buff", sorted(every)) or (0, 0)
         self.socks = [chunks(layout, names, names is _CLASSES[0]) for names in _CLASSES]
         ends = [layout.span(name) for names in _CLASSES[:1] for name in names]

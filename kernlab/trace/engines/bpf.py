@@ -18,6 +18,7 @@ from kernlab.decode import expr
 from kernlab.decode.arch import ARCH
 from kernlab.decode.hit import as_type, decode_hit
 from kernlab.decode.layout import Layout
+from kernlab.decode.place import PointerSpec, ProbeSpec, position
 from kernlab.errors import BadInput
 from kernlab.guest.needs import BPF
 from kernlab.kernel.model import Kernel
@@ -26,6 +27,7 @@ from kernlab.record.event import VERSION
 from kernlab.record.rundir import RunDir
 from kernlab.symbols.dwarf import Function
 from kernlab.symbols.kernel import KernelSymbols
+from kernlab.symbols.probes import Probe
 from kernlab.trace.bpf import guest
 from kernlab.trace.bpf.filter import lower
 from kernlab.trace.bpf.layout import DEEPEST, Shapes, pack_plan, pack_probe
@@ -33,7 +35,7 @@ from kernlab.trace.bpf.records import RETURN, ROUND, STACK, Record, task_of, unp
 from kernlab.trace.bpf.stacks import ABOVE, StackIds
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.pace import Pace
-from kernlab.trace.plan import Plan, Probe, TraceRequest
+from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.trace.streaming import Expressions, Streaming, answerable, no_expressions
 from kernlab.trace.tracefs import limits
 from kernlab.trace.tracefs.stacks import Stacks
@@ -70,7 +72,7 @@ class BpfEngine(Streaming[guest.Loader]):
         assert isinstance(values, dict)
         self._plan = plan
         self._expressions = Expressions(plan)
-        self._whats = [probe.as_data() for probe in plan.probes]
+        self._whats = [probe.spec for probe in plan.probes]
         self._layout = Layout(layout)
         self._shapes = Shapes(self._layout)
         symbolizer = symbols.symbolizer()
@@ -180,7 +182,7 @@ class BpfEngine(Streaming[guest.Loader]):
                 continue
             stack = self._stack(record)
             event = self._event(record, came, stack)
-            if self._returns is not None and "returns" in self._whats[record.number]:
+            if self._returns is not None and self._whats[record.number]["returns"]:
                 self._returns.enter(record, event, stack)
             else:
                 yield from self._passed(event)
@@ -204,15 +206,15 @@ class BpfEngine(Streaming[guest.Loader]):
             "task": task_of(record),
             "guest_ns": record.ns,
             "host_ns": came,
-            "site": {key: what[key] for key in ("func", "file", "line")},
+            "site": position(what),
         }
         registers = dict(zip(ARCH.arguments, record.registers, strict=True))
-        args = {item["name"]: item for item in what.get("args", ())}
+        args = {item["name"]: item for item in what["args"]}
 
-        def value(kind: str, found: int) -> int | None:
+        def value(pointer: PointerSpec | None, found: int) -> int | None:
             """The object's address: the register's, or where it led the program."""
-            item = args.get(what[kind] or "")
-            if item is None or what[f"{kind}_hop"] is None:
+            item = None if pointer is None else args.get(pointer["name"])
+            if pointer is None or item is None or pointer["hop"] is None:
                 return None if item is None else registers.get(item["register"])
             return found
 
@@ -221,8 +223,8 @@ class BpfEngine(Streaming[guest.Loader]):
             record.memory(self._shapes),
             self._layout,
             what["site"],
-            value("skb", record.skb),
-            value("sock", record.sock),
+            value(what["skb"], record.skb),
+            value(what["sock"], record.sock),
             lambda skb, packet: found,
         ).put(event)
         shown = {
@@ -234,7 +236,7 @@ class BpfEngine(Streaming[guest.Loader]):
             event["args"] = shown
         self._expressions.put(event)
         if self._plan.request.stack:
-            entry = not what.get("line_probe")
+            entry = what["entry"]
             event["stack"] = self._stacks.of(what["address"], entry, stack)
         return event
 
@@ -275,12 +277,14 @@ class _Returns:
         self._open.setdefault(record.slot, []).append((record, event))
         self._of_task.setdefault(record.task, []).append((record, stack))
 
-    def leave(self, record: Record, asked: list[Event]) -> Iterator[Event]:
+    def leave(self, record: Record, asked: list[ProbeSpec]) -> Iterator[Event]:
         """The calls that end with this return, the innermost first."""
         for entered, event in reversed(self._open.pop(record.slot, [])):
             calls = self._of_task.get(entered.task, [])
             self._of_task[entered.task] = [one for one in calls if one[0] is not entered]
-            event["ret"] = as_type(record.registers[0], asked[entered.number]["returns"])
+            result = asked[entered.number]["returns"]
+            assert result is not None  # a function without one is not waited for
+            event["ret"] = as_type(record.registers[0], result)
             yield event
 
     def unfinished(self) -> Iterator[Event]:

@@ -17,6 +17,7 @@ from kernlab.decode import expr
 from kernlab.decode.arch import ARCH
 from kernlab.decode.hit import decode_hit
 from kernlab.decode.layout import Layout
+from kernlab.decode.place import position
 from kernlab.errors import KernlabError
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
@@ -70,7 +71,7 @@ class FtraceEngine(Streaming[Tracefs]):
         self._expressions = Expressions(self._plan)
         where = plan.where
         self._late = where is not None and "ret" in where.fields()
-        self._returning = [f for f in self._fetches if request.returns and "returns" in f.what]
+        self._returning = [f for f in self._fetches if request.returns and f.what["returns"]]
         for fetch in self._returning:
             fetch.extra[SLOT] = "%sp:x64"
         self._returns = Returns()
@@ -158,7 +159,7 @@ class FtraceEngine(Streaming[Tracefs]):
     def finish(self) -> Counted:
         """Stop recording; what was counted, complete when ``drain`` has ended."""
         self._guest.pause()
-        if any(fetch.what.get("line_probe") for fetch in self._fetches):
+        if not all(fetch.what["entry"] for fetch in self._fetches):
             self._counted.notes.append(
                 "the engine ftrace reads no variables at a line inside a function: --engine gdb"
             )
@@ -245,7 +246,7 @@ class FtraceEngine(Streaming[Tracefs]):
             "task": fetch.task(page, start),
             "guest_ns": self._clock.ns(hit.at),
             "host_ns": hit.came,
-            "site": {key: what[key] for key in ("func", "file", "line")},
+            "site": position(what),
         }
         skb, sock, memory = fetch.objects(page, start)
         self._faults += memory.faults
@@ -254,7 +255,7 @@ class FtraceEngine(Streaming[Tracefs]):
         if args:
             event["args"] = args
         self._expressions.put(event)
-        entry = not what.get("line_probe")
+        entry = what["entry"]
         if callers is not None:
             event["stack"] = self._stacks.of(what["address"], entry, callers)
         elif self._plan.request.stack == 1:

@@ -22,6 +22,7 @@ from typing import Any
 
 from kernlab.debugger.mi import Gdb, GdbError
 from kernlab.decode import expr
+from kernlab.decode.plans import TracePlan
 from kernlab.errors import BadInput, KernlabError
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
@@ -91,8 +92,7 @@ class GdbEngine:
         where = self._plan.where
         on_host = where is not None and "stack" in where.fields()
         request = self._plan.request
-        holes = self._symbols.holes()
-        data = {
+        plan: TracePlan = {
             "layout": self._symbols.layout(),
             "orc": str(self._symbols.orc()),
             "stack": request.stack,
@@ -100,12 +100,12 @@ class GdbEngine:
             # With a filter on the stack the host counts: names are known only there.
             "count": None if on_host else request.count,
             "events": str(events),
-            "trampoline": holes,
+            "trampoline": self._symbols.holes(),
             "returns": request.returns,
-            "probes": [probe.as_data() for probe in self._plan.probes],
+            "probes": [probe.spec for probe in self._plan.probes],
         }
         path = self._sockets / "plan.json"
-        path.write_text(json.dumps(data), "utf-8")
+        path.write_text(json.dumps(plan), "utf-8")
         if any(probe.show for probe in self._plan.probes):
             self._gdb.console(f"python probes.learn({str(path)!r})", _LEARN)
 

@@ -22,8 +22,7 @@ from kernlab.decode.arch import ARCH
 from kernlab.decode.hit import as_type
 from kernlab.decode.layout import Layout
 from kernlab.decode.memory import Unreadable
-from kernlab.symbols.dwarf import Function
-from kernlab.trace.plan import Probe
+from kernlab.symbols.probes import Probe
 from kernlab.trace.tracefs.formats import Format
 
 GROUP = "kernlab"
@@ -98,11 +97,11 @@ class Fetch:
 
     def __init__(self, name: str, probe: Probe, layout: Layout) -> None:
         self.name = name
-        self.what = probe.as_data()
+        self.what = probe.spec
         self.symbol = probe.place.symbol
         self._layout = layout
         self.extra: dict[str, str] = {}
-        self._args = list(self.what.get("args", ())) if isinstance(probe.place, Function) else []
+        self._args = self.what["args"]
         names = {item["name"]: ARCH.kprobe[item["register"]] for item in self._args}
         self._skb = names.get(probe.skb) if probe.skb else None
         self._sock = names.get(probe.sock) if probe.sock else None
@@ -124,7 +123,7 @@ class Fetch:
         place = {name: layout.field("sk_buff", name) for name in ("sk", "dev", "data", "cb")}
         if self._skb is None or place["data"] is None:
             return
-        wanted = skbs.members(site)
+        wanted = skbs.members(site["header"], site["tcp_cb"])
         ranges = _ranges(layout, {"sk_buff": [name for name in wanted if name != "cb"]})
         if "cb" in wanted and place["cb"] is not None:
             at = place["cb"][0]

@@ -10,7 +10,8 @@ from kernlab.errors import BadInput
 from kernlab.symbols import blacklist
 from kernlab.symbols.dwarf import Function
 from kernlab.symbols.kernel import KernelSymbols
-from kernlab.trace.plan import Plan, Probe
+from kernlab.symbols.probes import Probe
+from kernlab.trace.plan import Plan
 
 PROBES = {
     "CONFIG_KPROBE_EVENTS": "probes by tracefs",

@@ -68,7 +68,9 @@ class Returns:
         call = self._open.pop((fetch.what["address"], sp - 8), None)  # it was popped
         if call is None:
             return None
-        call.event["ret"] = as_type(ret, fetch.what["returns"])
+        result = fetch.what["returns"]
+        assert result is not None  # a function without one has no event for it
+        call.event["ret"] = as_type(ret, result)
         return call.event
 
     def rest(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 from kernlab.decode import sock as socks
 from kernlab.decode.arch import ARCH
 from kernlab.decode.layout import Layout
+from kernlab.decode.place import position
 from kernlab.trace.tracefs.fetch import Fetch
 from kernlab.trace.tracefs.lower import STATES, Constant, Number, Source, Text
 
@@ -45,7 +46,7 @@ class Sources:
         if path in ("probe", "engine"):
             return Constant(self._what["probe"] if path == "probe" else "ftrace")
         if top == "site":
-            return Constant(self._what[rest])
+            return Constant(position(self._what)[rest])
         if path == "cpu":
             return Number("", name="cpu")
         if path == "task.pid":
@@ -63,7 +64,7 @@ class Sources:
         return None
 
     def _argument(self, name: str) -> Source:
-        for item in self._what.get("args", ()):
+        for item in self._what["args"]:
             if item["name"] == name:
                 if item["kind"] == "pointer":
                     return None  # text in the event

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
+from kernlab.decode.place import TextSpec
 from kernlab.symbols.dwarf import Function
 
 # The type says what is pointed at, "const char *" that it is read: another char * is a buffer.
-_TEXTS = {"char *": "string", "struct filename *": "filename"}
+_TEXTS: dict[str, Literal["string", "filename"]] = {
+    "char *": "string",
+    "struct filename *": "filename",
+}
 _ADDRESS = re.compile(r"struct sockaddr(?:_\w+)? \*$")
 # Functions that write an address instead.
 _WRITE = re.compile(r"accept|getname|getsockname|getpeername|recvfrom|recvmsg")
@@ -15,7 +20,7 @@ _WRITE = re.compile(r"accept|getname|getsockname|getpeername|recvfrom|recvmsg")
 _LENGTH = re.compile(r"^(?:len|length|count|size|n|nr|nbytes|optlen|buflen)$")
 
 
-def points_at(place: Function, number: int) -> dict[str, str]:
+def points_at(place: Function, number: int) -> TextSpec:
     """{"text": string, filename or sockaddr} for an argument that points at one, with the
     name of the argument that tells its "length" where there is one; {} for another."""
     argument = place.args[number]
