@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +58,10 @@ class Setup:
 
 class Recorder(Protocol):
     """Who gives events while a program runs: an engine, or a race's director."""
+
+    @property
+    def reasons(self) -> Mapping[int, str]:
+        """The kernel's names of reasons to drop a packet, where its events have their numbers."""
 
     def events(self, seconds: float) -> Iterator[dict[str, Any]]:
         """Those that come within ``seconds``."""
@@ -145,7 +149,9 @@ class Run:
         with ExitStack() as stack:
             writer = None
             if self._recorder is not None:
-                writer = stack.enter_context(EventWriter(self._directory.events))
+                writer = stack.enter_context(
+                    EventWriter(self._directory.events, self._recorder.reasons)
+                )
             self.status = self._go(self._argv(), writer, self._setup.timeout + _MARGIN)
         self._keep()
 

@@ -7,7 +7,7 @@ a guest program like any other; its events are the stops.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from kernlab.race import posts
 from kernlab.race.locks import Locks
 from kernlab.race.posts import Post
 from kernlab.race.stage import Spot, Stage
-from kernlab.record.event import VERSION
+from kernlab.record.event import begin
 from kernlab.symbols.kernel import KernelSymbols
 
 # Seconds until every actor must have come to its mark, from the first one on. A kworker that
@@ -58,7 +58,6 @@ class Director:
         self._at = 0
         self._free = True
         self._at_once = False  # nobody has a mark: the first step begins the round
-        self._seq = 0
         self._planted: list[Post] = []
         self.round = Round()
 
@@ -80,7 +79,6 @@ class Director:
         self._standing.clear()
         self._at = 0
         self._free = False
-        self._seq = 0
         self._at_once = not posts.marks(self._race, self._stage, self._standing)
 
     def events(self, seconds: float) -> Iterator[dict[str, Any]]:
@@ -96,6 +94,11 @@ class Director:
     def drain(self) -> Iterator[dict[str, Any]]:
         """Every stop has been told when its step was over."""
         return iter(())
+
+    @property
+    def reasons(self) -> Mapping[int, str]:
+        """The kernel's names of reasons to drop a packet."""
+        return self._stage.reasons
 
     def ended(self) -> bool:
         return not self._vcpus.alive()
@@ -237,7 +240,6 @@ class Director:
         )
         known = self._locks.settled(data.pop("locks"), {pc for pc, exact in pcs if exact})
         has = [_told(one) for one in known if one["held"]]
-        self._seq += 1
         race: dict[str, Any] = {
             "step": self._at,
             "actor": name,
@@ -248,21 +250,16 @@ class Director:
         if spot.wait is not None:
             race["waits"] = self._waits(spot.wait, data, name)
             race["locks"] = [one for one in has if one["addr"] != race["waits"].get("addr")]
-        if data.get("task"):
-            self._pids[name] = data["task"]["pid"]
+        task = data.pop("task", None)
+        if task is not None:
+            self._pids[name] = task["pid"]
         first = stack[0] if stack else {}
-        site = {key: first[key] for key in ("func", "file", "line") if key in first}
-        return {
-            "v": VERSION,
-            "seq": self._seq,
-            "engine": "gdb",
-            **data,
-            "probe": reached,
-            "site": site,
-            "host_ns": time.time_ns(),
-            "stack": stack,
-            "race": race,
-        }
+        site: dict[str, Any] = {key: first[key] for key in ("func", "file", "line") if key in first}
+        seen = {key: value for key, value in data.items() if key not in ("probe", "site")}
+        event = begin(
+            "gdb", reached, seen.pop("cpu"), site, time.time_ns(), task, seen.pop("guest_ns", None)
+        )
+        return {**event, **seen, "stack": stack, "race": race}
 
     def _waits(self, wait: WaitRow, data: dict[str, Any], name: str) -> dict[str, Any]:
         """What is waited for, and by whom it is held since where."""

@@ -39,11 +39,13 @@ class Spot:
 
 @dataclass
 class Stage:
-    """All places of a schedule by their words (``Place.text``), and those every schedule has."""
+    """All places of a schedule by their words (``Place.text``), and those every schedule has.
+    ``reasons``: the kernel's names of reasons to drop a packet, where a place is told one."""
 
     symbols: KernelSymbols
     spots: dict[str, Spot] = field(default_factory=dict)
     waits: list[Spot] = field(default_factory=list)
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def mark(self) -> Spot:
@@ -95,6 +97,7 @@ def stage(race: Race, symbols: KernelSymbols, more: Iterable[Place] = ()) -> Sta
     waits = [row for row in locks.table().waits if symbols.map.entries(row.at)]
     names = list(dict.fromkeys([*entries.values(), *(row.at for row in waits)]))
     plan = make(TraceRequest(functions=tuple(names)), symbols)
+    found.reasons = plan.reasons
     for key, name in entries.items():
         found.spots[key] = _spot(name, [p for p in plan.probes if p.place.func == name])
     for row in waits:

@@ -11,7 +11,7 @@ from kernlab.reasons.origin import Traits, doubts
 from kernlab.reasons.pairs import Reset, ends, way
 from kernlab.reasons.report import on_wire
 from kernlab.reasons.wire import shape
-from kernlab.record.event import VERSION
+from kernlab.record.event import begin
 
 FOREIGN = "foreign"
 _SHAPES = {
@@ -88,16 +88,9 @@ def _row(
         said["answers_frame"] = answered["number"]
     if doubtful:
         said["doubts"] = doubtful
-    return {
-        "v": VERSION,
-        "engine": "capture",
-        "probe": "capture",
-        "cpu": 0,
-        "host_ns": segment["at"],
-        "site": {"func": ""},
-        "packet": {key: value for key, value in packet.items() if key not in ("rseq", "rack")},
-        "rst": said,
-    }
+    shown = {key: value for key, value in packet.items() if key not in ("rseq", "rack")}
+    event = begin("capture", "capture", 0, {"func": ""}, segment["at"])
+    return {**event, "packet": shown, "rst": said}
 
 
 def came_in(segment: Mapping[str, Any]) -> bool:

@@ -6,7 +6,8 @@ file comes from outside. A field that could not be read is absent.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -218,6 +219,34 @@ class Event(Open):
     stack: list[Frame] | None = None
     rst: Rst | None = None
     race: Raced | None = None
+
+
+def begin(
+    engine: str,
+    probe: str,
+    cpu: int,
+    site: Mapping[str, Any],
+    host_ns: int,
+    task: Mapping[str, Any] | None = None,
+    guest_ns: int | None = None,
+) -> dict[str, Any]:
+    """A new event: what every event begins with. Whoever saw it adds what it read; the record
+    gives it its number (``kernlab.record.store``)."""
+    event: dict[str, Any] = {"v": VERSION, "engine": engine, "probe": probe, "cpu": cpu}
+    if task is not None:
+        event["task"] = task
+    if guest_ns is not None:
+        event["guest_ns"] = guest_ns
+    event["host_ns"] = host_ns
+    event["site"] = site
+    return event
+
+
+def number(event: dict[str, Any], seq: int) -> None:
+    """Give an event its number, which stands beside its version."""
+    rest = {key: value for key, value in event.items() if key not in ("v", "seq")}
+    event.clear()
+    event.update(v=VERSION, seq=seq, **rest)
 
 
 def json_schema() -> dict[str, object]:

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from kernlab.config.files import open_regular, parse_json
 from kernlab.config.paths import arriving_file
 from kernlab.errors import BadInput, HostLacks
-from kernlab.record.event import validate
+from kernlab.record import drops
+from kernlab.record.event import number, validate
 from kernlab.record.identity import Identity
 from kernlab.record.shapes import first_problem
 
@@ -21,17 +22,22 @@ _LONGEST = 1 << 20  # bytes of a line: an event with its stack takes 20 thousand
 
 
 class EventWriter:
-    """Appends events, each with its packet's id; each line reaches the file before
-    ``write`` returns."""
+    """Where all events of a run, a leg or a round go: it gives each its number and the notes
+    that only all events together tell, and appends it. Each line reaches the file before
+    ``write`` returns. ``reasons``: the kernel's names of reasons to drop a packet, by number."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reasons: Mapping[int, str] | None = None) -> None:
         self._identity = Identity()
+        self._reasons = reasons or {}
         self._path = path
         self._file = path.open("wb", buffering=0)
         self.count = 0
 
     def write(self, event: dict[str, Any]) -> None:
-        """Notes ``packet.id`` in the event too. Raises ``HostLacks`` when the disk is full."""
+        """Notes ``seq``, ``drop.reason`` and ``packet.id`` in the event too. Raises
+        ``HostLacks`` when the disk is full."""
+        number(event, self.count + 1)
+        drops.name(event, self._reasons)
         self._identity.take(event)
         line = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
         try:
@@ -70,9 +76,9 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
     except OSError as error:
         raise BadInput(f"cannot read {path}", str(error.strerror), "kernlab show latest") from error
     with file:
-        number = 0
+        row = 0
         while line := file.readline(_LONGEST):
-            number += 1
+            row += 1
             try:
                 event = parse_json(line)
                 problem = _problem(event)
@@ -82,7 +88,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
                 if not line.endswith(b"\n") and len(line) < _LONGEST:
                     return
                 raise BadInput(
-                    f"{path}:{number}: not an event",
+                    f"{path}:{row}: not an event",
                     str(error)[:300],
                     "kernlab trace writes such files",
                 ) from error

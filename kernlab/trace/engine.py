@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
+from kernlab.decode import expr
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
 from kernlab.record.rundir import RunDir
@@ -39,6 +40,27 @@ class Counted:
     lost: dict[str, int] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+class HitFilter:
+    """The last step of every engine: which hits are events. ``where``: the filter as far as the
+    host decides by it; ``depth``: frames that an event keeps of its stack, 0 for no stack. The
+    filter sees the whole of it."""
+
+    def __init__(self, where: expr.Expr | None, depth: int, counted: Counted) -> None:
+        self._where = where
+        self._depth = depth
+        self._counted = counted
+
+    def passed(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The event, if it is one of those asked for."""
+        if not expr.passes(self._where, event):
+            self._counted.filtered += 1
+            return
+        stack = event.pop("stack", None)
+        if stack is not None and self._depth:
+            event["stack"] = stack[: self._depth]
+        yield event
 
 
 class Engine(Protocol):

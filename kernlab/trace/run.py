@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from kernlab.errors import BadInput, MachineFailed, ReaderGone, WeFailed
 from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
 from kernlab.progress import Finished, Said, Started
-from kernlab.record import counters, drops
+from kernlab.record import counters
 from kernlab.record.pcapng import losses, read
 from kernlab.record.store import EventWriter
 from kernlab.trace import never, workloads
@@ -178,7 +178,7 @@ def trace(
         engine = stack.enter_context(kind.open(plan, symbols, machine, run))
         engine.prepare()
         wait_ready(machine, report)
-        writer = stack.enter_context(EventWriter(run.events))
+        writer = stack.enter_context(EventWriter(run.events, plan.reasons))
         words = Words(argv, machine) if argv else None
         with capturing(machine, run.share, run.capture, report) as raw:
             before = _segments(machine)
@@ -190,9 +190,7 @@ def trace(
             engine.arm(machine)
             started = time.monotonic()
             story = Story(words, run.output, on_words)
-            session = _Session(
-                request, plan.reasons, machine, engine, writer, on_event, refine, story
-            )
+            session = _Session(request, machine, engine, writer, on_event, refine, story)
             if refine is not None:
                 refine.armed()
             with workloads.running(row, machine, count is not None, words) as work:
@@ -234,7 +232,6 @@ class _Session:
     def __init__(
         self,
         request: TraceRequest,
-        reasons: Mapping[int, str],
         machine: Machine,
         engine: Engine,
         writer: EventWriter,
@@ -246,7 +243,6 @@ class _Session:
         self._settled = 0  # words that had come by the last quiet turn
         self._words: dict[int, int] = {}  # an event's host_ns → the words before it
         self._request = request
-        self._reasons = reasons
         self._machine = machine
         self._engine = engine
         self._writer = writer
@@ -337,9 +333,6 @@ class _Session:
             if self.full():
                 return
             self._words_before(event)
-            if self._refine is not None:
-                event["seq"] = self._writer.count + 1
-            drops.name(event, self._reasons)
             self._writer.write(event)
             self._on_event(event)
 

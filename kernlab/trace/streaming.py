@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from kernlab.errors import BadInput, KernlabError
 from kernlab.record.expression import c_expressions
 from kernlab.symbols.frames import Symbolizer
-from kernlab.trace.engine import Counted
+from kernlab.trace.engine import Counted, HitFilter
 from kernlab.trace.members import reader
 from kernlab.trace.plan import Plan, TraceRequest
 
@@ -31,11 +31,12 @@ Self = TypeVar("Self", bound="Streaming[Any]")
 class Streaming(Generic[P]):
     """The end of an engine, for one whose guest program records while it runs."""
 
-    def __init__(self, guest: P, symbolizer: Symbolizer) -> None:
+    def __init__(self, plan: Plan, guest: P, symbolizer: Symbolizer) -> None:
+        self._plan = plan
         self._guest = guest
         self._symbolizer = symbolizer
         self._counted = Counted()
-        self._seq = 0
+        self._filter = HitFilter(plan.where, plan.request.stack, self._counted)
 
     def remove(self) -> None:
         """Take the probes out of the guest."""

@@ -21,7 +21,7 @@ from kernlab.decode import expr
 from kernlab.guest.bpf import BpfSource, build
 from kernlab.kernel.model import Kernel
 from kernlab.progress import quiet
-from kernlab.record.event import validate
+from kernlab.record.event import number, validate
 from kernlab.record.rundir import RunDir
 from kernlab.trace import workloads
 from kernlab.trace.bpf import guest
@@ -84,7 +84,8 @@ def test_gdb_bpf_and_tcpdump_see_the_same_of_the_same_hits(
         theirs += gdb.drain()
         ours = list(bpf.drain())
     assert counted.lost == {}
-    for event in ours:
+    for seq, event in enumerate(ours, 1):
+        number(event, seq)  # as a record does
         validate(event)
     assert len(ours) == counted.hits
     by = {name: [one for one in ours if one["probe"] == name] for name in names}

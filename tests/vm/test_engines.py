@@ -18,7 +18,7 @@ from vm.test_trace import as_tshark, normal, received
 from kernlab import pipeline
 from kernlab.kernel.model import Kernel
 from kernlab.progress import quiet
-from kernlab.record.event import validate
+from kernlab.record.event import number, validate
 from kernlab.record.rundir import RunDir
 from kernlab.trace import workloads
 from kernlab.trace.capture import capturing
@@ -142,7 +142,8 @@ def test_all_engines_and_tcpdump_see_the_same_segments_with_the_same_stacks(
     seen = normal(received(capture))
     assert sum(seen.values()) >= 30
     for name, found in events.items():
-        for event in found:
+        for seq, event in enumerate(found, 1):
+            number(event, seq)  # as a record does
             validate(event)
         segments = Counter(as_tshark(e) for e in found if e["probe"] == "tcp_v4_rcv")
         assert segments == seen, name

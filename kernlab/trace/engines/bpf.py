@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from kernlab.config.needs import require
-from kernlab.decode import expr
 from kernlab.decode.arch import ARCH
 from kernlab.decode.hit import as_type, decode_hit
 from kernlab.decode.layout import Layout
@@ -23,7 +22,7 @@ from kernlab.errors import BadInput
 from kernlab.guest.needs import BPF
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
-from kernlab.record.event import VERSION
+from kernlab.record.event import begin
 from kernlab.record.rundir import RunDir
 from kernlab.symbols.dwarf import Function
 from kernlab.symbols.kernel import KernelSymbols
@@ -70,7 +69,6 @@ class BpfEngine(Streaming[guest.Loader]):
         layout = symbols.layout()
         values = layout.get("expressions", {})
         assert isinstance(values, dict)
-        self._plan = plan
         self._expressions = Expressions(plan)
         self._whats = [probe.spec for probe in plan.probes]
         self._layout = Layout(layout)
@@ -100,7 +98,7 @@ class BpfEngine(Streaming[guest.Loader]):
             pack_probe(number, probe, _by_fentry(probe, symbols) if fentry else "")
             for number, probe in enumerate(plan.probes)
         ]
-        super().__init__(guest.Loader(bytes(packed), probes), symbolizer)
+        super().__init__(plan, guest.Loader(bytes(packed), probes), symbolizer)
         self._counted.notes += left_out
 
     def prepare(self) -> None:
@@ -143,7 +141,7 @@ class BpfEngine(Streaming[guest.Loader]):
         self._held = []
         if self._returns is not None:
             for event in self._returns.unfinished():
-                yield from self._passed(event)
+                yield from self._filter.passed(event)
         self._count()
 
     def _batch(self, batch: guest.Batch) -> Iterator[Event]:
@@ -178,36 +176,20 @@ class BpfEngine(Streaming[guest.Loader]):
             if record.kind == RETURN:
                 if self._returns is not None:
                     for event in self._returns.leave(record, self._whats):
-                        yield from self._passed(event)
+                        yield from self._filter.passed(event)
                 continue
             stack = self._stack(record)
             event = self._event(record, came, stack)
             if self._returns is not None and self._whats[record.number]["returns"]:
                 self._returns.enter(record, event, stack)
             else:
-                yield from self._passed(event)
-
-    def _passed(self, event: Event) -> Iterator[Event]:
-        if not expr.passes(self._plan.where, event):
-            self._counted.filtered += 1
-            return
-        self._seq += 1
-        event["seq"] = self._seq
-        yield event
+                yield from self._filter.passed(event)
 
     def _event(self, record: Record, came: int, stack: bytes) -> Event:
         what = self._whats[record.number]
-        event: Event = {
-            "v": VERSION,
-            "seq": 0,
-            "engine": self.name,
-            "probe": what["probe"],
-            "cpu": record.cpu,
-            "task": task_of(record),
-            "guest_ns": record.ns,
-            "host_ns": came,
-            "site": position(what),
-        }
+        event = begin(
+            self.name, what["probe"], record.cpu, position(what), came, task_of(record), record.ns
+        )
         registers = dict(zip(ARCH.arguments, record.registers, strict=True))
         args = {item["name"]: item for item in what["args"]}
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kernlab.decode import expr
 from kernlab.decode.arch import ARCH
 from kernlab.decode.hit import decode_hit
 from kernlab.decode.layout import Layout
@@ -21,7 +20,7 @@ from kernlab.decode.place import position
 from kernlab.errors import KernlabError
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
-from kernlab.record.event import VERSION
+from kernlab.record.event import begin
 from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engine import Counted, Kind
@@ -55,11 +54,10 @@ class FtraceEngine(Streaming[Tracefs]):
 
     def __init__(self, plan: Plan, symbols: KernelSymbols) -> None:
         request = plan.request
-        self._plan, left_out = limits.allowed(plan, symbols)
+        plan, left_out = limits.allowed(plan, symbols)
         self._layout = Layout(symbols.layout())
         self._fetches = [
-            Fetch(f"k{number}", probe, self._layout)
-            for number, probe in enumerate(self._plan.probes)
+            Fetch(f"k{number}", probe, self._layout) for number, probe in enumerate(plan.probes)
         ]
         self._filters: dict[str, str] = {}
         for fetch in self._fetches:
@@ -68,9 +66,7 @@ class FtraceEngine(Streaming[Tracefs]):
             if text:
                 self._filters[fetch.name] = text
                 fetch.extra.update({name: text for text, name in lowering.fetches.items()})
-        self._expressions = Expressions(self._plan)
-        where = plan.where
-        self._late = where is not None and "ret" in where.fields()
+        self._expressions = Expressions(plan)
         self._returning = [f for f in self._fetches if request.returns and f.what["returns"]]
         for fetch in self._returning:
             fetch.extra[SLOT] = "%sp:x64"
@@ -85,7 +81,7 @@ class FtraceEngine(Streaming[Tracefs]):
         self._clock = Clock()
         self._faults = 0
         self._pace = Pace(1)
-        super().__init__(Tracefs(self._script()), symbolizer)
+        super().__init__(plan, Tracefs(self._script(request.buffer or _BUFFER)), symbolizer)
         self._counted.notes += left_out
 
     # -- before and after -----------------------------------------------------
@@ -95,8 +91,7 @@ class FtraceEngine(Streaming[Tracefs]):
         for fetch in self._fetches:
             self._symbolizer.frames(fetch.what["address"], True)
 
-    def _script(self) -> list[str]:
-        buffer = self._plan.request.buffer or _BUFFER
+    def _script(self, buffer: int) -> list[str]:
         names = [fetch.name for fetch in self._fetches]
         names += [returns.event(fetch) for fetch in self._returning]
         return [
@@ -179,7 +174,7 @@ class FtraceEngine(Streaming[Tracefs]):
             yield from self._take(piece)
         yield from self._give(self._order.rest())
         for event in self._returns.rest():
-            yield from self._pass(event)
+            yield from self._filter.passed(event)
         self._count()
 
     def _take(self, piece: Piece) -> Iterator[dict[str, Any]]:
@@ -209,45 +204,23 @@ class FtraceEngine(Streaming[Tracefs]):
             if hit.returns:
                 ended = self._returns.leave(hit.page, hit.start)
                 if ended is not None:
-                    yield from self._pass(ended)
+                    yield from self._filter.passed(ended)
                 continue
             event = self._event(hit, callers)
             slot = hit.fetch.number_of(SLOT, hit.page, hit.start)
             if slot is None:
-                yield from self._pass(event)
+                yield from self._filter.passed(event)
                 continue
             if "stack" in event:
                 whole = self._returns.whole(event["stack"], event["task"]["pid"], slot)
                 event["stack"] = whole[: self._plan.request.stack]
-            if self._late or self._passes(event):
-                self._returns.enter(hit.fetch, slot, event)
-
-    def _passes(self, event: dict[str, Any]) -> bool:
-        passed = expr.passes(self._plan.where, event)
-        self._counted.filtered += not passed
-        return passed
-
-    def _pass(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The event, if it is one of those asked for and was not found so before."""
-        if ("ret" in event and not self._late) or self._passes(event):
-            self._seq += 1
-            event["seq"] = self._seq
-            yield event
+            self._returns.enter(hit.fetch, slot, event)
 
     def _event(self, hit: Hit, callers: bytes | None) -> dict[str, Any]:
         fetch, page, start = hit.fetch, hit.page, hit.start
         what = fetch.what
-        event: dict[str, Any] = {
-            "v": VERSION,
-            "seq": 0,
-            "engine": self.name,
-            "probe": what["probe"],
-            "cpu": hit.cpu,
-            "task": fetch.task(page, start),
-            "guest_ns": self._clock.ns(hit.at),
-            "host_ns": hit.came,
-            "site": position(what),
-        }
+        task, ns = fetch.task(page, start), self._clock.ns(hit.at)
+        event = begin(self.name, what["probe"], hit.cpu, position(what), hit.came, task, ns)
         skb, sock, memory = fetch.objects(page, start)
         self._faults += memory.faults
         decode_hit(memory, self._layout, what["site"], skb, sock).put(event)

@@ -14,22 +14,21 @@ import socket
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from kernlab.debugger.mi import Gdb, GdbError
-from kernlab.decode import expr
 from kernlab.decode.plans import TracePlan
 from kernlab.errors import BadInput, KernlabError
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
-from kernlab.record.event import VERSION
+from kernlab.record.event import begin
 from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
-from kernlab.trace.engine import Cost, Counted, Kind
+from kernlab.trace.engine import Cost, Counted, HitFilter, Kind
 from kernlab.trace.plan import Plan, TraceRequest
 from kernlab.vm.machine import Machine
 from kernlab.vm.mechanisms import BOOT, BREAK, STOP
@@ -40,6 +39,8 @@ _STOP = 20.0
 _IDLE = 0.1  # seconds without an event after which the reader has no half line left
 
 
+# Of what GDB sends for a hit, that with which an event begins.
+_HEAD = ("probe", "cpu", "task", "guest_ns", "host_ns", "site")
 # What GDB sent, a line each, with the time it came (ns since 1970); None: it has ended.
 _Lines = queue.SimpleQueue[bytes | None]
 
@@ -61,8 +62,8 @@ class GdbEngine:
         self._gdb = Gdb(log)
         self._symbolizer = symbols.symbolizer()
         self._listener = socket.socket(socket.AF_UNIX)
-        self._seq = 0
         self._counted = Counted()
+        self._filter = self._host_filter()
         self._counter: int | None = None
 
     def prepare(self) -> None:
@@ -73,12 +74,26 @@ class GdbEngine:
     def reload(self, plan: Plan) -> None:
         """Another plan, after ``finish``: the same GDB, with all that it knows by now."""
         self._plan = plan
-        self._seq = 0
         self._counted = Counted()
+        self._filter = self._host_filter()
         self._listener.close()
         self._listener = socket.socket(socket.AF_UNIX)
         self._lines = queue.SimpleQueue()
         self._load()
+
+    @property
+    def reasons(self) -> Mapping[int, str]:
+        """The kernel's names of reasons to drop a packet, for the events of this plan."""
+        return self._plan.reasons
+
+    @property
+    def _on_host(self) -> bool:
+        """Whether the filter asks for frames' names, which are known here alone."""
+        return self._plan.where is not None and "stack" in self._plan.where.fields()
+
+    def _host_filter(self) -> HitFilter:
+        where = self._plan.where if self._on_host else None
+        return HitFilter(where, self._plan.request.stack, self._counted)
 
     def _load(self) -> None:
         if self._plan.needs_debug_info and not self._has_debug_info:
@@ -89,16 +104,14 @@ class GdbEngine:
         self._listener.bind(str(events))
         self._listener.listen(1)
         self._listener.settimeout(_ATTACH)
-        where = self._plan.where
-        on_host = where is not None and "stack" in where.fields()
         request = self._plan.request
         plan: TracePlan = {
             "layout": self._symbols.layout(),
             "orc": str(self._symbols.orc()),
             "stack": request.stack,
-            "where": request.where if where is not None and not on_host else None,
+            "where": None if self._on_host else request.where or None,
             # With a filter on the stack the host counts: names are known only there.
-            "count": None if on_host else request.count,
+            "count": None if self._on_host else request.count,
             "events": str(events),
             "trampoline": self._symbols.holes(),
             "returns": request.returns,
@@ -150,9 +163,7 @@ class GdbEngine:
                 return
             if line is None:
                 return
-            event = self._event(json.loads(line))
-            if event is not None:
-                yield event
+            yield from self._filter.passed(self._event(json.loads(line)))
 
     def drain(self) -> Iterator[dict[str, Any]]:
         """All events of hits that are over: GDB sends before it lets the guest go on."""
@@ -175,22 +186,11 @@ class GdbEngine:
             return 0  # closed: nothing more will come
         return size[0]
 
-    def _event(self, data: dict[str, Any]) -> dict[str, Any] | None:
+    def _event(self, data: dict[str, Any]) -> dict[str, Any]:
         pcs = data.pop("pcs")
-        stack = self._symbolizer.stack([(pc, exact) for pc, exact in pcs])
-        event: dict[str, Any] = {"v": VERSION, "seq": self._seq + 1, "engine": self.name}
-        for key in ("probe", "cpu", "task", "guest_ns", "host_ns"):
-            if key in data:
-                event[key] = data.pop(key)
-        event.update(data)
-        if self._plan.request.stack:
-            event["stack"] = stack[: self._plan.request.stack]
-        where = self._plan.where
-        on_host = where is not None and "stack" in where.fields()
-        if on_host and not expr.passes(where, {**event, "stack": stack}):
-            self._counted.filtered += 1
-            return None
-        self._seq += 1
+        head = {key: data.pop(key) for key in _HEAD if key in data}
+        event = begin(self.name, **head) | data
+        event["stack"] = self._symbolizer.stack([(pc, exact) for pc, exact in pcs])
         return event
 
     def ended(self) -> bool:
