@@ -6,8 +6,9 @@ apart from the one that is counted: a probe makes the window longer (an int3 eac
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from kernlab.decode.arch import ARCH
@@ -41,6 +42,9 @@ _HIT = re.compile(
     r"(?P<at>\d+): (?P<probe>open|shut):"
 )
 _MHZ = re.compile(r"cpu MHz\s*: (?P<mhz>[\d.]+)")  # that of its TSC, without frequency scaling
+
+
+_SECONDS = 0.2  # of one try, on a slow host
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def natural(scene: Scene, tries: int | None = None) -> Found:
 def _leg(scene: Scene, machine: Machine, tries: int, name: str) -> Leg:
     directory = LegDir(scene.run.path / scene.id / name)
     setup = scene.setup([*scene.race.args, "--natural", str(tries)])
+    setup = replace(setup, timeout=setup.timeout + math.ceil(tries * _SECONDS))
     one = Run(setup, machine, scene.run.share, directory, None, deaf)
     one.run()
     failed = trouble(one.status, one.said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import time
 from collections import Counter
@@ -293,6 +294,17 @@ def test_what_an_engine_cannot_do_is_refused_before_the_boot(
         "kprobe_dispatcher", "--engine", "ftrace"
     )
     assert "--buffer" in refused("tcp_v4_rcv", "--buffer", "16")
+
+
+@pytest.mark.parametrize("engine", ["gdb", "ftrace", "bpf"])
+def test_the_last_call_of_a_workload_meets_the_count(traced: Traced, engine: str) -> None:
+    """The event may come when the workload has ended already: it was counted, not timed out."""
+    client = ("sh", "-c", "wget -q -O /dev/null http://127.0.0.1:9/; true")
+    events, out = traced(
+        "tcp_v4_connect", "--engine", engine, "--count", "1", "--workload", shlex.join(client)
+    )
+    assert len(events) == 1
+    assert json.loads((out / "run.json").read_text())["result"]["reason"] == "count"
 
 
 def test_a_trace_by_another_engine_ends_and_is_kept_as_by_gdb(traced: Traced) -> None:

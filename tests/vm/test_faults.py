@@ -105,6 +105,25 @@ def test_a_full_disk_at_run(kernel: Kernel, image: Image, tmp_path: Path) -> Non
     told(said, 3, "No space left on device")
 
 
+def test_a_disk_that_fills_at_the_end_keeps_the_capture(
+    kernel: Kernel, image: Image, kernlab: Kernlab, tmp_path: Path
+) -> None:
+    """Room for what the guest captured, and none to make pcapng of it: as large a run is made
+    first, and measured."""
+    many = "for i in $(seq 500); do wget -q -O /dev/null http://127.0.0.1:9/; done; true"
+    words = ("trace", "tcp_fin", "--engine", "ftrace", "--workload", f"sh -c '{many}'")
+    measured = tmp_path / "measured"
+    assert kernlab(*words, "--out", str(measured)).returncode == 0
+    size = (measured / "capture.pcapng").stat().st_size
+    rest = sum(path.stat().st_size + 4096 for path in measured.rglob("*") if path.is_file())
+    assert size > 100_000
+    said = on_a_small_disk(str(rest + size // 2), tmp_path / "home", *words)
+    assert "the capture: it is kept as " in said.stderr, said.stderr
+    assert "No space left on device" in said.stderr
+    assert "Traceback" not in said.stderr
+    assert "has a bug" not in said.stderr
+
+
 def test_a_home_that_cannot_be_written(kernel: Kernel, image: Image, tmp_path: Path) -> None:
     said = on_a_small_disk("1m", tmp_path / "home", "run", "--", "true", read_only=True)
     told(said, 125, "cannot create", "KERNLAB_HOME")
