@@ -163,11 +163,19 @@ def _disks(kernel: Kernel, image: Image, report: Reporter) -> tuple[Path, ...]:
     return (image.disk, found) if found is not None else (image.disk,)
 
 
-def wait_ready(machine: Machine, report: Reporter) -> None:
-    """Wait for a machine's boot, with progress. Raises ``MachineFailed``."""
+def wait_ready(machine: Machine, report: Reporter, timed: bool = False) -> None:
+    """Wait for a machine's boot, with progress. ``timed``: what follows is judged, and must
+    not run by a clock that is wrong. Raises ``MachineFailed``, ``WrongClock``."""
+    from kernlab.vm.loss import WrongClock
+
     report(Started("boot the guest"))
     times = machine.wait_ready()
     report(Finished("boot the guest", f"{times.ready:.1f} s"))
+    if times.fast > 1:
+        wrong = WrongClock(times.fast)
+        if timed:
+            raise wrong
+        report(Said(f"{wrong.what}, and time-outs in it come early: {wrong.why}"))
     for line in machine.console.tail():
         _, complained, what = line.partition(_COMPLAINT)
         if complained:

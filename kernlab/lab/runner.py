@@ -24,8 +24,11 @@ from kernlab.rst import plan as detective
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engines.gdb import KIND, GdbEngine
 from kernlab.trace.plan import Plan, Show, TraceRequest, make
+from kernlab.vm.loss import WrongClock
 from kernlab.vm.machine import Machine
 from kernlab.vm.mechanisms import BOOT
+
+_CLOCKS = 3  # boots with a wrong clock until the host is called too busy
 
 
 def run_labs(
@@ -67,7 +70,7 @@ def run_labs(
             if one.lab.debugger and one.title not in plans:
                 plans[one.title] = _plan(one.lab, symbols, explain.reasons)
     needs = KIND.needs if plans else (BOOT,)
-    broken = 0
+    broken = clocks = 0
     while left:
         try:
             with ExitStack() as stack:
@@ -78,13 +81,18 @@ def run_labs(
                     engine = GdbEngine(first, symbols, run.gdb_log, machine.sockets)
                     probing = _Probing(stack.enter_context(engine), machine)
                     engine.prepare()
-                wait_ready(machine, report)
+                wait_ready(machine, report, timed=True)
                 while left:
                     request = left.pop(0)
                     plan = plans.get(request.title)
                     lab = _Lab(request, machine, run, explain, probing, plan, tell)
                     results.append(lab.result)
                     lab.run()
+        except WrongClock:
+            clocks += 1
+            if clocks > _CLOCKS:
+                raise
+            report(Said("the guest's clock is wrong: the host was busy; it boots again"))
         except MachineFailed as error:
             if not results or results[-1].request.name in {one.name for one in left}:
                 raise  # it never came up: no lab's fault

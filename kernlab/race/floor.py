@@ -234,7 +234,7 @@ def floor(scene: Scene) -> Iterator[Floor]:
         opened = Floor(scene, found, symbols, machine)
         stack.callback(opened.close)
         opened.prepare()
-        wait_ready(machine, setting.report)
+        wait_ready(machine, setting.report, timed=True)
         machine.channel.run(_CALM_LIMIT, ["sh", "-c", _CALM])
         opened.open()
         yield opened

@@ -73,7 +73,7 @@ def natural(scene: Scene, tries: int | None = None) -> Found:
     found = stage(scene.race, symbols_for(scene.setting.kernel), places) if places else None
     scene.bring()
     with machine_for(scene.setting) as machine:
-        wait_ready(machine, scene.setting.report)
+        wait_ready(machine, scene.setting.report, timed=True)
         leg = _leg(scene, machine, tries, "natural")
         lengths = _window(scene, machine, wanted, found, tries) if found is not None else []
     window = (min(lengths), int(median(lengths))) if lengths else None

@@ -20,6 +20,17 @@ class AgentLost(MachineFailed):
     """The guest runs, but its agent was killed, and with it whoever waited for it."""
 
 
+class WrongClock(MachineFailed):
+    """The guest's clock runs too fast: its time-outs come early, and no verdict would count."""
+
+    def __init__(self, fast: float) -> None:
+        super().__init__(
+            f"the guest's clock runs {fast:.1f} times too fast",
+            "the host was too busy while the guest's kernel measured the rate of its clock",
+            "run the command again when the host is less busy",
+        )
+
+
 def gone() -> MachineFailed:
     return MachineFailed(
         "the guest's command channel is gone",

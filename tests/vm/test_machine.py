@@ -24,6 +24,7 @@ from kernlab.image.model import Image
 from kernlab.kernel.model import Kernel
 from kernlab.progress import Report, Said
 from kernlab.record.rundir import RunDir
+from kernlab.vm.loss import WrongClock
 from kernlab.vm.machine import Machine, start
 from kernlab.vm.spec import MachineSpec
 
@@ -105,8 +106,32 @@ def test_what_the_guest_could_not_set_up_is_told(
     run = RunDir.create({}, tmp_path / "run")
     with pipeline.machine_for(pipeline.Setting(kernel, image, options, run)) as it:
         pipeline.wait_ready(it, told.append)
-    (said,) = [report.text for report in told if isinstance(report, Said)]
+    texts = [report.text for report in told if isinstance(report, Said)]
+    (said,) = [text for text in texts if "clock" not in text]
     assert said.startswith("the guest cannot mount /sys/kernel/debug")
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_a_clock_that_is_too_fast_is_told(
+    kernel: Kernel, image: Image, tmp_path: Path, timed: bool
+) -> None:
+    """A guest that says to be up for longer than its QEMU: here by a QEMU that seems younger."""
+    told: list[Report] = []
+    run = RunDir.create({}, tmp_path / "run")
+    with pipeline.machine_for(
+        pipeline.Setting(kernel, image, pipeline.MachineOptions(), run)
+    ) as it:
+        limit = time.monotonic() + 100
+        while "rcS done" not in "\n".join(it.console.tail()) and time.monotonic() < limit:
+            time.sleep(0.05)
+        it.started = time.monotonic() - 0.01
+        if timed:
+            with pytest.raises(WrongClock, match="times too fast"):
+                pipeline.wait_ready(it, told.append, timed=True)
+        else:
+            pipeline.wait_ready(it, told.append)
+            (said,) = [report.text for report in told if isinstance(report, Said)]
+            assert "the guest's clock runs " in said
 
 
 def test_added_files_arrive_with_their_libraries(kernlab: Kernlab, tmp_path: Path) -> None:
