@@ -14,7 +14,8 @@ from kernlab.progress import Finished, Said, Started
 from kernlab.trace import workloads
 from kernlab.trace.choice import ENGINES
 from kernlab.trace.engine import Engine, Kind
-from kernlab.trace.plan import Plan, TraceRequest, make
+from kernlab.trace.plan import Plan, make
+from kernlab.trace.request import TraceRequest
 from kernlab.vm.machine import Machine
 
 _FUNCTION = "tcp_v4_rcv"
@@ -44,7 +45,7 @@ class Bench:
         self._directory = directory
         self._plans: dict[str, Plan] = {}
         for kind in ENGINES.values():
-            plan = make(TraceRequest((_FUNCTION,), engine=kind.name), self._symbols)
+            plan = make(TraceRequest((_FUNCTION,)), self._symbols)
             kind.bring(plan, kernel, self._symbols, directory.share, report)
             self._plans[kind.name] = plan
 

@@ -18,7 +18,8 @@ from kernlab.progress import Finished, Started
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace import workloads
 from kernlab.trace.engines.gdb import KIND, GdbEngine
-from kernlab.trace.plan import TraceRequest, make
+from kernlab.trace.plan import make
+from kernlab.trace.request import TraceRequest
 from kernlab.vm.machine import Machine
 
 _FUNCTION = "tcp_v4_rcv"

@@ -48,9 +48,9 @@ def graph(
     from kernlab.errors import BadInput
     from kernlab.sinks import calls
     from kernlab.trace import graph as graphs
+    from kernlab.trace import workloads
 
-    request = graphs.GraphRequest(function, depth, count, skip, workload, timeout)
-    graphs.check(request)
+    request = graphs.GraphRequest(function, depth, count, skip, workloads.find(workload), timeout)
     with reporter() as report:
         setting = boot.setting(report, out)
         run = setting.run
@@ -101,8 +101,8 @@ def _facts(
         )
         if not outcome.seen and outcome.reason != "interrupted":
             facts["why"] = (
-                f"{request.function} was never called: workload {request.workload} does not take "
-                "that path; try another --workload, or a caller nearer to the wire (ip_rcv)"
+                f"{request.function} was never called: workload {request.workload.name} does not "
+                "take that path; try another --workload, or a caller nearer to the wire (ip_rcv)"
             )
     if outcome.lost:
         facts["lost"] = f"{outcome.lost} events for which the ring buffer had no room; try --depth"

@@ -56,7 +56,7 @@ def rst(
     from kernlab.record.expression import parse_where
 
     words = list(command or ())
-    expression, reasons = parse_where(where), table()
+    expression, reasons = parse_where(where).expr, table()
     known_causes(expression, reasons)
     if words[:1] == ["explain"] and len(words) == 2:
         from kernlab.cli.explain import explain
@@ -69,6 +69,7 @@ def rst(
     from kernlab.cli.output import print_json, reporter, stdout, words_view
     from kernlab.rst.live import Detective
     from kernlab.sinks.rst import RstView
+    from kernlab.trace import choice
     from kernlab.trace import run as tracing
 
     _one_of(words, workload, lab)
@@ -94,6 +95,7 @@ def rst(
         detective = Detective(reasons, setting.kernel.source, expression, count)
         _, outcome = tracing.trace(
             request,
+            choice.find("gdb"),
             setting,
             until_unread(on_event),
             detective,
@@ -195,15 +197,14 @@ def _unused(path: Path) -> BadInput:
 def _request(reasons: Any, words: list[str], workload: str | None, timeout: float) -> Any:
     from kernlab.rst import plan
     from kernlab.trace import workloads
-    from kernlab.trace.plan import TraceRequest
+    from kernlab.trace.request import TraceRequest
 
-    name = workload or "connect-closed"
-    workloads.find(name)
     return TraceRequest(
         functions=(),
         presets=(*plan.probes(reasons), *plan.watches(reasons)),
         shows=plan.shows(reasons),
-        workload=name,
+        workload=workloads.of_command(words)
+        if words
+        else workloads.find(workload or "connect-closed"),
         timeout=timeout,
-        command=tuple(words),
     )

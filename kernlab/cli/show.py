@@ -36,7 +36,7 @@ def show(
     from kernlab.record.store import read_events
     from kernlab.sinks.terminal import TraceView
 
-    expression = parse_where(where)
+    expression = parse_where(where).expr
     run = find(name, "events.jsonl")
     view = TraceView(stdout(), "full" if full else "fold")
     view.count_from(Isns.kept(run.capture))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -109,6 +108,7 @@ def trace(
     from kernlab.cli.output import print_json, reporter, stdout, words_view
     from kernlab.errors import BadInput
     from kernlab.progress import Said
+    from kernlab.record.expression import parse_where
     from kernlab.record.isn import Isns
     from kernlab.sinks.follow import FollowView
     from kernlab.sinks.groups import Groups
@@ -117,7 +117,7 @@ def trace(
     from kernlab.trace import choice, presets, workloads
     from kernlab.trace import run as tracing
     from kernlab.trace.capture import growing
-    from kernlab.trace.plan import TraceRequest, check
+    from kernlab.trace.request import TraceRequest
 
     chosen = [presets.find(name) for name in [*preset, *follow]]
     if not functions and not chosen:
@@ -126,29 +126,24 @@ def trace(
             f"a function of the kernel, or --preset: {', '.join(presets.names())}",
             "kernlab trace tcp_v4_rcv",
         )
+    work = workloads.find(workload or (chosen[0].workload if chosen else "http"))
     request = TraceRequest(
         functions=tuple(functions or ()),
-        where=where or presets.common_where(chosen, bool(functions)),
+        where=parse_where(where or presets.common_where(chosen, bool(functions))),
         count=count,
         timeout=timeout,
         stack=_DEPTH if stack is None else stack,
-        workload=workload or (chosen[0].workload if chosen else "http"),
+        workload=work,
         presets=tuple(group for row in chosen for group in row.groups)
         + (presets.FREES if follow else ()),
         show=tuple(show),
         returns=returns,
         limit=max_probes,
-        engine=engine,
         buffer=buffer,
     )
-    check(request)
-    picked = ""
-    if engine == choice.AUTO:
-        kind, why = choice.pick(request)
-        request = replace(request, engine=kind.name)
-        picked = f"--engine {kind.name}: {why}"
-    choice.find(request.engine).check(request)
-    workloads.find(request.workload)
+    auto = engine == choice.AUTO
+    kind, why = choice.pick(request) if auto else (choice.find(engine), "")
+    kind.check(request)
     groups = Groups(group_by) if group_by else None
     several = len(request.functions) + len(request.presets) > 1 or "*" in "".join(request.functions)
     view: FollowView | TraceView
@@ -175,20 +170,22 @@ def trace(
             view.event(event)
 
     with reporter() as report, moving or nullcontext():
-        if picked:
-            report(Said(picked))
+        if auto:
+            report(Said(f"--engine {kind.name}: {why}"))
         setting = boot.setting(report, out)
         run = setting.run
-        if engine == choice.AUTO:
-            kind, why = choice.settle(choice.find(request.engine), setting.kernel.config)
-            if kind.name != request.engine:
-                request = replace(request, engine=kind.name)
+        if auto:
+            picked = kind
+            kind, why = choice.settle(picked, setting.kernel.config)
+            if kind is not picked:
+                kind.check(request)
                 report(Said(f"--engine {kind.name}: {why}"))
         if isinstance(view, TraceView):
             view.count_from(Isns.growing(growing(run.share)))
         try:
             plan, outcome = tracing.trace(
                 request,
+                kind,
                 setting,
                 until_unread(on_event),
                 on_words=until_unread(lambda piece: words.piece(piece.stream, piece.data)),

@@ -23,7 +23,8 @@ from kernlab.record.rundir import RunDir
 from kernlab.rst import plan as detective
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engines.gdb import KIND, GdbEngine
-from kernlab.trace.plan import Plan, Show, TraceRequest, make
+from kernlab.trace.plan import Plan, make
+from kernlab.trace.request import Show, TraceRequest
 from kernlab.vm.loss import WrongClock
 from kernlab.vm.machine import Machine
 from kernlab.vm.mechanisms import BOOT

@@ -17,7 +17,8 @@ from kernlab.symbols import places
 from kernlab.symbols.dwarf import Line
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.symbols.probes import Probe
-from kernlab.trace.plan import TraceRequest, make
+from kernlab.trace.plan import make
+from kernlab.trace.request import TraceRequest
 
 MARK = "do_sched_yield"  # what racing() in rootfs/guest/races/race.h calls
 END = "do_exit"

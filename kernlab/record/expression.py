@@ -3,6 +3,7 @@ files, an option of a command."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -25,12 +26,23 @@ def _checked(text: str) -> str:
 Expression = Annotated[str, AfterValidator(_checked)]
 
 
-def parse_where(text: str) -> expr.Expr | None:
+@dataclass(frozen=True)
+class Where:
+    """A filter as it was written, and what that says; without one ``expr`` is None."""
+
+    text: str = ""
+    expr: expr.Expr | None = None
+
+
+EVERYTHING = Where()
+
+
+def parse_where(text: str) -> Where:
     """The filter. Raises ``BadInput`` that points at the place that is wrong."""
     if not text:
-        return None
+        return EVERYTHING
     try:
-        return expr.parse(text)
+        return Where(text, expr.parse(text))
     except expr.ExprError as error:
         marker = " " * (error.column - 1) + "^"
         why = f"  {text}\n  {marker} {error.message}"

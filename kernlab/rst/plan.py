@@ -5,7 +5,7 @@ from __future__ import annotations
 from kernlab.reasons import watch
 from kernlab.reasons.match import Matcher
 from kernlab.reasons.model import Reasons, senders
-from kernlab.trace.plan import Show
+from kernlab.trace.request import Show
 
 
 def probes(reasons: Reasons) -> tuple[tuple[str, ...], ...]:

@@ -8,10 +8,10 @@ from kernlab.config.needs import missing
 from kernlab.config.yaml import near
 from kernlab.errors import BadInput
 from kernlab.guest.needs import BPF
-from kernlab.record.expression import c_expressions, parse_where
+from kernlab.record.expression import c_expressions
 from kernlab.trace.engine import Kind
 from kernlab.trace.engines import bpf, ftrace, gdb
-from kernlab.trace.plan import TraceRequest
+from kernlab.trace.request import TraceRequest
 from kernlab.trace.tracefs import limits
 
 ENGINES: dict[str, Kind] = {kind.name: kind for kind in (gdb.KIND, ftrace.KIND, bpf.KIND)}
@@ -21,7 +21,7 @@ _FEW = 200  # events, which gdb shows in a second or two
 
 def pick(request: TraceRequest) -> tuple[Kind, str]:
     """The engine for ``--engine auto`` by what is asked, and why it is that one."""
-    where = c_expressions(parse_where(request.where))
+    where = c_expressions(request.where.expr)
     if request.show or request.shows or where:
         return gdb.KIND, "C expressions are evaluated by GDB alone"
     if any(":" in place for place in request.functions):

@@ -17,7 +17,8 @@ from kernlab.kernel.model import Kernel
 from kernlab.progress import Reporter
 from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
-from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.plan import Plan
+from kernlab.trace.request import TraceRequest
 from kernlab.vm.machine import Machine
 from kernlab.vm.mechanisms import BOOT
 

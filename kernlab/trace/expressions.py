@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from kernlab.config.yaml import near
 from kernlab.decode import expr
@@ -18,9 +17,6 @@ from kernlab.symbols import sites
 from kernlab.symbols.dwarf import Function, Line
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.symbols.probes import Probe
-
-if TYPE_CHECKING:
-    from kernlab.trace.plan import TraceRequest
 
 # What would change the guest: an assignment, ++ or --.
 _WRITES = re.compile(r"(?<![=!<>])=(?!=)|\+\+|--|<<=|>>=")
@@ -47,12 +43,12 @@ def check_c(text: str, option: str) -> None:
 
 
 def check_shows(
-    request: TraceRequest, where: expr.Expr | None, probes: Sequence[Probe], symbols: KernelSymbols
+    show: Sequence[str], where: expr.Expr | None, probes: Sequence[Probe], symbols: KernelSymbols
 ) -> None:
     """Raise ``BadInput`` for an expression that has no meaning at any probe, or is compared with
     a word that stands for no number."""
     asked = c_expressions(where)
-    texts = list(dict.fromkeys([*request.show, *asked]))
+    texts = list(dict.fromkeys([*show, *asked]))
     if not texts:
         return
     places = [probe.place for probe in probes]
@@ -60,7 +56,7 @@ def check_shows(
     for text, answers in zip(texts, symbols.dwarf.shows(texts, places), strict=True):
         if all(answer.error for answer in answers):
             place = probes[0].place
-            option = "--show" if text in request.show else "--where"
+            option = "--show" if text in show else "--where"
             names = ", ".join(argument.name for argument in place.args)
             raise BadInput(
                 f"{option} '{text}': {answers[0].error}",

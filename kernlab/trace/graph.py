@@ -25,6 +25,7 @@ from kernlab.trace import workloads
 from kernlab.trace.tracefs import formats, guest, limits, ring
 from kernlab.trace.tracefs.formats import Format
 from kernlab.trace.tracefs.guest import ROUND, Clock, Refused, Tracefs
+from kernlab.trace.workloads import Workload
 from kernlab.vm.machine import Machine
 
 _NEEDS = {"CONFIG_FUNCTION_GRAPH_TRACER": "calls and durations as a tree"}
@@ -39,14 +40,17 @@ _ENTERS = ("irq_enter_rcu", "irq_enter")  # called before the kernel counts itse
 @dataclass(frozen=True)
 class GraphRequest:
     """``depth``: levels below the function, 0 for all; ``count`` calls after ``skip`` of
-    them; ``timeout`` in seconds."""
+    them; ``timeout`` in seconds. Raises ``BadInput`` for what no kernel would answer."""
 
     function: str
     depth: int = 0
     count: int = 1
     skip: int = 0
-    workload: str = "http"
+    workload: Workload = workloads.NOTHING
     timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check(self)
 
 
 @dataclass
@@ -109,8 +113,7 @@ class Builder:
         return Graph(call, cpu, event.pid) if not stack else None
 
 
-def check(request: GraphRequest) -> None:
-    """What can be refused without a kernel. Raises ``BadInput``."""
+def _check(request: GraphRequest) -> None:
     asked = places.parse(request.function, "kernlab graph")
     if asked.kind != "function":
         raise BadInput(
@@ -127,7 +130,6 @@ def check(request: GraphRequest) -> None:
             raise BadInput(f"{name} {value}: at least {least}", "", f"{name} {least}")
     if request.timeout <= 0:
         raise BadInput(f"--timeout {request.timeout:g}: seconds, more than 0", "", "--timeout 60")
-    workloads.find(request.workload)
 
 
 def graph(request: GraphRequest, setting: Setting) -> GraphOutcome:
@@ -135,8 +137,7 @@ def graph(request: GraphRequest, setting: Setting) -> GraphOutcome:
 
     Raises ``BadInput`` before anything boots, ``MachineFailed`` when the guest breaks.
     """
-    check(request)
-    row = workloads.find(request.workload)
+    row = request.workload
     run, report = setting.run, setting.report
     symbols = symbols_for(setting.kernel)
     limits.require(symbols.files.config, _NEEDS, "kernlab graph")

@@ -19,9 +19,9 @@ from kernlab.record.store import EventWriter
 from kernlab.trace import never, workloads
 from kernlab.trace import words as words_in_guest
 from kernlab.trace.capture import capturing
-from kernlab.trace.choice import find
-from kernlab.trace.engine import Cost, Counted, Engine
-from kernlab.trace.plan import Plan, TraceRequest, make
+from kernlab.trace.engine import Cost, Counted, Engine, Kind
+from kernlab.trace.plan import Plan, make
+from kernlab.trace.request import TraceRequest
 from kernlab.trace.words import OnWords, Story, Words
 from kernlab.vm.machine import Machine
 
@@ -107,19 +107,19 @@ class Outcome:
         if self.hits or self.filtered:
             return (
                 f"{names} was reached {max(self.hits, self.filtered)} times, but no hit passed "
-                f"--where {plan.request.where!r}; try without it"
+                f"--where {plan.request.where.text!r}; try without it"
             )
         if self.workload_status not in (None, 0):
             return (
                 f"the workload failed with status {self.workload_status}: "
                 f"{self.workload_said.strip()[-300:] or 'it said nothing'}"
             )
-        if plan.request.workload == "none":
+        if plan.request.workload.name == "none":
             return f"nothing reached {names}: --workload none sends nothing; try --workload http"
         if not all(probe.place.file.startswith(_NETWORK) for probe in plan.probes):
             return (
-                f"{names} was never called: workload {plan.request.workload!r} does not take that "
-                "path; --workload takes any command of the guest, like 'cat /etc/hosts'"
+                f"{names} was never called: workload {plan.request.workload.name!r} does not take "
+                "that path; --workload takes any command of the guest, like 'cat /etc/hosts'"
             )
         if self.segments_in == 0 and all(_TCP.search(p.place.file) for p in plan.probes):
             return f"nothing reached {names}: the workload moved no TCP segment"
@@ -132,6 +132,7 @@ class Outcome:
 
 def trace(
     request: TraceRequest,
+    kind: Kind,
     setting: Setting,
     on_event: OnEvent,
     refine: Refine | None = None,
@@ -139,15 +140,14 @@ def trace(
 ) -> tuple[Plan, Outcome]:
     """Trace; events go to ``on_event`` and events.jsonl as they come, through ``refine``
     where it is given; then ``count`` counts what it gives. What the workload prints goes to
-    ``on_words`` and output.jsonl, in its order among the events.
+    ``on_words`` and output.jsonl, in its order among the events. ``kind``: an engine that does
+    not refuse the request.
 
     Raises ``BadInput`` before anything boots, ``MachineFailed`` when the guest breaks. An
     interrupt (Ctrl-C) ends the trace in order: what was gathered is kept.
     """
     run, report = setting.run, setting.report
-    row = workloads.chosen(request)
-    kind = find(request.engine)
-    kind.check(request)
+    row = request.workload
     symbols = symbols_for(setting.kernel)
     report(Started("read the kernel's debug info"))
     plan = make(request, symbols)

@@ -11,7 +11,8 @@ from kernlab.record.expression import c_expressions
 from kernlab.symbols.frames import Symbolizer
 from kernlab.trace.engine import Counted, HitFilter
 from kernlab.trace.members import reader
-from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.plan import Plan
+from kernlab.trace.request import TraceRequest
 
 
 class Program(Protocol):

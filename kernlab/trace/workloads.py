@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,6 @@ from kernlab.config.yaml import Model, load, near
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.guest.build import program
 from kernlab.progress import Reporter
-from kernlab.trace.plan import TraceRequest
 from kernlab.trace.words import Words
 from kernlab.vm.channel import GuestProcess
 from kernlab.vm.completed import Kept
@@ -50,21 +49,35 @@ class WorkloadTable(Model):
     workloads: dict[str, WorkloadRow]
 
 
+class Workload(WorkloadRow):
+    """A row by its name, or a command that stands in its place."""
+
+    name: str
+
+
+NOTHING = Workload(name="none", title="nothing")
+
+
 def table() -> dict[str, WorkloadRow]:
     """The user's own workloads.yaml or the shipped one."""
     return load(config_file("workloads.yaml"), WorkloadTable).workloads
 
 
-def find(name: str) -> WorkloadRow:
+def of_command(command: Sequence[str]) -> Workload:
+    """A command of the guest in place of a workload."""
+    return Workload(name=command[0], title=command[0], command=list(command))
+
+
+def find(name: str) -> Workload:
     """A workload by name, or a guest command line (anything with a blank or a slash).
 
     Raises ``BadInput`` with near names.
     """
     rows = table()
     if name in rows:
-        return rows[name]
+        return Workload(name=name, **rows[name].model_dump())
     if " " in name.strip() or "/" in name:
-        return WorkloadRow(title=name, command=["sh", "-c", name])
+        return Workload(name=name, title=name, command=["sh", "-c", name])
     close = near(name, rows)
     raise BadInput(
         f"--workload {name}: there is no such workload",
@@ -74,13 +87,6 @@ def find(name: str) -> WorkloadRow:
         "for the guest's shell, with a blank or a slash in it",
         f"--workload {close[0] if close else 'http'}",
     )
-
-
-def chosen(request: TraceRequest) -> WorkloadRow:
-    """A trace's workload, or the command that stands in its place. Raises ``BadInput``."""
-    if request.command:
-        return WorkloadRow(title=request.command[0], command=list(request.command))
-    return find(request.workload)
 
 
 def place(row: WorkloadRow, share: Path, report: Reporter) -> None:

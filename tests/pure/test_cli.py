@@ -23,7 +23,7 @@ from kernlab.errors import BadInput
 from kernlab.progress import Advanced, Finished, Started
 from kernlab.record.expression import parse_where
 from kernlab.trace import workloads
-from kernlab.trace.plan import TraceRequest, check
+from kernlab.trace.request import TraceRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -159,7 +159,7 @@ def test_a_broken_pipe_is_quiet() -> None:
 def test_any_request_is_taken_or_refused(where: str, name: str, count: int, timeout: float) -> None:
     problems = 0
     try:
-        check(TraceRequest((name,), where, count, timeout))
+        TraceRequest((name,), parse_where(where), count, timeout)
     except BadInput as error:
         problems += 1
         assert error.next_step  # noqa: PT017
@@ -179,7 +179,7 @@ def test_a_filter_of_what_only_the_record_knows_is_refused(name: str) -> None:
     """It would pass nothing, and say nothing of it."""
     where = f"port == 80 and not {name} == p3"
     with pytest.raises(BadInput) as caught:
-        check(TraceRequest(("tcp_v4_rcv",), where=where))
+        TraceRequest(("tcp_v4_rcv",), parse_where(where))
     assert name in caught.value.what
     assert caught.value.next_step == f"kernlab show latest --where '{where}'"
 

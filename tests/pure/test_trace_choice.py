@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from kernlab.config.needs import Need
+from kernlab.decode import expr
 from kernlab.errors import BadInput
+from kernlab.record.expression import parse_where
 from kernlab.trace import choice
-from kernlab.trace.plan import TraceRequest
+from kernlab.trace.plan import Plan
+from kernlab.trace.request import TraceRequest
 
 
 @pytest.mark.parametrize(
@@ -56,3 +59,16 @@ def test_an_unknown_engine_is_refused_with_those_there_are() -> None:
         choice.find("bfp")
     assert caught.value.next_step == "--engine bpf"
     assert all(name in caught.value.why for name in ("gdb", "ftrace", "bpf", "auto"))
+
+
+def test_a_filter_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says goes with the request: checks and choices read that."""
+    parsed: list[str] = []
+    parse = expr.parse
+    monkeypatch.setattr(expr, "parse", lambda text: (parsed.append(text), parse(text))[1])
+    request = TraceRequest(("tcp_v4_rcv",), parse_where("sk->sk_err != 0 and port == 80"))
+    kind, _ = choice.pick(request)
+    kind.check(request)
+    assert Plan(request, ()).where is request.where.expr
+    assert kind.name == "gdb"
+    assert parsed == ["sk->sk_err != 0 and port == 80"]

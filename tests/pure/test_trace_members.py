@@ -8,12 +8,14 @@ import pytest
 
 from kernlab.decode import expr
 from kernlab.errors import BadInput
+from kernlab.record.expression import parse_where
 from kernlab.symbols.dwarf import Argument, Function
 from kernlab.symbols.probes import Probe
 from kernlab.symbols.sites import SiteRow
 from kernlab.trace.expressions import not_set
 from kernlab.trace.members import reader
-from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.plan import Plan
+from kernlab.trace.request import TraceRequest
 from kernlab.trace.streaming import Expressions, answerable
 
 EVENT: dict[str, Any] = {
@@ -82,9 +84,9 @@ def test_a_member_that_is_decoded_has_the_value_that_c_has(text: str, value: Any
 def test_any_other_is_refused(text: str) -> None:
     assert reader(text, probe()) is None
     if "->" in text:
-        request = TraceRequest(("f",), where=f"{text} == 1")
+        request = TraceRequest(("f",), parse_where(f"{text} == 1"))
         with pytest.raises(BadInput, match="evaluates no such C expression"):
-            answerable(Plan(request, (probe(),), expr.parse(request.where)), "ftrace")
+            answerable(Plan(request, (probe(),)), "ftrace")
 
 
 def test_a_header_that_is_not_set_there_is_not_read() -> None:
@@ -110,10 +112,10 @@ def test_a_sock_that_is_not_the_argument_s_has_no_say() -> None:
 
 
 def test_the_values_are_in_the_event_and_the_filter_passes() -> None:
-    where = expr.parse("tcp_sk(sk)->snd_cwnd == 10 and sk->sk_state == CLOSE_WAIT")
-    plan = Plan(TraceRequest(("f",)), (probe(),), where)
+    where = parse_where("tcp_sk(sk)->snd_cwnd == 10 and sk->sk_state == CLOSE_WAIT")
+    plan = Plan(TraceRequest(("f",), where), (probe(),))
     answerable(plan, "bpf")
     event = dict(EVENT)
     Expressions(plan).put(event)
     assert event["show"] == {"tcp_sk(sk)->snd_cwnd": 10, "sk->sk_state": 8}
-    assert expr.passes(where, event)
+    assert expr.passes(where.expr, event)

@@ -16,7 +16,9 @@ from kernlab.symbols.kernel import KernelSymbols
 from kernlab.symbols.probes import Probe
 from kernlab.symbols.sites import UNLISTED
 from kernlab.symbols.system_map import SystemMap
-from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace import workloads
+from kernlab.trace.plan import Plan
+from kernlab.trace.request import TraceRequest
 from kernlab.trace.run import Outcome
 
 MAP = """ffffffff81000000 T vfs_read
@@ -29,8 +31,8 @@ ffffffff82001000 D __init_end
 
 def why(file: str, func: str = "f", workload: str = "none", segments: int | None = 0) -> str:
     place = Function(func, func, 1, file, 1, (), b"")
-    request = TraceRequest((func,), workload=workload)
-    plan = Plan(request, (Probe(func, place, UNLISTED, None, None),), None)
+    request = TraceRequest((func,), workload=workloads.find(workload))
+    plan = Plan(request, (Probe(func, place, UNLISTED, None, None),))
     return Outcome("workload", segments_in=segments).why_nothing(plan)
 
 

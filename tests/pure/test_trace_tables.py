@@ -80,7 +80,7 @@ def test_the_handshake_shows_both_sides_established_and_receive_no_packet_socket
     packet socket of the capture beside the trace."""
 
     def passes(preset: str, probe: str, **sock: str) -> bool:
-        where = parse_where(presets.find(preset).where)
+        where = parse_where(presets.find(preset).where).expr
         assert where is not None
         return where.evaluate({"probe": probe, "sock": sock}) is True
 

@@ -22,6 +22,7 @@ from kernlab.guest.bpf import BpfSource, build
 from kernlab.kernel.model import Kernel
 from kernlab.progress import quiet
 from kernlab.record.event import number, validate
+from kernlab.record.expression import parse_where
 from kernlab.record.rundir import RunDir
 from kernlab.trace import workloads
 from kernlab.trace.bpf import guest
@@ -30,7 +31,8 @@ from kernlab.trace.capture import capturing
 from kernlab.trace.engine import Counted
 from kernlab.trace.engines.bpf import KIND, BpfEngine
 from kernlab.trace.engines.gdb import GdbEngine
-from kernlab.trace.plan import TraceRequest, make
+from kernlab.trace.plan import make
+from kernlab.trace.request import TraceRequest
 from kernlab.vm.machine import Machine
 
 Traced = Callable[..., tuple[list[dict[str, Any]], Path]]
@@ -153,7 +155,7 @@ def test_the_guest_throws_nothing_away_that_the_host_wants(
         assert len(every) == 2 * 5
         in_guest = 0
         for text in FILTERS:
-            plan = make(TraceRequest(functions, where=text, stack=0), symbols)
+            plan = make(TraceRequest(functions, parse_where(text), stack=0), symbols)
             counted, events = counted_and_events(machine, BpfEngine(plan, symbols, 2))
             wanted = Counter(what(one) for one in every if expr.passes(plan.where, one))
             assert Counter(map(what, events)) == wanted, text

@@ -20,12 +20,14 @@ from kernlab import pipeline
 from kernlab.kernel.model import Kernel
 from kernlab.progress import quiet
 from kernlab.record.event import number, validate
+from kernlab.record.expression import parse_where
 from kernlab.record.rundir import RunDir
 from kernlab.trace import workloads
 from kernlab.trace.capture import capturing
 from kernlab.trace.choice import ENGINES
 from kernlab.trace.engine import Counted, Engine
-from kernlab.trace.plan import TraceRequest, make
+from kernlab.trace.plan import make
+from kernlab.trace.request import TraceRequest
 from kernlab.vm.machine import Machine
 
 Booted = Callable[..., AbstractContextManager[Machine]]
@@ -51,7 +53,7 @@ class Lab:
     def engine(self, stack: ExitStack, name: str, *functions: str, **wish: Any) -> Engine:
         """An engine, armed."""
         kind = ENGINES[name]
-        plan = make(TraceRequest(functions, engine=name, **wish), self.symbols)
+        plan = make(TraceRequest(functions, **wish), self.symbols)
         kind.bring(plan, self.kernel, self.symbols, self.run.share, quiet)
         engine = stack.enter_context(kind.open(plan, self.symbols, self.machine, self.run))
         engine.prepare()
@@ -195,7 +197,7 @@ def test_each_hit_is_an_event_or_counted_as_lost(lab: Lab, name: str, buffer: in
 def test_a_filter_lets_pass_the_same_wherever_it_is_evaluated(lab: Lab, name: str) -> None:
     where = "flags has S and port == 8080 and stack has tcp_v4_rcv and not comm == nobody"
     with ExitStack() as stack:
-        engine = lab.engine(stack, name, "tcp_v4_rcv", where=where)
+        engine = lab.engine(stack, name, "tcp_v4_rcv", where=parse_where(where))
         if name == "ftrace":
             path = f"{TRACING}/instances/kernlab/events/kernlab/k0/filter"
             said = lab.machine.channel.read_file(path).decode()
@@ -267,7 +269,7 @@ def test_of_a_glob_what_can_have_no_kprobe_is_left_out_and_told(lab: Lab, name: 
         lab.workload("http", "-n", "1")
         counted, events = end(engine)
     assert counted.notes[0] == "no place for a kprobe, left out: do_syscall_64"
-    plan = make(TraceRequest(("tcp_*init*",), engine=name), lab.symbols)
+    plan = make(TraceRequest(("tcp_*init*",)), lab.symbols)
     gone = next(note for note in plan.notes if note.startswith("only called during the boot"))
     assert {"tcp_init", "tcp_v4_init"} <= set(gone.split(": ")[1].split(", "))
     assert {"tcp_init_sock", "tcp_init_transfer"} <= {event["probe"] for event in events}

@@ -17,7 +17,8 @@ from kernlab.kernel.build import build
 from kernlab.kernel.model import BuildRequest, Kernel
 from kernlab.progress import Advanced, Report, quiet
 from kernlab.symbols.kernel import KernelFiles, KernelSymbols
-from kernlab.trace.plan import TraceRequest, make
+from kernlab.trace.plan import make
+from kernlab.trace.request import TraceRequest
 
 
 @pytest.fixture(scope="module")

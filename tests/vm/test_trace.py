@@ -24,7 +24,8 @@ from kernlab.record.store import read_events
 from kernlab.symbols.system_map import SystemMap, base_name
 from kernlab.trace import workloads
 from kernlab.trace.engines.gdb import GdbEngine
-from kernlab.trace.plan import TraceRequest, make
+from kernlab.trace.plan import make
+from kernlab.trace.request import TraceRequest
 from kernlab.vm.machine import Machine
 
 Traced = Callable[..., tuple[list[dict[str, Any]], Path]]

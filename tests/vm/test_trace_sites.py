@@ -19,7 +19,8 @@ from kernlab.symbols import sites
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.symbols.probes import Probe
 from kernlab.trace import presets
-from kernlab.trace.plan import TraceRequest, make
+from kernlab.trace.plan import make
+from kernlab.trace.request import TraceRequest
 from kernlab.vm.machine import Machine
 
 Booted = Callable[..., AbstractContextManager[Machine]]

@@ -34,7 +34,8 @@ from kernlab.trace.bpf.records import RETURN, ROUND, STACK, Record, task_of, unp
 from kernlab.trace.bpf.stacks import ABOVE, StackIds
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.pace import Pace
-from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.plan import Plan
+from kernlab.trace.request import TraceRequest
 from kernlab.trace.streaming import Expressions, Streaming, answerable, no_expressions
 from kernlab.trace.tracefs import limits
 from kernlab.trace.tracefs.stacks import Stacks

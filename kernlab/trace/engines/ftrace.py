@@ -25,7 +25,8 @@ from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engine import Counted, Kind
 from kernlab.trace.pace import Pace
-from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.plan import Plan
+from kernlab.trace.request import TraceRequest
 from kernlab.trace.streaming import Expressions, Streaming, answerable, no_expressions
 from kernlab.trace.tracefs import formats, guest, limits, returns, ring, stacks
 from kernlab.trace.tracefs.fetch import GROUP, Fetch

@@ -29,7 +29,8 @@ from kernlab.record.event import begin
 from kernlab.record.rundir import RunDir
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engine import Cost, Counted, HitFilter, Kind
-from kernlab.trace.plan import Plan, TraceRequest
+from kernlab.trace.plan import Plan
+from kernlab.trace.request import TraceRequest
 from kernlab.vm.machine import Machine
 from kernlab.vm.mechanisms import BOOT, BREAK, STOP
 
@@ -109,7 +110,7 @@ class GdbEngine:
             "layout": self._symbols.layout(),
             "orc": str(self._symbols.orc()),
             "stack": request.stack,
-            "where": None if self._on_host else request.where or None,
+            "where": None if self._on_host else request.where.text or None,
             # With a filter on the stack the host counts: names are known only there.
             "count": None if self._on_host else request.count,
             "events": str(events),
