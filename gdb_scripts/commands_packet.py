@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import gdb
 
 from gdb_scripts.commands import Command, lab, safe
 from gdb_scripts.here import site_of, the_skb
 from gdb_scripts.inferior import Registers
+from kernlab.decode import protocols
 from kernlab.decode.arch.orc import walk
+from kernlab.decode.kinds import ADDRESS, NAMED, NUMBER, TEXT
 from kernlab.decode.layout import read_struct
 from kernlab.decode.place import Header
 from kernlab.decode.skb import decode_skb
 from kernlab.decode.sock import decode_sock
 
+_SHOWN = (NUMBER, NAMED, TEXT, ADDRESS)
 _HEADERS: Tuple[Header, ...] = ("network", "transport", "cb")
 _DEPTH = 64
 
@@ -27,7 +30,7 @@ class KlSkb(Command):
     says so for the functions it knows. Elsewhere only the skb itself is shown. A last word
     takes a header as valid on your own word:
       network    the IP header (skb->network_header)
-      transport  the TCP or UDP header too (skb->transport_header)
+      transport  the header above IP too: TCP, UDP, ICMP, ... (skb->transport_header)
       cb         no header yet; TCP_SKB_CB(skb) has sequence number and flags"""
 
     NAME = "kl-skb"
@@ -89,7 +92,7 @@ def _split_header(text: str) -> Tuple[str, Optional[Header]]:
     return text, None
 
 
-def _pairs(values: Dict[str, Any], names: "tuple[str, ...]") -> str:
+def _pairs(values: Dict[str, Any], names: "Sequence[str]") -> str:
     return "  ".join("%s %s" % (name, safe(values[name])) for name in names if name in values)
 
 
@@ -105,10 +108,14 @@ def packet_lines(packet: Dict[str, Any]) -> List[str]:
         ]
         rest = _pairs(packet, ("ttl", "ip_id", "tos", "fragment"))
         lines.append("%s %s -> %s  %s" % (packet.get("family", ""), ends[0], ends[1], rest))
-    names = ("seq", "ack", "win", "len", "urg", "icmp_type", "icmp_code")
+    row = protocols.of(packet)
+    names = [field.name for field in row.fields if field.kind in _SHOWN] if row else []
+    names = [name for name in (*names, "len") if name not in ("sport", "dport")]
     flags = " " + packet["flags"] if packet.get("flags") else ""
     direction = "  (%s)" % packet["direction"] if "direction" in packet else ""
     lines.append("%s%s  %s%s" % (packet.get("proto", "?"), flags, _pairs(packet, names), direction))
+    if "quoted" in packet:
+        lines += ["  quoted  " + line for line in packet_lines(packet["quoted"])]
     if packet.get("options"):
         shown = ["%s %s" % (name, value) for name, value in packet["options"].items()]
         lines.append("options  " + ", ".join(shown))

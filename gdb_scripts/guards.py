@@ -14,10 +14,10 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 import gdb
 
 from gdb_scripts.macros import expanded
-from kernlab.decode import socks
+from kernlab.decode import protocols, socks
 from kernlab.decode.chains import Chain, chains, closed
 from kernlab.decode.macros import ACCESSORS
-from kernlab.decode.names import AF_INET, AF_INET6, NEW_SYN_RECV, SOCK_STREAM, TCP, TIME_WAIT
+from kernlab.decode.names import AF_INET, AF_INET6, NEW_SYN_RECV, SOCK_RAW, SOCK_STREAM, TIME_WAIT
 from kernlab.decode.place import SiteSpec
 
 _MASK = (1 << 64) - 1
@@ -114,11 +114,12 @@ def _what(address: int) -> Optional[Tuple[str, ...]]:
         return socks.REQUEST
     sock = gdb.Value(address).cast(gdb.lookup_type("struct sock").pointer())
     kind, protocol = int(sock["sk_type"]), int(sock["sk_protocol"])
-    if kind == SOCK_STREAM and protocol == TCP:
-        return socks.TCP
-    if kind == 3:
-        return (*socks.FULL, "raw_sock", "raw6_sock")
-    return (*socks.FULL, *socks.PROTOCOLS.get(protocol, ()))
+    if kind == SOCK_RAW:
+        return (*socks.FULL, *socks.RAW)
+    row = protocols.BY_NUMBER.get(protocol)
+    if row is None or (row.stream and kind != SOCK_STREAM):
+        return socks.FULL
+    return (*socks.FULL, *row.kinds)
 
 
 def _view(name: str, of: str, site: SiteSpec, packet: Optional[Mapping[str, Any]]) -> bool:
@@ -133,12 +134,13 @@ def _view(name: str, of: str, site: SiteSpec, packet: Optional[Mapping[str, Any]
     skb = gdb.parse_and_eval(expanded(of))
     if accessor.header == "mac":
         return int(skb["mac_header"]) != _UNSET
-    if accessor.header == "network" and ((listed and valid == "tcp") or not skb["network_header"]):
+    own = valid in protocols.BY_NAME  # that header alone is built
+    if accessor.header == "network" and ((listed and own) or not skb["network_header"]):
         return False
     if accessor.header == "transport":
         place = int(skb["transport_header"])
         if (listed and valid == "network") or place == _UNSET or place <= skb["network_header"]:
-            return valid == "tcp" and place != _UNSET
+            return own and place != _UNSET
     known = packet or {}
     said = known.get("family" if accessor.header == "network" else "proto")
     return not accessor.proto or said is None or said == accessor.proto

@@ -9,7 +9,7 @@ from gdb_scripts.scopes import arguments, visible
 from gdb_scripts.values import Values, show
 from kernlab.decode.arch import ARCH
 from kernlab.decode.arch.orc import OrcTable, walk
-from kernlab.decode.hit import decode_hit
+from kernlab.decode.hit import add_error, decode_hit
 from kernlab.decode.memory import Memory, Unreadable
 from kernlab.decode.place import PointerSpec, ProbeSpec, position
 
@@ -56,6 +56,7 @@ class Reader:
         named = values.shown()
         if named:
             event[values.key] = named
+        add_error(event, what["site"])
         texts = values.texts(kernel.memory)
         if texts:
             event["texts"] = texts

@@ -31,10 +31,10 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from kernlab.decode import fields, regexp
+from kernlab.decode import fields, regexp, values
 from kernlab.decode.chains import is_c
 from kernlab.decode.compare import has, number_for, number_in, same
-from kernlab.decode.names import FLAG_NAMES, STATE_NUMBERS, flags_value, flags_words
+from kernlab.decode.names import FLAG_NAMES, flags_value, flags_words
 from kernlab.decode.tokens import ExprError as ExprError
 from kernlab.decode.tokens import Token, tokens
 
@@ -50,6 +50,7 @@ _COMPARE: Dict[str, Callable[[Any, Any], bool]] = {
 _OPERATORS = {"==", "=", "!=", "<", "<=", ">", ">=", "~", "in", "has"}
 _ALLOWED = {
     fields.NUMBER: {"==", "!=", "<", "<=", ">", ">=", "in"},
+    fields.NAMED: {"==", "!=", "<", "<=", ">", ">=", "in"},
     fields.TEXT: {"==", "!=", "~", "in"},
     fields.FLAGS: {"==", "!=", "has", "in"},
     fields.STATE: {"==", "!=", "in", "~"},
@@ -174,6 +175,8 @@ def _checker(kind: str, operator: str, value: Any) -> Callable[[Any], bool]:
         compare = _COMPARE[operator]
         if kind == fields.OPEN:
             return lambda found: compare(number_in(found, value), number_for(value, found))
+        if kind == fields.NAMED:  # the name that lies beside it is not less than anything
+            return lambda found: isinstance(found, int) and compare(found, value)
         return lambda found: compare(found, value)
     if operator == "~":
         matches = re.compile(value).search
@@ -300,7 +303,7 @@ class _Parser:
     def _c_value(self, token: Token, name: str, kind: str, operator: str) -> Tuple[Any, str]:
         swapped = _SWAPPED.fullmatch(token.text)
         if swapped is not None:
-            number = _number(swapped.group(2), swapped.group(2), token)
+            number = values.number(swapped.group(2), swapped.group(2), token)
             size = 2 if swapped.group(1) == "s" else 4
             raw = (number & ((1 << 8 * size) - 1)).to_bytes(size, "big")
             return int.from_bytes(raw, "little"), token.text
@@ -325,7 +328,9 @@ class _Parser:
                 raise ExprError(wrong, token.column)
             return text, shown
         if kind == fields.NUMBER:
-            return _number(text, name, token), shown
+            return values.number(text, name, token), shown
+        if kind == fields.NAMED:
+            return values.named(text, name, operator in _COMPARE, token), shown
         if kind == fields.FLAGS:
             try:
                 value = flags_value(text)
@@ -335,7 +340,7 @@ class _Parser:
                 ) from error
             return value, flags_words(value) or "''"
         if kind == fields.STATE:
-            return _state(text, token), _state(text, token)
+            return values.state(text, token), values.state(text, token)
         if kind == fields.ADDRESS:
             try:
                 return ipaddress.ip_network(text, strict=False), shown
@@ -348,41 +353,9 @@ class _Parser:
                 return int(text, 0), shown
             except ValueError:
                 if name.endswith("state"):
-                    _no_misspelt_state(text, token)
+                    values.no_misspelt_state(text, token)
                 return text, shown
         return text, shown
-
-
-def _number(text: str, name: str, token: Token) -> int:
-    try:
-        return int(text, 0)
-    except ValueError as error:
-        raise ExprError(
-            "%s is a number, '%s' is not" % (name, text), token.column, "like 80 or 0x50"
-        ) from error
-
-
-def _state(text: str, token: Token) -> str:
-    name = text.upper()
-    name = name[4:] if name.startswith("TCP_") else name
-    if name in STATE_NUMBERS:
-        return name
-    hint = "did you mean %s?" % " or ".join(_near_states(name, 0.6) or sorted(STATE_NUMBERS))
-    raise ExprError("'%s' is not a TCP state" % text, token.column, hint)
-
-
-def _near_states(name: str, cutoff: float) -> List[str]:
-    import difflib
-
-    return difflib.get_close_matches(name, list(STATE_NUMBERS), n=2, cutoff=cutoff)
-
-
-def _no_misspelt_state(text: str, token: Token) -> None:
-    """Raises ``ExprError`` for a word that is all but a TCP state. Others may be names of
-    another enum."""
-    name = text.upper()
-    if _near_states(name[4:] if name.startswith("TCP_") else name, 0.85):
-        _state(text, token)
 
 
 def passes(filter: Optional[Expr], event: Mapping[str, Any]) -> bool:

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
+from kernlab.decode import protocols
 from kernlab.decode.chains import is_c
-
-NUMBER, TEXT, FLAGS, STATE, ADDRESS, STACK, OPEN = (
-    "number",
-    "text",
-    "flags",
-    "state",
-    "address",
-    "stack",
-    "open",
-)
+from kernlab.decode.kinds import ADDRESS as ADDRESS
+from kernlab.decode.kinds import FLAGS as FLAGS
+from kernlab.decode.kinds import NAMED as NAMED
+from kernlab.decode.kinds import NUMBER as NUMBER
+from kernlab.decode.kinds import OPEN as OPEN
+from kernlab.decode.kinds import STACK as STACK
+from kernlab.decode.kinds import STATE as STATE
+from kernlab.decode.kinds import TEXT as TEXT
 
 
 def _many(prefix: str, kind: str, names: str) -> Dict[str, str]:
     return {prefix + name: kind for name in names.split()}
 
+
+# What every packet has, whatever its protocol.
+_PACKET: Dict[str, str] = {
+    **_many("", TEXT, "id family proto direction"),
+    **_many("", ADDRESS, "src dst"),
+    **_many("", NUMBER, "rseq rack len ttl ip_id tos fragment"),
+    **{field.name: field.kind for _, field in protocols.fields()},
+}
+# Of a packet that an ICMP error quotes: all but what the record tells.
+_QUOTED = [name for name in _PACKET if name not in ("id", "direction", "rseq", "rack", "quoted")]
+
+
+# Of an error that a function is about to send.
+ERROR = ("proto", "icmp_type", "icmp_name", "icmp_code", "icmp_code_name")
+
+# The words that numbers have, by the name of the packet's field, whichever protocol has them.
+WORDS: Dict[str, Set[str]] = {}
+for _, _field in protocols.fields():
+    if _field.words:
+        WORDS.setdefault(_field.name, set()).update(_field.words)
 
 TYPES: Dict[str, str] = {
     **_many("", NUMBER, "cpu guest_ns host_ns v netns"),
@@ -29,17 +48,11 @@ TYPES: Dict[str, str] = {
     **_many("task.", TEXT, "comm"),
     **_many("site.", TEXT, "func file"),
     **_many("site.", NUMBER, "line"),
-    **_many("packet.", TEXT, "id family proto direction"),
-    **_many("packet.", ADDRESS, "src dst"),
-    **_many("packet.", FLAGS, "flags"),
-    **_many(
-        "packet.",
-        NUMBER,
-        "sport dport seq ack rseq rack win len ttl ip_id tos urg fragment icmp_type icmp_code",
-    ),
-    **_many("packet.", OPEN, "options"),
+    **{"packet." + name: kind for name, kind in _PACKET.items()},
+    **{"packet.quoted." + name: _PACKET[name] for name in _QUOTED},
+    **{"error." + name: _PACKET[name] for name in ERROR},
     **_many("packet.options.", NUMBER, "mss wscale"),
-    **_many("packet.options.", OPEN, "sack_ok sack ts md5 tfo"),
+    **_many("packet.options.", OPEN, "sack_ok sack ts md5 tfo mptcp"),
     **_many("skb.", NUMBER, "len data_len users"),
     **_many("skb.", TEXT, "addr head dev sk owner"),
     **_many("skb.cb.", NUMBER, "seq end_seq ack_seq"),
@@ -61,6 +74,31 @@ TYPES: Dict[str, str] = {
     "ret": OPEN,
 }
 
+_ENDS = ("family", "proto", "src", "sport", "dst", "dport", "seq")
+
+
+def _of_protocols() -> Dict[str, Sequence[Tuple[str, ...]]]:
+    """The short names that protocols have for their fields. A number that is named is found
+    by either; what a function is about to send comes before what it has."""
+    found: Dict[str, Sequence[Tuple[str, ...]]] = {}
+    for _, field in protocols.fields():
+        if not field.short:
+            continue
+        names = (field.name, field.named) if field.named else (field.name,)
+        groups: Tuple[Tuple[str, ...], ...] = (tuple("packet." + name for name in names),)
+        if field.name in ERROR:
+            groups = (tuple("error." + name for name in names), *groups)
+        found[field.short] = groups
+    return found
+
+
+# A number that has a name beside it: by its path it is found by either.
+BESIDE: Dict[str, Sequence[Tuple[str, ...]]] = {
+    top + field.name: ((top + field.name, top + field.named),)
+    for top in ("packet.", "packet.quoted.", "error.")
+    for _, field in protocols.fields()
+    if field.named and top + field.name in TYPES
+}
 # Short names: groups of paths; the first group that is there at all answers, and within
 # a group any of the values may match ("port" is either side's).
 SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
@@ -71,12 +109,8 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "dst": (("packet.dst",), ("sock.dst",)),
     "addr": (("packet.src", "packet.dst"), ("sock.src", "sock.dst")),
     "host": (("packet.src", "packet.dst"), ("sock.src", "sock.dst")),
-    "flags": (("packet.flags",),),
-    "seq": (("packet.seq",),),
-    "ack": (("packet.ack",),),
     "rseq": (("packet.rseq",),),
     "rack": (("packet.rack",),),
-    "win": (("packet.win",),),
     "len": (("packet.len",),),
     "family": (("packet.family",), ("sock.family",)),
     "proto": (("packet.proto",), ("sock.protocol",)),
@@ -87,6 +121,9 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "pid": (("task.pid",),),
     "dev": (("skb.dev",),),
     "direction": (("packet.direction",),),
+    **_of_protocols(),
+    **{"quoted." + name: (("packet.quoted." + name,),) for name in _ENDS},
+    "quoted.port": (("packet.quoted.sport", "packet.quoted.dport"),),
 }
 SHOW = "show."
 OPEN_PREFIXES = (
@@ -122,11 +159,16 @@ def type_of(name: str) -> Optional[str]:
     return None
 
 
+def words_of(name: str) -> Set[str]:
+    """The words that a field's number may be compared with."""
+    return WORDS[paths(name)[0][0].rpartition(".")[2]]
+
+
 def paths(name: str) -> Sequence[Tuple[str, ...]]:
     """The groups of paths that a name stands for."""
     if is_c(name) and not name.startswith((*OPEN_PREFIXES, _EARLIER)):
         name = SHOW + name
-    return SHORT.get(name) or ((name,),)
+    return SHORT.get(name) or BESIDE.get(name) or ((name,),)
 
 
 def near(name: str) -> List[str]:

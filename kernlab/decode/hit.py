@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
+from kernlab.decode import protocols
 from kernlab.decode.layout import Layout, read_struct
 from kernlab.decode.memory import Memory
 from kernlab.decode.place import SiteSpec, TypeSpec
@@ -76,6 +77,18 @@ def _objects(
         address = look_up(skb, packet)
         sock = _from("lookup", decode_sock(memory, layout, address)) if address else None
     return sock, found, packet
+
+
+def add_error(event: Decoded, site: SiteSpec) -> None:
+    """Of a function that sends an ICMP error: which one, as its arguments say it. The packet of
+    such an event is the one that the error is about, and will be quoted."""
+    row = protocols.BY_NAME.get(site["sends"] or "")
+    given = event.get("args") or event.get("locals") or {}
+    kind, code = given.get("type"), given.get("code")
+    if row is not None and isinstance(kind, int) and isinstance(code, int):
+        found = row.decode(bytes((kind & 255, code & 255)), 2, None)
+        if found:
+            event["error"] = {"proto": row.name, **found}
 
 
 def _netns(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from kernlab.decode import protocols
 from kernlab.decode.memory import Memory, Unreadable
 
 # Structure → members that decoding wants; dotted names go through nested structures.
@@ -77,32 +78,11 @@ WANTED: Mapping[str, Sequence[str]] = {
         "sk_dst_cache",
     ),
     "inet_sock": ("inet_sport",),
+    **protocols.structs(),
     "inet_connection_sock": (
-        "icsk_retransmits",
-        "icsk_rto",
-        "icsk_ca_state",
-        "icsk_backoff",
+        *protocols.structs()["inet_connection_sock"],
         "icsk_pending",
         "icsk_listen_portaddr_node",
-    ),
-    "tcp_sock": (
-        "snd_una",
-        "snd_nxt",
-        "snd_wnd",
-        "rcv_nxt",
-        "rcv_wnd",
-        "copied_seq",
-        "write_seq",
-        "snd_cwnd",
-        "snd_ssthresh",
-        "srtt_us",
-        "packets_out",
-        "retrans_out",
-        "lost_out",
-        "sacked_out",
-        "linger2",
-        "total_retrans",
-        "mss_cache",
     ),
     "inet_timewait_sock": ("tw_substate",),
     "tcp_timewait_sock": (

@@ -17,6 +17,7 @@ import ipaddress
 import struct
 from typing import Any, Iterator, List, Mapping, Optional, Sequence
 
+from kernlab.decode import protocols
 from kernlab.decode.layout import Layout, View, read_struct
 from kernlab.decode.memory import Memory, Unreadable
 from kernlab.decode.names import AF_INET6, LISTEN
@@ -26,7 +27,6 @@ _JHASH_INITVAL = 0xDEADBEEF
 _MOST = 4096  # namespaces followed
 _BLOCK = 2048  # bytes QEMU's gdbstub serves in one packet (half of its PacketSize, in hex)
 _LONGEST = 256  # sockets looked at in one bucket: a list torn by a race must not run for ever
-_TABLES = ("hash_mix", "ipv4.tcp_death_row.hashinfo")
 _COMMON = tuple(
     "__sk_common." + name
     for name in (
@@ -79,7 +79,7 @@ def words_of(address: bytes) -> List[int]:
 
 
 class SocketTables:
-    """TCP's socket tables of one kernel. ``values`` has the addresses of its symbols."""
+    """The socket tables of one kernel. ``values`` has the addresses of its symbols."""
 
     def __init__(self, memory: Memory, layout: Layout, values: Mapping[str, int]) -> None:
         self._memory = memory
@@ -93,7 +93,10 @@ class SocketTables:
             source = ipaddress.ip_address(packet["src"]).packed
             target = ipaddress.ip_address(packet["dst"]).packed
             sport, dport = int(packet["sport"]), int(packet["dport"])
-            hashinfo, mix = self._namespace(net)
+            row = protocols.of(packet) if "proto" in packet else protocols.TCP
+            if row is None or not any(row.tables):
+                return None
+            hashinfo, mix = self._namespace(net, row.tables)
             if hashinfo is None or mix is None:
                 return None
             return self._established(hashinfo, net, mix, source, sport, target, dport) or (
@@ -148,23 +151,29 @@ class SocketTables:
 
     def _hashinfos(self) -> Iterator[View]:
         """The tables of all namespaces, each once."""
-        places = [self._values.get("tcp_hashinfo")]
-        places += [self._tables_of(net)[0] for net in self.namespaces()]
+        tables = [row.tables for row in protocols.TABLE if any(row.tables)]
+        places = [self._values.get(symbol) for symbol, _ in tables]
+        places += [self._tables_of(net, of)[0] for net in self.namespaces() for of in tables]
         for table in dict.fromkeys(places):
             if table is not None:
                 hashinfo = read_struct(self._memory, self._layout, "inet_hashinfo", table)
                 if hashinfo is not None:
                     yield hashinfo
 
-    def _tables_of(self, net: int) -> "tuple[Optional[int], Optional[View]]":
-        view = read_struct(self._memory, self._layout, "net", net, _TABLES)
+    def _tables_of(
+        self, net: int, tables: "tuple[str, str]"
+    ) -> "tuple[Optional[int], Optional[View]]":
+        symbol, member = tables
+        view = read_struct(self._memory, self._layout, "net", net, ("hash_mix", member))
         if view is None:
             return None, None
         # A namespace may have tables of its own since d1e5e6408b30 (v6.1).
-        return view.get("ipv4.tcp_death_row.hashinfo") or self._values.get("tcp_hashinfo"), view
+        return view.get(member) or self._values.get(symbol), view
 
-    def _namespace(self, net: int) -> "tuple[Optional[View], Optional[int]]":
-        table, view = self._tables_of(net)
+    def _namespace(
+        self, net: int, tables: "tuple[str, str]"
+    ) -> "tuple[Optional[View], Optional[int]]":
+        table, view = self._tables_of(net, tables)
         if table is None or view is None:
             return None, None
         return read_struct(self._memory, self._layout, "inet_hashinfo", table), view.get("hash_mix")

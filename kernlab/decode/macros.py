@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Dict, Mapping, NamedTuple, Tuple
 
+from kernlab.decode import protocols
+
 
 class Accessor(NamedTuple):
     """``parameters`` and what a call becomes. ``header``: of which of an skb's headers it is a
@@ -35,24 +37,22 @@ def _header(struct: str, member: str, header: str = "transport", proto: str = ""
 
 
 ACCESSORS: Mapping[str, Accessor] = {
-    "tcp_sk": _cast("tcp_sock"),
+    **{name: _cast(struct) for row in protocols.TABLE for name, struct in row.cast.items()},
     "inet_csk": _cast("inet_connection_sock"),
     "inet_sk": _cast("inet_sock"),
-    "udp_sk": _cast("udp_sock"),
     "raw_sk": _cast("raw_sock"),
     "inet_twsk": _cast("inet_timewait_sock"),
-    "tcp_twsk": _cast("tcp_timewait_sock"),
     "inet_reqsk": _cast("request_sock"),
     "inet_rsk": _cast("inet_request_sock"),
-    "tcp_rsk": _cast("tcp_request_sock"),
     "req_to_sk": _cast("sock"),
     "unix_sk": _cast("unix_sock"),
     "nlk_sk": _cast("netlink_sock"),
     "pkt_sk": _cast("packet_sock"),
-    "tcp_hdr": _header("tcphdr", "transport_header", proto="tcp"),
-    "udp_hdr": _header("udphdr", "transport_header", proto="udp"),
-    "icmp_hdr": _header("icmphdr", "transport_header", proto="icmp"),
-    "icmp6_hdr": _header("icmp6hdr", "transport_header", proto="icmpv6"),
+    **{
+        row.accessor: _header(row.header, "transport_header", proto=row.name)
+        for row in protocols.TABLE
+        if row.accessor
+    },
     "ip_hdr": _header("iphdr", "network_header", "network", "ipv4"),
     "ipv6_hdr": _header("ipv6hdr", "network_header", "network", "ipv6"),
     "arp_hdr": _header("arphdr", "network_header", "network"),

@@ -56,31 +56,11 @@ TCP_STATES: Dict[int, str] = {
 STATE_NUMBERS: Dict[str, int] = {name: number for number, name in TCP_STATES.items()}
 LISTEN, TIME_WAIT, NEW_SYN_RECV = 10, 6, 12
 
-# include/uapi/linux/in.h
-PROTOCOLS: Dict[int, str] = {
-    1: "icmp",
-    2: "igmp",
-    6: "tcp",
-    17: "udp",
-    47: "gre",
-    50: "esp",
-    58: "icmpv6",
-    132: "sctp",
-    136: "udplite",
-    255: "raw",
-    262: "mptcp",
-}
-TCP, UDP = 6, 17
-
 # enum tcp_ca_state, include/uapi/linux/tcp.h
 CA_STATES: Dict[int, str] = {0: "Open", 1: "Disorder", 2: "CWR", 3: "Recovery", 4: "Loss"}
 
-# Protocols whose sockets are bound to ports; with others inet_num is something else, a raw
-# socket's protocol number for one (net/ipv4/af_inet.c, inet_create()).
-WITH_PORTS = frozenset((TCP, UDP, 33, 132, 136, 262))
-
 # enum sock_type, include/linux/net.h
-SOCK_STREAM = 1
+SOCK_STREAM, SOCK_RAW = 1, 3
 
 AF_INET, AF_INET6 = 2, 10
 FAMILIES: Dict[int, str] = {AF_INET: "ipv4", AF_INET6: "ipv6"}

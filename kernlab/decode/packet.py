@@ -1,7 +1,7 @@
 """Bytes of a packet → what is in it. Malformed parts are absent; nothing here raises.
 
-RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP), RFC 7323 (window scale, timestamps),
-RFC 2018 (SACK), RFC 768 (UDP). All multi-byte fields on the wire are big-endian.
+RFC 791 (IPv4), RFC 8200 (IPv6); what is above them, ``kernlab.decode.protocols`` knows. All
+multi-byte fields on the wire are big-endian.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import struct
 from functools import lru_cache
 from typing import Any, Dict, Optional, Tuple
 
-from kernlab.decode.names import PROTOCOLS, flags_text
+from kernlab.decode import protocols
 
-_TCP = struct.Struct(">HHIIBBHHH")
 _EXTENSIONS = {0, 43, 60, 135, 139, 140}  # hop-by-hop, routing, destination, mobility, HIP, shim6
 _FRAGMENT = 44
+_QUOTED = 8  # bytes behind the IP header that every ICMP error quotes
 
 
 @lru_cache(maxsize=4096)
@@ -29,31 +29,50 @@ def packet(
 ) -> Optional[Dict[str, Any]]:
     """Decode ``raw`` from its IP header on; None when there is none.
 
-    ``transport``: offset of the TCP/UDP header in ``raw`` where the kernel says it;
+    ``transport``: offset of the header above IP in ``raw`` where the kernel says it;
     otherwise it is computed from the headers. ``actual``: bytes of the packet from its
     IP header on, for packets larger than their length field can say (GSO, RFC 2675).
     """
-    if not raw:
+    found = _network(raw, start, actual)
+    if found is None:
         return None
-    version = raw[0] >> 4
+    fields, number, offset, total, first = found
+    if first:
+        offset = transport if transport is not None else offset
+        row = protocols.BY_NUMBER.get(number)
+        if row is not None:
+            fields.update(row.decode(raw[offset:], total - offset, quoted))
+    return fields
+
+
+def quoted(raw: bytes) -> Optional[Dict[str, Any]]:
+    """The packet that an ICMP error quotes: its IP header and at least 8 bytes behind it (RFC
+    792). Of a header that is cut there, what lies at a fixed place; None without an IP header.
+    """
+    found = _network(raw, "ip", None)
+    if found is None:
+        return None
+    fields, number, offset, total, first = found
+    row = protocols.BY_NUMBER.get(number)
+    header = raw[offset:]
+    if first and row is not None:
+        cut = row.fixed(header) if len(header) >= _QUOTED else {}
+        fields.update(row.decode(header, total - offset, None) or cut)
+    return fields
+
+
+def _network(raw: bytes, start: str, actual: Optional[int]) -> "_Found":
+    """The IP header's fields; the protocol's number, the offset of its header, the packet's
+    length, and whether it is no later fragment."""
+    version = raw[0] >> 4 if raw else 0
+    found = None
     if version == 4 and start in ("ip", "ipv4"):
         found = _ipv4(raw, actual)
     elif version == 6 and start in ("ip", "ipv6"):
         found = _ipv6(raw, actual)
-    else:
-        return None
-    if found is None:
-        return None
-    fields, protocol, offset, total, first = found
-    if protocol in PROTOCOLS:
-        fields["proto"] = PROTOCOLS[protocol]
-    else:
-        fields["proto"] = str(protocol)
-    if not first:
-        return fields
-    offset = transport if transport is not None else offset
-    fields.update(_transport(protocol, raw[offset:], total - offset))
-    return fields
+    if found is not None:
+        found[0]["proto"] = protocols.name_of(found[1])
+    return found
 
 
 _Found = Optional[Tuple[Dict[str, Any], int, int, int, bool]]
@@ -109,89 +128,3 @@ def _ipv6(raw: bytes, actual: Optional[int]) -> _Found:
             offset += (raw[offset + 1] + 1) * 8
         protocol = following
     return fields, protocol, offset, total, first
-
-
-def _transport(protocol: int, raw: bytes, length: int) -> Dict[str, Any]:
-    if protocol == 6:
-        return tcp_header(raw, length)
-    if protocol in (17, 136) and len(raw) >= 8:
-        sport, dport, size = struct.unpack_from(">HHH", raw)
-        payload = (size or length) - 8
-        fields: Dict[str, Any] = {"sport": sport, "dport": dport}
-        if payload >= 0:
-            fields["len"] = payload
-        return fields
-    if protocol in (1, 58) and len(raw) >= 2:
-        return {"icmp_type": raw[0], "icmp_code": raw[1]}
-    return {}
-
-
-def tcp_header(raw: bytes, length: int) -> Dict[str, Any]:
-    """A TCP header. ``length``: bytes of the whole segment, header included.
-
-    ``win`` is the 16-bit field as sent, unscaled; ``len`` is the payload's length;
-    ``options_cut``: not all of its options are in ``raw``.
-    """
-    if len(raw) < 20:
-        return {}
-    sport, dport, seq, ack, offset, flags, window, _, urgent = _TCP.unpack_from(raw)
-    header = (offset >> 4) * 4
-    fields: Dict[str, Any] = {
-        "sport": sport,
-        "dport": dport,
-        "flags": flags_text(flags),
-        "seq": seq,
-        "ack": ack,
-        "win": window,
-    }
-    if header < 20:
-        return fields
-    if length >= header:
-        fields["len"] = length - header
-    if flags & 0x20:
-        fields["urg"] = urgent
-    if header > 20:
-        options = tcp_options(raw[20:header])
-        if options:
-            fields["options"] = options
-        if len(raw) < header:
-            fields["options_cut"] = True
-    return fields
-
-
-def tcp_options(raw: bytes) -> Dict[str, Any]:
-    """Options by name; kinds without a name as ``kind-N`` with their bytes in hex."""
-    found: Dict[str, Any] = {}
-    at = 0
-    while at < len(raw):
-        kind = raw[at]
-        if kind == 0:
-            break
-        if kind == 1:
-            at += 1
-            continue
-        if at + 1 >= len(raw):
-            break
-        size = raw[at + 1]
-        body = raw[at + 2 : at + size]
-        if size < 2 or at + size > len(raw):
-            break
-        if kind == 2 and size == 4:
-            found["mss"] = int.from_bytes(body, "big")
-        elif kind == 3 and size == 3:
-            found["wscale"] = body[0]
-        elif kind == 4 and size == 2:
-            found["sack_ok"] = True
-        elif kind == 5 and size >= 10 and size % 8 == 2:
-            edges = struct.unpack(">%dI" % (len(body) // 4), body)
-            found["sack"] = [[edges[i], edges[i + 1]] for i in range(0, len(edges), 2)]
-        elif kind == 8 and size == 10:
-            found["ts"] = list(struct.unpack(">II", body))
-        elif kind == 19:
-            found["md5"] = body.hex()
-        elif kind == 34:
-            found["tfo"] = body.hex()
-        else:
-            found["kind-%d" % kind] = body.hex()
-        at += size
-    return found

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Literal, Optional, Tuple, TypedDict
 
-Header = Literal["network", "transport", "protocol", "tcp", "cb", "none"]
+# network | transport | protocol | cb | none, or the name of a protocol (configs/sites.yaml)
+Header = str
 Direction = Literal["in", "out", "none"]
 
 
@@ -20,7 +21,8 @@ class SiteSpec(TypedDict):
     direction: Direction
     tcp_cb: bool
     lookup: bool
-    data: Optional[Literal["ip", "tcp"]]
+    data: Optional[str]
+    sends: Optional[str]
     listed: bool
 
 
@@ -30,6 +32,7 @@ UNLISTED: SiteSpec = {
     "tcp_cb": False,
     "lookup": False,
     "data": None,
+    "sends": None,
     "listed": False,
 }
 

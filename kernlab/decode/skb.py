@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from kernlab.decode import protocols
 from kernlab.decode.layout import Layout, View, read_struct
 from kernlab.decode.memory import Memory, Unreadable, read_to_page_end
 from kernlab.decode.names import flags_text
-from kernlab.decode.packet import packet, tcp_header
+from kernlab.decode.packet import packet
 from kernlab.decode.place import Header, SiteSpec
+from kernlab.decode.protocols.model import Protocol
 
 HEADER_BYTES = 128  # kept as "raw" in the event
 _IP = (0x0008, 0xDD86)  # ETH_P_IP, ETH_P_IPV6 in network order, read as little-endian
@@ -28,7 +30,7 @@ def members(header: Header, control_block: bool) -> Tuple[str, ...]:
     TCP_SKB_CB if ``control_block``: for those who fetch an skb in pieces. The control block is
     ``cb``: see ``CB_MEMBERS``."""
     found: Tuple[str, ...] = _OWN
-    if header in ("network", "transport", "protocol", "tcp"):
+    if header in ("network", "transport", "protocol") or header in protocols.BY_NAME:
         found += _HEADERS
     if header == "protocol":
         found += ("protocol",)
@@ -81,8 +83,8 @@ def decode_skb(
             skb["cb"] = said
     if header in ("network", "transport") or (header == "protocol" and _says_ip(view)):
         found = _from_header(memory, view, header == "transport")
-    elif header == "tcp":
-        found = _from_tcp_header(memory, view, sock)
+    elif header in protocols.BY_NAME:
+        found = _from_own_header(memory, view, sock, protocols.BY_NAME[header])
     elif header == "cb":
         found = _from_cb(layout, view, sock)
     if found is not None and site["direction"] != "none":
@@ -141,10 +143,10 @@ def _says_ip(view: View) -> bool:
     return view.get("protocol") in _IP and network not in (None, 0, _UNSET)
 
 
-def _from_tcp_header(
-    memory: Memory, view: View, sock: Optional[Mapping[str, Any]]
+def _from_own_header(
+    memory: Memory, view: View, sock: Optional[Mapping[str, Any]], row: Protocol
 ) -> Optional[Dict[str, Any]]:
-    """A TCP header without an IP header before it; addresses are the sock's."""
+    """A protocol's header without an IP header before it; addresses are the sock's."""
     head, data, length = view.get("head"), view.get("data"), view.get("len")
     transport = view.get("transport_header")
     if not head or data is None or length is None or transport in (None, _UNSET):
@@ -155,8 +157,8 @@ def _from_tcp_header(
         raw = read_to_page_end(memory, start, max(1, min(60, actual)))
     except Unreadable:
         return None
-    fields = tcp_header(raw, actual)
-    return {**_addresses(sock), "proto": "tcp", **fields} if fields else None
+    fields = row.decode(raw, actual, None)
+    return {**_addresses(sock), "proto": row.name, **fields} if fields else None
 
 
 def _addresses(sock: Optional[Mapping[str, Any]]) -> Dict[str, Any]:

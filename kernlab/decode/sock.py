@@ -11,24 +11,22 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
+from kernlab.decode import protocols
 from kernlab.decode.layout import Layout, View, cover, read_struct
 from kernlab.decode.memory import Memory, Unreadable
 from kernlab.decode.names import (
     AF_INET,
     AF_INET6,
-    CA_STATES,
     FAMILIES,
     LISTEN,
     NEW_SYN_RECV,
     OTHER_FAMILIES,
-    PROTOCOLS,
     SOCK_STREAM,
-    TCP,
     TCP_STATES,
     TIME_WAIT,
-    WITH_PORTS,
 )
 from kernlab.decode.packet import address_text
+from kernlab.decode.protocols import tcp
 
 _COMMON = tuple(
     "__sk_common." + name
@@ -57,25 +55,6 @@ _PLAIN = (
     ("sk_receive_queue.qlen", "receive_queue"),
     ("sk_backlog.len", "backlog_len"),
 )
-_TCP_FIELDS = (
-    "snd_una",
-    "snd_nxt",
-    "snd_wnd",
-    "rcv_nxt",
-    "rcv_wnd",
-    "copied_seq",
-    "write_seq",
-    "snd_cwnd",
-    "snd_ssthresh",
-    "packets_out",
-    "retrans_out",
-    "lost_out",
-    "sacked_out",
-    "total_retrans",
-    "mss_cache",
-)
-
-_TCP_PAIRS = tuple((name, name) for name in _TCP_FIELDS)
 _LISTENER = (("sk_ack_backlog", "ack_backlog"), ("sk_max_ack_backlog", "max_ack_backlog"))
 # tw_rcv_nxt and tw_snd_nxt are macros (include/linux/tcp.h): DWARF has not these names.
 _TIMEWAIT = (
@@ -89,12 +68,15 @@ _REQUEST = (("rcv_isn", "rcv_isn"), ("snt_isn", "snt_isn"), ("rcv_nxt", "rcv_nxt
 NAMES = (
     _PLAIN,
     _LISTENER,
-    _TCP_PAIRS,
-    (("icsk_retransmits", "retransmits"), ("icsk_backoff", "backoff")),
+    tcp.SOCK_PAIRS,
+    tcp.CONNECTION_PAIRS,
 )
 
 # Members of tcp_sock alone.
-OF_TCP = frozenset(_TCP_FIELDS)
+OF_TCP = frozenset(tcp.SOCK_FIELDS)
+
+# Structures that share a full sock's address.
+FULL: Sequence[str] = ("sock", "inet_sock", *protocols.structs())
 
 # What ``decode_sock`` reads of what a sock may be, all at one address: for those who fetch
 # one in pieces.
@@ -108,8 +90,7 @@ MEMBERS: Mapping[str, Sequence[str]] = {
         "sk_lingertime",
     ),
     "inet_sock": ("inet_sport",),
-    "inet_connection_sock": ("icsk_retransmits", "icsk_backoff", "icsk_ca_state", "icsk_rto"),
-    "tcp_sock": (*_TCP_FIELDS, "srtt_us", "linger2"),
+    **protocols.structs(),
     "inet_timewait_sock": ("tw_substate",),
     "tcp_timewait_sock": tuple(name for name, _ in _TIMEWAIT),
     "tcp_request_sock": tuple(name for name, _ in _REQUEST),
@@ -123,7 +104,6 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
     Ports are in host order; src is the local side. ``srtt_us`` in µs (the kernel keeps it
     times eight), ``rto_ms`` in ms, windows in bytes, ``snd_cwnd`` in segments.
     """
-    low, high = cover(layout, ["sock", "inet_sock", "inet_connection_sock", "tcp_sock"])
     common = read_struct(memory, layout, "sock", address, _COMMON)
     if common is None:
         return None
@@ -140,14 +120,17 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
         return found
     protocol, stream = _protocol(memory, layout, address)
     if protocol is not None:
-        found["protocol"] = PROTOCOLS.get(protocol, str(protocol))
-    if protocol not in WITH_PORTS or (protocol == TCP and not stream):
+        found["protocol"] = protocols.name_of(protocol)
+    row = protocols.BY_NUMBER.get(protocol or 0)
+    if row is not None and row.stream and not stream:
+        row = None  # a raw socket, which is no more than an inet_sock
+    if row is None or not row.ports:
         found.pop("sport", None)
         found.pop("dport", None)
-    if stream and (protocol == TCP or protocol == 262):
+    if row is not None and row.states:
         found["state"] = TCP_STATES.get(state, str(state))
-    else:
-        high = (layout.span("sock") or (0, 0))[1]
+    whole = row is not None and (row.states or row.socket is not None)
+    low, high = cover(layout, list(FULL) if whole else ["sock"])
     try:
         block = b"".join(
             memory.read(address + at, min(_BLOCK, high - at)) for at in range(low, high, _BLOCK)
@@ -161,10 +144,9 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
         sport = View(layout, "inet_sock", block, low).network("inet_sport")
         if sport:
             found["sport"] = sport
-    if protocol == TCP and stream:
-        found.update(_icsk(View(layout, "inet_connection_sock", block, low), layout))
-        if state != LISTEN:
-            found.update(_tcp(View(layout, "tcp_sock", block, low)))
+    if row is not None and row.socket is not None:
+        views = lambda struct: View(layout, struct, block, low)  # noqa: E731
+        found.update(row.socket(views, layout.constants, state))
     return found
 
 
@@ -225,28 +207,6 @@ def _full(view: View, state: int) -> Dict[str, Any]:
             linger = view.get("sk_lingertime")
             if linger is not None:
                 found["lingertime"] = linger
-    return found
-
-
-def _icsk(view: View, layout: Layout) -> Dict[str, Any]:
-    found: Dict[str, Any] = {**view.values(NAMES[-1])}
-    state = view.get("icsk_ca_state")
-    if state is not None:
-        found["ca_state"] = CA_STATES.get(state, str(state))
-    rto, hz = view.get("icsk_rto"), layout.constants.get("HZ")
-    if rto is not None and hz:
-        found["rto_ms"] = rto * 1000 // hz
-    return found
-
-
-def _tcp(view: View) -> Dict[str, Any]:
-    found: Dict[str, Any] = {**view.values(_TCP_PAIRS)}
-    srtt = view.get("srtt_us")
-    if srtt is not None:
-        found["srtt_us"] = srtt >> 3
-    linger2 = view.signed("linger2")
-    if linger2:
-        found["linger2"] = linger2
     return found
 
 

@@ -3,18 +3,22 @@ sock may lead to. Which one it is, its state, family and protocol say."""
 
 from __future__ import annotations
 
+from kernlab.decode import protocols
+
 FULL = ("sock", "inet_sock")
-TCP = (*FULL, "inet_connection_sock", "tcp_sock", "tcp6_sock")
 TIME_WAIT = ("inet_timewait_sock", "tcp_timewait_sock")
 REQUEST = ("request_sock", "inet_request_sock", "tcp_request_sock")
-# By the number of a family (include/linux/socket.h) and of a protocol (include/uapi/linux/in.h),
-# beside struct sock.
+# By the number of a family (include/linux/socket.h), beside struct sock. What a protocol's sockets
+# are, its row says (kernlab.decode.protocols).
 FAMILIES = {1: ("unix_sock",), 16: ("netlink_sock",), 17: ("packet_sock",)}
-PROTOCOLS = {
-    17: ("udp_sock", "udp6_sock"),
-    136: ("udp_sock", "udp6_sock"),
-    262: ("inet_connection_sock", "mptcp_sock"),
-}
-_RAW = ("raw_sock", "raw6_sock")
-_BY_NUMBER = (name for table in (FAMILIES, PROTOCOLS) for names in table.values() for name in names)
-SOCKS = frozenset((*TCP, *TIME_WAIT, *REQUEST, *_RAW, *_BY_NUMBER))
+RAW = ("raw_sock", "raw6_sock")
+SOCKS = frozenset(
+    (
+        *FULL,
+        *TIME_WAIT,
+        *REQUEST,
+        *RAW,
+        *(name for names in FAMILIES.values() for name in names),
+        *(name for row in protocols.TABLE for name in row.kinds),
+    )
+)

@@ -40,7 +40,7 @@ class Traits:
         if "S" in packet["flags"]:
             options = packet.get("options", {})
             self.syn = True
-            self.timestamps, self.mptcp = "ts" in options, "kind-30" in options
+            self.timestamps, self.mptcp = "ts" in options, "mptcp" in options
         elif packet.get("ip_id"):  # a SYN-ACK is sent by no socket yet, and has 0
             self.counted = self.counted + 1 if self._follows(packet["ip_id"]) else 1
             self.ip_id = packet["ip_id"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kernlab.decode import protocols
 from kernlab.decode.packet import address_text
 from kernlab.decode.packet import packet as decode
 from kernlab.reasons.pairs import Way, way
@@ -16,28 +16,23 @@ from kernlab.record.pcapng import inner, read
 from kernlab.record.segments import Segments
 
 _MOST = 10  # connections that are told one by one
-_QUOTED = {6: "TCP", 17: "UDP"}  # IP protocols
 _ARP = 0x0806  # ethertype
-_UNREACHABLE = {"ipv4": 3, "ipv6": 1}  # ICMP types
+_UNREACHABLE = "DEST_UNREACH"
+# What a code of an "unreachable" says, of ICMP and of ICMPv6.
 _CODES = {
-    "ipv4": {
-        0: "network unreachable",
-        1: "host unreachable",
-        2: "protocol unreachable",
-        3: "port unreachable",
-        4: "fragmentation needed",
-        9: "network prohibited",
-        10: "host prohibited",
-        13: "prohibited by a filter",
-    },
-    "ipv6": {
-        0: "no route",
-        1: "prohibited by a filter",
-        3: "address unreachable",
-        4: "port unreachable",
-        5: "prohibited by policy",
-        6: "route rejected",
-    },
+    "NET_UNREACH": "network unreachable",
+    "HOST_UNREACH": "host unreachable",
+    "PROT_UNREACH": "protocol unreachable",
+    "PORT_UNREACH": "port unreachable",
+    "FRAG_NEEDED": "fragmentation needed",
+    "NET_ANO": "network prohibited",
+    "HOST_ANO": "host prohibited",
+    "PKT_FILTERED": "prohibited by a filter",
+    "NOROUTE": "no route",
+    "ADM_PROHIBITED": "prohibited by a filter",
+    "ADDR_UNREACH": "address unreachable",
+    "POLICY_FAIL": "prohibited by policy",
+    "REJECT_ROUTE": "route rejected",
 }
 
 
@@ -186,32 +181,11 @@ def _icmp(frame: Any) -> tuple[str, Way, str] | None:
     """The protocol and the ends that an ICMP "unreachable" is about, and what it says."""
     inside = inner(frame)
     packet = decode(inside.data) if inside is not None else None
-    if inside is None or packet is None or "icmp_type" not in packet:
+    if packet is None or packet.get("icmp_name") != _UNREACHABLE:
         return None
-    family = packet["family"]
-    if packet["icmp_type"] != _UNREACHABLE.get(family):
+    about = packet.get("quoted") or {}
+    if "sport" not in about:
         return None
-    start = (inside.data[0] & 15) * 4 if family == "ipv4" else 40
-    quoted = _quoted(inside.data[start + 8 :])
-    if quoted is None:
-        return None
-    code = packet["icmp_code"]
-    said = _CODES[family].get(code, f"code {code}")
-    return *quoted, f"ICMP from {packet['src']}: {said}"
-
-
-def _quoted(data: bytes) -> tuple[str, Way] | None:
-    """The protocol, addresses and ports of a quoted TCP segment or UDP datagram (RFC 792: at
-    least 8 bytes of it)."""
-    if len(data) >= 28 and data[0] >> 4 == 4 and data[9] in _QUOTED:
-        protocol = _QUOTED[data[9]]
-        at, src, dst = (data[0] & 15) * 4, data[12:16], data[16:20]
-    elif len(data) >= 48 and data[0] >> 4 == 6 and data[6] in _QUOTED:
-        protocol = _QUOTED[data[6]]
-        at, src, dst = 40, data[8:24], data[24:40]
-    else:
-        return None
-    if len(data) < at + 4:
-        return None
-    sport, dport = struct.unpack_from(">HH", data, at)
-    return protocol, (address_text(src), sport, address_text(dst), dport)
+    code = packet.get("icmp_code_name", "")
+    said = _CODES.get(code, f"code {packet['icmp_code']}")
+    return protocols.title(about), way(about), f"ICMP from {packet['src']}: {said}"

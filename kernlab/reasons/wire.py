@@ -38,7 +38,7 @@ MOST = 20_000  # connections that are known at a time
 _KEPT = 100_000  # segments of all of them that wait for an answer
 _COPY = 10**9  # ns: the copy of a RST on another device comes within
 _ROWS = 256  # RSTs that wait for their copies
-_SIGNED = {"md5", "kind-29", "kind-30"}  # what tcp_v4_send_reset() adds: TCP-AO, MPTCP
+_SIGNED = {"md5", "kind-29", "mptcp"}  # what tcp_v4_send_reset() adds: TCP-AO, MPTCP
 
 
 @dataclass

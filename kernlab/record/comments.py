@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kernlab.decode import protocols
 from kernlab.record import drops
 from kernlab.record.links import Links
 from kernlab.record.pcapng import losses, read, write
-from kernlab.record.segments import segments
+from kernlab.record.segments import others, segments
 
 _HOPS = 24  # lines of a comment
 _FRAMES = 4  # of a stack
@@ -59,6 +60,9 @@ def _line(event: Mapping[str, Any]) -> str:
         parts.append(f"on {device}")
     if "state" in sock:
         parts.append(str(sock["state"]))
+    sends = protocols.sends(event)
+    if sends:
+        parts.append(sends)
     if "ret" in event:
         parts.append(f"= {event['ret']}")
     callers = [str(frame.get("func")) for frame in stack[1 : 1 + _FRAMES]]
@@ -70,7 +74,7 @@ def _line(event: Mapping[str, Any]) -> str:
 def annotate(capture: Path, events: Iterable[Mapping[str, Any]]) -> int:
     """Write the comments into a capture; how many frames have one. Nothing is changed where
     there is none. Raises ``BadInput`` for a file that is no capture."""
-    told = comments(events, segments(capture))
+    told = comments(events, [*segments(capture), *others(capture)])
     if told:
         text = {n: "\n".join(rows) for n, rows in told.items()}
         write(capture, read(capture), comments=text, lost=losses(capture))

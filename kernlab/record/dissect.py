@@ -17,6 +17,7 @@ from kernlab.record import scapied, tshark
 from kernlab.record.container import ETHERNET, SLL, SLL2, Captured, Inner, inner
 from kernlab.record.dissected import CUT, Dissected, start
 
+_IP = (0x0800, 0x86DD)  # EtherTypes
 # Types of Ethernet frames that hold no TCP: ARP, RARP, LLDP, EAPOL, slow protocols, PTP, loopback
 _OTHER = {0x0806, 0x8035, 0x88CC, 0x888E, 0x8809, 0x88F7, 0x9000}
 _CARRIERS = {
@@ -66,10 +67,9 @@ def own(number: int, frame: Captured) -> Dissected:
     inside = inner(frame)
     if inside is None:
         return began._replace(unknown=f"link type {frame.linktype}")
-    if inside.ethertype not in (0x0800, 0x86DD):
+    if inside.ethertype not in _IP:
         return began._replace(unknown=_unknown_type(frame, inside))
-    actual = frame.length - (len(frame.data) - len(inside.data))
-    fields = decode(inside.data, actual=actual if actual > 0 else None)
+    fields = _decoded(frame, inside)
     if fields is None:
         return began._replace(unknown="no IP header where one has to be")
     if fields["proto"] == "tcp":
@@ -77,6 +77,19 @@ def own(number: int, frame: Captured) -> Dissected:
             return began._replace(unknown=CUT)
         return began._replace(fields=fields) if "flags" in fields else began
     return began._replace(unknown=_carrier(fields))
+
+
+def packet_of(frame: Captured) -> dict[str, Any] | None:
+    """The packet in a frame of a capture of ours, whatever its protocol; None without one."""
+    inside = inner(frame)
+    if inside is None or inside.ethertype not in _IP:
+        return None
+    return _decoded(frame, inside)
+
+
+def _decoded(frame: Captured, inside: Inner) -> dict[str, Any] | None:
+    actual = frame.length - (len(frame.data) - len(inside.data))
+    return decode(inside.data, actual=actual if actual > 0 else None)
 
 
 def _unknown_type(frame: Captured, inside: Inner) -> str:

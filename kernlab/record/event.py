@@ -7,10 +7,13 @@ file comes from outside. A field that could not be read is absent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
+from kernlab.decode import protocols
+from kernlab.decode.kinds import ADDRESS, FLAGS, NAMED, NUMBER, TEXT
+from kernlab.decode.names import FLAG_LETTERS
 from kernlab.record.shapes import Int, Line, Open, Value
 
 VERSION = 1
@@ -38,32 +41,62 @@ class Options(Open):
     ts: list[Int] | None = None
 
 
-class Packet(Open):
-    """What the headers say. ``id`` is one for all events of one packet
-    (``kernlab.record.identity``), there even where no header could be read.
-    Ports, seq, ack and window in host order; ``win`` unscaled; ``len`` is the payload in
-    bytes; ``raw`` the first bytes from the IP header on, base64."""
+class PacketBase(Open):
+    """What every packet has. ``id`` is one for all events of one packet
+    (``kernlab.record.identity``), there even where no header could be read. ``len`` is the
+    payload in bytes; ``raw`` the first bytes from the IP header on, base64."""
 
     id: str | None = None
     family: Literal["ipv4", "ipv6"] | None = None
     proto: str | None = None
     src: str | None = None
-    sport: int | None = Field(None, ge=0, le=65535)
     dst: str | None = None
-    dport: int | None = Field(None, ge=0, le=65535)
-    flags: str | None = Field(None, pattern="^[FSRPAUEC]*$")
-    seq: int | None = Field(None, ge=0, le=_U32)
-    ack: int | None = Field(None, ge=0, le=_U32)
     rseq: int | None = Field(None, ge=0, le=_U32)
     rack: int | None = Field(None, ge=0, le=_U32)
-    win: int | None = Field(None, ge=0, le=65535)
     len: int | None = Field(None, ge=0, le=_U32)
     ip_id: int | None = Field(None, ge=0, le=65535)
-    icmp_type: int | None = Field(None, ge=0, le=255)
-    icmp_code: int | None = Field(None, ge=0, le=255)
     options: Options | None = None
     direction: Literal["in", "out"] | None = None
     raw: str | None = None
+
+
+def _of_protocols() -> dict[str, Any]:
+    """The fields of the headers above IP, by the table of protocols, as pydantic wants them."""
+    found: dict[str, Any] = {}
+    for _, field in protocols.fields():
+        if field.kind in (NUMBER, NAMED):
+            most = (1 << field.bits) - 1
+            found[field.name] = (int | None, Field(None, ge=0, le=most))
+        elif field.kind == FLAGS:
+            found[field.name] = (str | None, Field(None, pattern=f"^[{FLAG_LETTERS}]*$"))
+        elif field.kind in (TEXT, ADDRESS):
+            found[field.name] = (str | None, None)
+    return found
+
+
+if TYPE_CHECKING:
+    Packet = PacketBase
+else:
+    # What an ICMP error quotes has no packet of its own in it.
+    Quoted = create_model("Quoted", __base__=PacketBase, **_of_protocols())
+    Packet = create_model(
+        "Packet",
+        __base__=PacketBase,
+        __doc__="What the headers say. Ports, seq, ack and window in host order; ``win`` "
+        "unscaled; ``quoted`` is the packet that an ICMP error is about.",
+        quoted=(Quoted | None, None),
+        **_of_protocols(),
+    )
+
+
+class Error(Open):
+    """The ICMP error that a function is about to send about ``packet``."""
+
+    proto: str
+    icmp_type: int = Field(ge=0, le=255)
+    icmp_code: int = Field(ge=0, le=255)
+    icmp_name: str | None = None
+    icmp_code_name: str | None = None
 
 
 class Skb(Open):
@@ -207,6 +240,7 @@ class Event(Open):
     host_ns: Int
     site: Site
     packet: Packet | None = None
+    error: Error | None = None
     skb: Skb | None = None
     sock: Sock | None = None
     netns: Int | None = None

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kernlab.decode import protocols
+
 Endpoint = tuple[str, int]
 
 
@@ -128,7 +130,7 @@ def _answers(flags: str, packet: Mapping[str, Any], sport: int, dport: int) -> b
     9293, 3.10.7.1 and 3.10.7.3). In the middle of a connection the smaller port is taken
     for the server's, as tools do that have no more to go by.
     """
-    if packet.get("proto") != "tcp":
+    if not protocols.numbered(packet):
         return False
     if "S" in flags:
         return "A" in flags

@@ -24,6 +24,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+from kernlab.decode import protocols
+
 # Functions that end the skb they are called for.
 FREES = frozenset(
     (
@@ -41,7 +43,7 @@ FREES = frozenset(
 _BEGINS = frozenset(("__tcp_transmit_skb",))
 # Called through another of FREES for the same skb: the end was seen already.
 _AGAIN = frozenset(("__kfree_skb", "kfree_skbmem"))
-_STABLE = ("proto", "seq", "flags", "ip_id", "win", "icmp_type", "icmp_code")
+_STABLE = ("proto", "ip_id", *protocols.stable())
 _ENDS = ("src", "sport", "dst", "dport")
 _SIDES = (("src", "sport"), ("dst", "dport"))
 _KEPT = 65536  # packets remembered; the oldest is forgotten

@@ -3,7 +3,8 @@
 By headers, which both have: addresses, sequence number, flags, length; among frames that
 agree in these (a segment sent again) by IP identification and timestamps, and where the event
 has none (the skb of the retransmit queue) by time. Once one event of a packet is placed, all of
-that packet are (``packet.id``). Beyond NAT one end differs, and sequence and acknowledgement
+that packet are (``packet.id``). A packet without sequence numbers is known by what its protocol
+says is the same in every copy. Beyond NAT one end differs, and sequence and acknowledgement
 number say that it is the same segment. ``tcp_reset()`` runs for a RST alone.
 
 Times of both are the guest's: a frame's of its wall clock, an event's of its monotonic clock at
@@ -15,8 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kernlab.decode import protocols
+
 _KEY = ("src", "sport", "dst", "dport", "seq", "flags", "len")
 _MORE = ("ack", "win", "ip_id")  # what an event may have, and a frame has
+_OTHERS = ("proto", "src", "sport", "dst", "dport", "len", "ip_id", *protocols.stable())
 _NUMBERS = ("seq", "ack", "flags", "len", "win")
 _RESET = "tcp_reset"
 
@@ -36,7 +40,7 @@ class Links:
             packet = one["packet"]
             for key in _end_keys(packet):
                 self._by_end.setdefault(key, []).append(one)
-            if "R" in packet["flags"]:
+            if "R" in packet.get("flags", ""):
                 self._resets.setdefault(_way(packet), []).append(one)
 
     def take(self, event: Mapping[str, Any]) -> int | None:
@@ -66,8 +70,10 @@ class Links:
         return self._of.get(packet.get("id", "")) if number is None else number
 
     def _pick(self, packet: Mapping[str, Any], name: str | None, at: int | None) -> int | None:
-        if "seq" not in packet or "src" not in packet:
+        if "src" not in packet:
             return None
+        if "seq" not in packet:
+            return self._without_numbers(packet, name)
         all_fit = self._alike(packet)
         if not all_fit:
             return self._of.get(name) if name in self._of else self._translated(packet)
@@ -81,6 +87,22 @@ class Links:
             return self._of[name]
         free = [one for one in all_fit if self._taken.get(one["number"], name) == name]
         return int((free or all_fit)[0]["number"])  # one packet may have got two ids
+
+    def _without_numbers(self, packet: Mapping[str, Any], name: str | None) -> int | None:
+        """The frame of a packet that is no segment: the only one that agrees, or the first of
+        several that no other packet was."""
+        if name in self._of or "proto" not in packet:
+            return self._of.get(name or "")
+        names = tuple(one for one in _OTHERS if one in packet)
+        index = self._indices.get(names)
+        if index is None:
+            index = self._indices[names] = {}
+            for one in self._segments:
+                if "seq" not in one["packet"]:
+                    index.setdefault(_values(one["packet"], names), []).append(one)
+        rows = index.get(_values(packet, names), ())
+        free = [one for one in rows if self._taken.get(one["number"], name) == name]
+        return int(free[0]["number"]) if free and (len(rows) == 1 or name is not None) else None
 
     def _alike(self, packet: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The frames that agree with all that the event has. An acknowledgement number may

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kernlab.decode import protocols
 from kernlab.record.container import Capture, Captured, read
-from kernlab.record.dissect import best, dissected, own
+from kernlab.record.dissect import best, dissected, own, packet_of
 from kernlab.record.dissected import Dissected, Tally
 from kernlab.record.flows import Flows
 
@@ -66,6 +67,17 @@ def segments(path: Path) -> list[dict[str, Any]]:
     return [one for one in map(taker.take, read(path)) if one is not None]
 
 
+def others(path: Path) -> list[dict[str, Any]]:
+    """The packets of a capture of ours that are no TCP segment, each as ``{"number", "at",
+    "packet"}``, by our own decoder. Raises ``BadInput`` for a file that is no capture."""
+    found = []
+    for number, frame in enumerate(read(path), 1):
+        fields = packet_of(frame)
+        if fields is not None and "flags" not in fields:
+            found.append({"number": number, "at": frame.at, "packet": fields})
+    return found
+
+
 class Stream:
     """The segments of any capture, one at a time: iterating gives each with the frame it came
     in. ``tally`` counts frames, ``cut`` is where the file was cut, ``reader`` who dissects.
@@ -103,21 +115,7 @@ def _relate(fields: dict[str, Any], relative: Any) -> None:
 
 
 def text(segment: dict[str, Any]) -> str:
-    """A segment on one line, as tcpdump writes it: flags, numbers, window, length. One that
-    has no header yet (an skb of the retransmit queue) has no window."""
+    """A segment on one line, as tcpdump writes it: flags, numbers, window, length."""
     packet = segment["packet"]
-    flags = str(packet.get("flags", ""))
-    shown = "".join(letter for letter in "SFRPUEC" if letter in flags)
-    shown += "." if "A" in flags else ""
-    parts = [f"{packet.get('sport', '?')} > {packet.get('dport', '?')} [{shown}]"]
-    length = packet.get("len", 0)
-    seq = packet.get("rseq", packet.get("seq"))
-    if seq is not None and ("S" in flags or length or "F" in flags or "R" in flags):
-        parts.append(f"seq {seq}:{seq + length}" if length else f"seq {seq}")
-    if "A" in flags:
-        parts.append(f"ack {packet.get('rack', packet.get('ack', '?'))}")
-    if "win" in packet:
-        parts.append(f"win {packet['win']}")
-    if length:
-        parts.append(f"len {length}")
-    return " ".join(parts)
+    ends = f"{packet.get('sport', '?')} > {packet.get('dport', '?')}"
+    return f"{ends} {protocols.TCP.line(packet)}"

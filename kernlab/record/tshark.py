@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import IO, Any
 
 from kernlab.decode.names import flags_text
-from kernlab.decode.packet import tcp_options
+from kernlab.decode.protocols.tcp import tcp_options
 from kernlab.errors import WeFailed
 from kernlab.process import PIPE, Child
 from kernlab.record.container import IDB, SHB, Captured

@@ -8,22 +8,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from kernlab.decode import protocols
 from kernlab.record.identity import FREES
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe
+from kernlab.sinks.lanes import lane_of
 
 _OPEN = 4096  # packets that are waited for; the oldest is drawn when there are more
-_LANES = (
-    ("netfilter", "netfilter"),
-    ("net/core/skbuff.c", "buffer"),
-    ("net/core/sock", "socket"),
-    ("net/ipv4/tcp.c", "socket"),
-    ("tcp", "TCP"),
-    ("udp", "UDP"),
-    ("net/ipv", "IP"),
-    ("net/core", "device"),
-    ("drivers/", "device"),
-)
 
 
 class FollowView:
@@ -76,9 +67,11 @@ class FollowView:
             reset = "R" in packet["flags"]
             head.append(safe(segment_text({"packet": packet})), "bold red" if reset else "bold")
         else:
-            head.append(safe(packet.get("proto", "?")), "bold")
+            said = f"{protocols.title(packet)} {protocols.line(packet)}"
+            head.append(safe(said.strip()), "bold")
         if "src" in packet:
-            head.append(f"  {safe(packet['src'])} → {safe(packet.get('dst'))}", "dim")
+            ends = "{} → {}".format(*protocols.ends(packet).split(" > "))
+            head.append(f"  {safe(ends)}", "dim")
         self._console.print(head, no_wrap=True, overflow="ellipsis")
         start = events[0].get("host_ns", 0)
         before: dict[str, Any] = {}
@@ -87,10 +80,8 @@ class FollowView:
             before = {**before, **_facts(event)}
 
     def _hop(self, event: Mapping[str, Any], start: int, before: Mapping[str, Any]) -> None:
-        site = event.get("site") or {}
-        lane = next((lane for part, lane in _LANES if part in str(site.get("file", ""))), "")
         line = Text(f"  {(event.get('host_ns', start) - start) / 1e6:>8.1f} ms  ", "dim")
-        line.append(f"{lane:<10}", "cyan")
+        line.append(f"{lane_of(event):<10}", "cyan")
         freed = event.get("probe") in FREES
         line.append(safe(event.get("probe", "?")), "dim" if freed else "bold")
         changed = [

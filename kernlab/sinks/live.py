@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kernlab.decode import protocols
 from kernlab.record.flows import Flow, Flows
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe, words
@@ -19,6 +20,13 @@ from kernlab.sinks.console import safe, words
 _WINDOW = 2.0  # seconds over which a rate is taken
 _CONNECTIONS, _PACKETS, _PROBES = 8, 10, 8
 _KEPT = 4096  # packets that are known again
+
+
+def _text(packet: Mapping[str, Any]) -> str:
+    if protocols.numbered(packet):
+        return segment_text({"packet": dict(packet)})
+    ports = f"{packet['sport']} > {packet['dport']}"
+    return f"{ports} {protocols.title(packet)} {protocols.line(packet)}".rstrip()
 
 
 class LiveView:
@@ -64,12 +72,13 @@ class LiveView:
         if "state" in sock and "sport" in sock and "dport" in sock:
             mine = (str(sock.get("src")), sock["sport"])
             self._states[flow.number, mine == flow.client] = str(sock["state"])
-        if "flags" in packet:
+        row = protocols.of(packet)
+        if row is not None:
             name = str(packet.get("id", f"event {self.seen}"))
             if self._packets.pop(name, None) is None:
                 self._segments[flow.number] += 1
-            line = safe(segment_text({"packet": packet}))
-            self._packets[name] = (flow.number, probe, line, "R" in packet["flags"])
+            reset = "R" in str(packet.get("flags", ""))
+            self._packets[name] = (flow.number, probe, safe(_text(packet)), reset)
             if len(self._packets) > _KEPT:
                 self._packets.popitem(last=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kernlab.decode import protocols
 from kernlab.record.segments import text as segment_text
 
 
@@ -35,8 +36,8 @@ def packet_of(packet: Mapping[str, Any]) -> str:
     """A packet that the capture does not have."""
     if "flags" in packet and "win" in packet:
         return segment_text({"packet": dict(packet)})
-    ends = f"{packet.get('src')}:{packet.get('sport')} > {packet.get('dst')}:{packet.get('dport')}"
-    return f"{str(packet.get('proto', '')).upper()} {ends} len {packet.get('len', 0)}"
+    ends, said = protocols.ends(packet), protocols.line(packet)
+    return f"{protocols.title(packet)} {ends} {said}".rstrip()
 
 
 def socket_of(sock: Mapping[str, Any]) -> str:

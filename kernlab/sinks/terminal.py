@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kernlab.decode import protocols
 from kernlab.record.flows import Endpoint, Flow, Flows
 from kernlab.record.isn import Isns, near
 from kernlab.sinks.console import safe, words
@@ -100,6 +101,9 @@ class TraceView:
         if state:
             line.append("  ")
             line.append(safe(state), "magenta")
+        sends = protocols.sends(event)
+        if sends:
+            line.append(f"  {safe(sends)}", "bold yellow")
         if "ret" in event:
             line.append("  = ", "dim")
             line.append(safe(event["ret"]), "bold")
@@ -148,9 +152,9 @@ class TraceView:
         arrow = self._sign("→" if from_client else "←", ">" if from_client else "<")
         line.append(f"{flow.number}{arrow} ", "bold" if from_client else "bold blue")
         flags = str(packet.get("flags", ""))
-        if packet.get("proto") != "tcp":
-            line.append(f"{safe(packet.get('proto', '?')).upper():<8}", "cyan")
-            line.append(f"len {packet.get('len', 0)}")
+        if not protocols.numbered(packet):
+            self._protocol(line, packet)
+            line.append(safe(protocols.line(packet)))
             return
         named = " ".join(_WORDS.get(letter, "?") for letter in flags) or "none"
         line.append(f"{named:<7} ", _flag_style(flags))
@@ -191,9 +195,16 @@ class TraceView:
                 line.append(f"  {extra}", "dim")
 
     @staticmethod
-    def _other(line: Text, packet: Mapping[str, Any]) -> None:
-        line.append(f"{safe(packet.get('proto', '?')).upper():<8}", "cyan")
-        line.append(f"{safe(packet.get('src', '?'))} > {safe(packet.get('dst', '?'))}")
+    def _protocol(line: Text, packet: Mapping[str, Any]) -> None:
+        row = protocols.of(packet)
+        line.append(f"{safe(protocols.title(packet)):<8}", row.colour if row else "cyan")
+
+    def _other(self, line: Text, packet: Mapping[str, Any]) -> None:
+        self._protocol(line, packet)
+        line.append(safe(protocols.ends(packet)))
+        said = protocols.line(packet)
+        if said:
+            line.append(f"  {safe(said)}", "bold")
 
     @staticmethod
     def _arguments(line: Text, event: Mapping[str, Any]) -> None:

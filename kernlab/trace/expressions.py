@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from kernlab.config.yaml import near
-from kernlab.decode import expr
+from kernlab.decode import expr, protocols
 from kernlab.decode.compare import number_of
 from kernlab.decode.fields import SHOW
 from kernlab.decode.macros import ACCESSORS
@@ -93,7 +93,9 @@ def _is_set(header: str, site: sites.SiteRow) -> bool:
         return True
     if header == "cb":
         return site.tcp_cb
-    unset = {"transport": ("none", "network", "cb"), "network": ("none", "cb", "tcp")}
+    if header == "network" and site.header in protocols.BY_NAME:
+        return False  # that header alone is built
+    unset = {"transport": ("none", "network", "cb"), "network": ("none", "cb")}
     return site.header not in unset[header]
 
 

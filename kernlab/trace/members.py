@@ -11,8 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kernlab.decode import protocols
 from kernlab.decode import sock as socks
+from kernlab.decode.kinds import NAMED, NUMBER
 from kernlab.decode.names import STATE_NUMBERS, flags_value
+from kernlab.decode.protocols.model import Protocol
 from kernlab.symbols.probes import Probe
 
 _CHAIN = re.compile(
@@ -35,24 +38,7 @@ _SAME = {
 }
 _SOCK = {member: name for pairs in socks.NAMES for member, name in pairs if "." not in member}
 _OF_TCP = {"tcp_sk", "tcp_sock", "inet_csk", "inet_connection_sock"}
-_TCP = {
-    "seq": ("seq", 4),
-    "ack_seq": ("ack", 4),
-    "source": ("sport", 2),
-    "dest": ("dport", 2),
-    "window": ("win", 2),
-}
-_BITS = {
-    "fin": "F",
-    "syn": "S",
-    "rst": "R",
-    "psh": "P",
-    "ack": "A",
-    "urg": "U",
-    "ece": "E",
-    "cwr": "C",
-}
-_HEADED = ("transport", "tcp")
+_HEADERS = {row.accessor: row for row in protocols.TABLE if row.accessor}
 
 
 def reader(text: str, probe: Probe) -> Reader | None:
@@ -90,13 +76,25 @@ def _of_skb(member: str, by: str | None, probe: Probe) -> Reader | None:
         if member == "tcp_flags":
             return lambda event: _flags((event.get("skb") or {}).get("cb") or {})
         return lambda event: ((event.get("skb") or {}).get("cb") or {}).get(member)
-    if by == "tcp_hdr" and probe.site.header in _HEADED:
-        if member in _BITS:
-            bit = flags_value(_BITS[member])
-            return lambda event: None if (f := _flags(_tcp(event))) is None else int(f & bit != 0)
-        if member in _TCP:
-            field, size = _TCP[member]
-            return lambda event: _raw(_tcp(event).get(field), size)
+    row = _HEADERS.get(by or "")
+    if row is not None and probe.site.header in ("transport", row.name):
+        return _of_header(member, row)
+    return None
+
+
+def _of_header(member: str, row: Protocol) -> Reader | None:
+    if member in row.bits:
+        name, mask = row.bits[member]
+        return lambda event: (
+            None if (f := _flags(_of(event, row), name)) is None else int(f & mask != 0)
+        )
+    for field in row.fields:
+        if field.member == member and field.at is not None:
+            name, size = field.name, field.bits // 8
+            if field.kind == NAMED or size == 1:
+                return lambda event: _of(event, row).get(name)
+            if field.kind == NUMBER:
+                return lambda event: _raw(_of(event, row).get(name), size)
     return None
 
 
@@ -110,13 +108,13 @@ def _ipv4(event: Event, side: str) -> Any:
     return sock.get(side) if sock.get("family") == "ipv4" else None
 
 
-def _tcp(event: Event) -> Event:
+def _of(event: Event, row: Protocol) -> Event:
     packet = event.get("packet") or {}
-    return packet if packet.get("proto") == "tcp" else {}
+    return packet if packet.get("proto") == row.name else {}
 
 
-def _flags(of: Event) -> int | None:
-    return flags_value(of["flags"]) if "flags" in of else None
+def _flags(of: Event, name: str = "flags") -> int | None:
+    return flags_value(of[name]) if name in of else None
 
 
 def _raw(number: int | None, size: int) -> int | None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernlab.decode.names import flags_text, flags_value
-from kernlab.decode.packet import packet, tcp_options
+from kernlab.decode.packet import packet
+from kernlab.decode.protocols.tcp import tcp_options
 
 
 def ipv4(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kernlab.config.yaml import parse
-from kernlab.decode.packet import tcp_header
+from kernlab.decode.protocols.tcp import tcp_header
 from kernlab.errors import BadInput
 from kernlab.reasons.match import UNKNOWN, Matcher, findings, one_call
 from kernlab.reasons.model import Reason, table
@@ -238,7 +238,7 @@ def capture(path: Path, *segments: bytes) -> Path:
         ({"flags": "RPA", "seq": 5, "win": 7}, "other"),
         ({"flags": "RA", "seq": 5, "win": 7, "len": 3}, "other"),
         ({"flags": "R", "seq": 5, "win": 0, "options": {"md5": "00"}}, "passive"),
-        ({"flags": "R", "seq": 5, "win": 0, "options": {"kind-30": "80"}}, "passive"),
+        ({"flags": "R", "seq": 5, "win": 0, "options": {"mptcp": ["MP_TCPRST"]}}, "passive"),
     ],
 )
 def test_shapes(packet: dict[str, Any], wanted: str) -> None:

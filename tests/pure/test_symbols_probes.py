@@ -46,6 +46,7 @@ def test_a_functions_probe_is_told_whole() -> None:
             "tcp_cb": False,
             "lookup": True,
             "data": None,
+            "sends": None,
             "listed": True,
         },
         "args": [

@@ -46,6 +46,21 @@ def probe(header: Any = "transport") -> Probe:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
+        ("icmp_hdr(skb)->type", 3),
+        ("icmp_hdr(skb)->code", 1),
+        ("udp_hdr(skb)->dest", None),
+        ("icmp_hdr(skb)->un.gateway", None),
+    ],
+)
+def test_a_header_of_any_protocol_is_read_by_its_members(text: str, value: Any) -> None:
+    event = {"probe": "f", "packet": {"proto": "icmp", "icmp_type": 3, "icmp_code": 1}}
+    found = reader(text, probe())
+    assert (None if found is None else found(event)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
         ("sk->sk_state", 8),
         ("tcp_sk(sk)->snd_cwnd", 10),
         ("sk->sk_err", 104),

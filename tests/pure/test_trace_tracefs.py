@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kernlab.decode import expr, fields
+from kernlab.decode import expr, fields, protocols
 from kernlab.decode.hit import decode_hit
 from kernlab.decode.layout import WANTED, Layout
 from kernlab.decode.memory import BytesMemory
@@ -23,8 +23,12 @@ from kernlab.trace.tracefs import formats, ring
 from kernlab.trace.tracefs.fetch import Fetch
 from kernlab.trace.tracefs.guest import ROUND, Clock, Piece
 from kernlab.trace.tracefs.lower import STATES, Constant, Lowering, Number, Source, Text
+from kernlab.trace.tracefs.sources import Sources
 
 TABLE = json.loads((Path(__file__).parents[1] / "data" / "expressions.json").read_text())
+
+
+ICMP_TYPES = protocols.BY_NAME["icmp"].fields[0].words
 
 
 class Record:
@@ -52,6 +56,9 @@ class Record:
             return self._number(path, 8, flags_value(value))
         if kind == fields.STATE:
             return self._number(path, 8, STATES[value], names=STATES)
+        if kind == fields.NAMED:
+            of_its_own = path.endswith("type")  # a code's name is one type's
+            return self._number(path, 8, value, names=ICMP_TYPES if of_its_own else {})
         if kind == fields.ADDRESS and "." in value:
             raw = int.from_bytes(bytes(map(int, value.split("."))), "little")
             return self._number(path, 32, raw, swapped=True)
@@ -320,3 +327,47 @@ def test_what_lies_behind_no_pointer_is_absent() -> None:
     assert hit.sock is None
     assert hit.packet is not None
     assert memory.faults > 10
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("icmp.type == DEST_UNREACH", "f0 == 3"),
+        ("icmp.type != ECHO", "f0 != 8"),
+        ("icmp.type in (ECHO, 3)", "(f0 == 8 || f0 == 3)"),
+        ("icmp.type == NEIGHBOUR_SOLICITATION", "common_type == 0"),  # ICMPv6's: of no hit here
+        ("icmp.code == 3", "f0 == 3"),
+        ("icmp.code == PORT_UNREACH", ""),  # the same number is another code's of another type
+        ("quoted.dport == 53", ""),
+        ("sport == 53", ""),
+    ],
+)
+def test_a_header_behind_skb_data_can_be_asked_in_the_kernel(where: str, said: str) -> None:
+    layout = a_layout()
+    args = (Argument("skb", "struct sk_buff *", "pointer", 8, "rdi"),)
+    site = SiteRow(header="transport", data="icmp", direction="in", why="")
+    place = Function("icmp_rcv", "icmp_rcv", 0xFFFFFFFF81000000, "f.c", 1, args, b"")
+    fetch = Fetch("k0", Probe("icmp_rcv", place, site, "skb", None), layout)
+    lowering = Lowering(Sources(fetch, layout))
+    assert lowering.filter(expr.parse(where)) == said
+    if said.startswith("f0"):
+        data = layout.field("sk_buff", "data")
+        assert data is not None
+        offset = "+1" if "code" in where else "+0"
+        assert list(lowering.fetches) == [f"{offset}(+{data[0]}(%di)):u8"]
+
+
+def test_of_an_error_that_is_about_to_be_sent_the_arguments_are_asked() -> None:
+    layout = a_layout()
+    args = (
+        Argument("skb_in", "struct sk_buff *", "pointer", 8, "rdi"),
+        Argument("type", "int", "signed", 4, "rsi"),
+        Argument("code", "int", "signed", 4, "rdx"),
+    )
+    site = SiteRow(header="network", sends="icmp", why="")
+    place = Function("__icmp_send", "__icmp_send", 0xFFFFFFFF81000000, "f.c", 1, args, b"")
+    fetch = Fetch("k0", Probe("__icmp_send", place, site, "skb_in", None), layout)
+    lowering = Lowering(Sources(fetch, layout))
+    # The packet that the error is about may be of ICMP too, and its header has no fixed place.
+    assert lowering.filter(expr.parse("error.icmp_type == DEST_UNREACH")) == "f0 == 3"
+    assert list(lowering.fetches) == ["%si:s32"]

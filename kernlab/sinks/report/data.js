@@ -40,6 +40,7 @@ const Data = (() => {
       if (row.s !== undefined) event.site = once(known.s, row.s);
       if (row.k !== undefined) event.stack = once(known.k, row.k);
       if (row.P !== undefined) event.packet = once(known.P, row.P);
+      if (row.l !== undefined) event.line = row.l;
       if (row.b !== undefined) event.skb = row.b;
       if (row.S !== undefined) {
         const [addr, changed, gone] = row.S;

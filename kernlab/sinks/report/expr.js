@@ -4,7 +4,7 @@ const Expr = (() => {
   const WORDS = {and: "and", "&&": "and", or: "or", "||": "or", not: "not", "!": "not"};
   const OPERATORS = new Set(["==", "=", "!=", "<", "<=", ">", ">=", "~", "in", "has"]);
   const ALLOWED = {
-    number: ["==", "!=", "<", "<=", ">", ">=", "in"], text: ["==", "!=", "~", "in"],
+    number: ["==", "!=", "<", "<=", ">", ">=", "in"], named: ["==", "!=", "<", "<=", ">", ">=", "in"], text: ["==", "!=", "~", "in"],
     flags: ["==", "!=", "has", "in"], state: ["==", "!=", "in", "~"],
     address: ["==", "!=", "in"], stack: ["has", "~"],
     open: ["==", "!=", "<", "<=", ">", ">=", "~", "in", "has"],
@@ -202,6 +202,7 @@ const Expr = (() => {
     function checker(kind, operator, value) {
       if (["<", "<=", ">", ">="].includes(operator)) {
         if (kind === "open") return (found) => compare(numberIn(found, value), numberFor(value, found), operator);
+        if (kind === "named") return (found) => numbered(found) && compare(found, value, operator);  // not its name, beside it
         return (found) => compare(found, value, operator);
       }
       if (operator === "~") {
@@ -228,6 +229,17 @@ const Expr = (() => {
       if (kind === "address") return (found) => wanted.some((network) => inside(found, network));
       if (kind === "open") return (found) => wanted.some((one) => sameOpen(found, one));
       return (found) => wanted.some((one) => same(found, one));
+    }
+
+    // A number, or the name of one: kernlab.decode.values.named.
+    function named(name, operator, text, token) {
+      const number = integer(text);
+      if (number !== null) return number;
+      const known = fields.words[paths(name)[0][0].split(".").pop()] || [];
+      const word = text.toUpperCase().replace(/^(?:ICMP(?:V6)?|NDISC)_/, "");
+      if (!known.includes(word)) throw new Wrong(name + " is a number or its name, '" + text + "' is neither", token.column);
+      if (["<", "<=", ">", ">="].includes(operator)) throw new Wrong("'" + text + "' is a name, and names have no order", token.column);
+      return word;
     }
 
     function parse(text) {
@@ -373,6 +385,7 @@ const Expr = (() => {
           if (number === null) throw new Wrong(name + " is a number, '" + body + "' is not", token.column);
           return number;
         }
+        if (kind === "named") return named(name, operator, body.trim(), token);
         if (kind === "flags") {
           try { return flagsValue(body); } catch (error) { throw new Wrong(error.message, token.column); }
         }

@@ -1,17 +1,17 @@
 // What the kernel did with one segment: its hops by layer, and what changed between them.
 const Journey = (() => {
-  const LANES = ["device", "IP", "netfilter", "TCP", "socket"];
+  // kernlab/sinks/lanes.py: columns, and rows of a pattern, a lane and its column.
+  const {columns: LANES, rows} = Data.read("page").lanes;
+  const ROWS = rows.map(([pattern, name, column]) => [new RegExp(pattern), name, LANES.indexOf(column)]);
   // A place in a header's inline function is where the function stands that it is part of.
   const NET = /^(net|drivers)\//;
+  // The number of a column, and the name of the lane in it.
   function lane(event) {
     const own = (event.site && event.site.file) || "", outer = NET.test(own) ? null : (event.stack || []).find((frame) => NET.test(frame.file || ""));
     const file = outer ? outer.file : own, func = (event.site && event.site.func) || event.probe || "";
-    if (/netfilter/.test(file) || /^nf_|_table$/.test(func)) return 2;
-    if (/net\/core\/skbuff\.c|net\/core\/(sock|stream)|net\/socket\.c|net\/ipv4\/(tcp|af_inet|inet_connection_sock)\.c|net\/ipv6\/af_inet6/.test(file)) return 4;
-    if (/tcp|udp|inet_(timewait|hash)/.test(file)) return 3;
-    if (/net\/ipv[46]\/|net\/core\/(dst|neighbour)/.test(file)) return 1;
-    if (/net\/core|drivers\/|net\/sched/.test(file)) return 0;
-    return 4;
+    if (/^nf_|_table$/.test(func)) return [LANES.indexOf("netfilter"), "netfilter"];
+    const found = ROWS.find(([pattern]) => pattern.test(file));
+    return found ? [found[2], found[1]] : [LANES.length - 1, "socket"];
   }
   const plain = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
   const QUIET = new Set(["via", "addr"]);
@@ -65,17 +65,17 @@ const Journey = (() => {
   }
 
   function hop(event, sources, before, start, relative) {
-    const at = lane(event), site = event.site || {func: event.probe};
+    const [at, name] = lane(event), site = event.site || {func: event.probe};
     const shown = {...event.texts, ...event.show, ...(event.ret === undefined ? {} : {"returned": event.ret})};
     const state = event.sock && event.sock.state;
     const rst = event.rst;
     return el("article", {cls: "hop" + (rst ? " bad" : ""), "data-seq": event.seq},
-      el("div", {cls: "lanes", "aria-hidden": "true"}, ...LANES.map((name, n) => el("i", {cls: n === at ? "on l" + n : "", title: name}))),
+      el("div", {cls: "lanes", "aria-hidden": "true"}, ...LANES.map((column, n) => el("i", {cls: n === at ? "on l" + n : "", title: n === at ? name : column}))),
       el("div", {cls: "what"},
-        el("header", {}, el("strong", {}, event.probe || site.func), el("span", {cls: "tag l" + at}, LANES[at]),
+        el("header", {}, el("strong", {}, event.probe || site.func), el("span", {cls: "tag l" + at}, name),
           state ? el("span", {cls: "state"}, state) : "",
           el("small", {}, "#" + event.seq + "  +" + Parts.time((event.at || 0) - start) + "  cpu " + event.cpu + (event.task ? "  " + event.task.comm + "/" + event.task.pid : ""))),
-        event.packet && event.packet.id && event.packet.flags === undefined ? "" : event.packet ? el("div", {cls: "dim mono"}, Parts.packet(relative(event))) : "",
+        event.packet && event.packet.id && event.packet.flags === undefined && event.line === undefined && !event.error ? "" : event.packet ? el("div", {cls: "dim mono"}, Parts.packet(relative(event), event.line), Parts.sends(event) ? el("b", {}, "  " + Parts.sends(event)) : "") : "",
         el("div", {cls: "changes"}, ...changes(event, before),
           ...Object.entries(shown).map(([name, value]) => el("span", {cls: "change seen"}, el("b", {}, name), " " + plain(value)))),
         where({func: "source", file: site.file, line: site.line}, sources),

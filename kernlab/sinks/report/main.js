@@ -109,7 +109,7 @@
     if (!chapter.events.length) section.querySelector(".eventlist").hidden = true;
     function row(event) {
       const sock = event.sock || {};
-      const summary = event.packet && event.packet.src ? Parts.packet(chapter.relative(event)) : sock.sport ? sock.src + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "") : Object.entries(event.args || {}).map(([k, v]) => k + "=" + v).join(" ");
+      const summary = event.packet && event.packet.src ? [Parts.packet(chapter.relative(event), event.line), Parts.sends(event)].filter(Boolean).join("  ") : sock.sport ? sock.src + ":" + sock.sport + (sock.dport ? " ⇄ " + sock.dst + ":" + sock.dport : "") : Object.entries(event.args || {}).map(([k, v]) => k + "=" + v).join(" ");
       return el("button", {type: "button", cls: "row ev" + (event.rst ? " bad" : ""), "data-seq": event.seq, onclick: () => {
         Journey.show(panel, "#" + event.seq + "  " + (event.probe || ""), event.packet && event.packet.id ? "packet " + event.packet.id + (event.packet.src ? ", all its stops" : "") : "",
           event.packet && event.packet.id ? chapter.byPacket.get(event.packet.id) : [event], chapter, null);

@@ -7,12 +7,12 @@ The page's data.js undoes it. A row:
 
     {"q": seq, "p": probe, "g": engine, "c": cpu, "n": guest_ns, "h": host_ns, "t": task,
      "s": site, "k": stack, "P": packet, "b": skb, "S": sock, "f": frame, "o": refused,
-     "d": drop, "x": the rest}
+     "l": line, "d": drop, "x": the rest}
 
 ``t``, ``s``, ``k``, ``P``: a number names an earlier value by the order in which values of
 its kind came, anything else is a new value. ``S``: [addr, changed, gone]. Times: ``n`` and
 ``h`` are differences to the event before, the first ``h`` is the clock's as text.
-Left out: ``packet.raw``.
+``l`` is what is in a packet that is no segment, in words. Left out: ``packet.raw``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from kernlab.decode import protocols
 from kernlab.record import drops
 from kernlab.sinks.console import safe_lines
 
@@ -107,6 +108,9 @@ class Packer:
         if "packet" in event:
             packet = {k: v for k, v in event["packet"].items() if k != "raw"}
             row["P"] = self._once["packet"](packet)
+            said = "" if "flags" in packet else protocols.line(packet)
+            if said:
+                row["l"] = said
         if "skb" in event:
             row["b"] = event["skb"]
         if "sock" in event:

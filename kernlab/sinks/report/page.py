@@ -9,11 +9,12 @@ from typing import Any
 
 from kernlab import __version__
 from kernlab.config.paths import arriving_file
-from kernlab.decode import fields
+from kernlab.decode import fields, protocols
 from kernlab.decode.names import TCP_STATES
 from kernlab.record.identity import Identity
 from kernlab.record.links import Links
 from kernlab.record.source import excerpt
+from kernlab.sinks import lanes
 from kernlab.sinks.console import safe_lines
 from kernlab.sinks.report.pack import Packer, dumps, segment_rows
 from kernlab.verdict.judge import Line
@@ -102,12 +103,15 @@ def _meta() -> dict[str, Any]:
     return {
         "fields": {
             "types": fields.TYPES,
-            "short": fields.SHORT,
+            "short": {**fields.SHORT, **fields.BESIDE},
+            "words": {name: sorted(words) for name, words in fields.WORDS.items()},
             "open": fields.OPEN_PREFIXES,
             "states": sorted(set(TCP_STATES.values())),
             "numbers": {name: number for number, name in TCP_STATES.items()},
         },
         "states": TCP_STATES,
+        "lanes": {"columns": lanes.COLUMNS, "rows": lanes.ROWS},
+        "titles": {row.name: row.title for row in protocols.TABLE},
     }
 
 

@@ -29,14 +29,24 @@ const Parts = (() => {
     if (length) parts.push("len " + length);
     return parts.join("  ");
   }
-  const packet = (one) => {
+  const {titles} = Data.read("page");
+  const title = (proto) => titles[proto] || proto.toUpperCase();
+  const packet = (one, line) => {
     if (!one) return "";
     if (one.flags !== undefined) {
       const wire = one.win === undefined ? "seq " + one.seq + (one.ack === undefined ? "" : " ack " + one.ack) + " len " + (one.len || 0)
         : segment(one);
       return flags(one.flags) + "  " + wire;
     }
-    return one.proto ? one.proto.toUpperCase() + " " + (one.src || "") + " > " + (one.dst || "") : "";
+    const end = (side, port) => (one[side] || "") + (one[port] === undefined ? "" : ":" + one[port]);
+    return one.proto ? title(one.proto) + "  " + end("src", "sport") + " > " + end("dst", "dport") + (line ? "  " + line : "") : "";
+  };
+  // The error that a function is about to send, as kernlab/decode/protocols says it.
+  const sends = (event) => {
+    const e = event.error;
+    if (!e) return "";
+    const code = e.icmp_code_name || (e.icmp_code ? "code " + e.icmp_code : "");
+    return ["sends", title(e.proto), e.icmp_name || "type " + e.icmp_type, code].filter(Boolean).join(" ");
   };
 
   // A list of any length: ``heights`` of its items, ``draw`` makes one. In print, the first 400.
@@ -98,5 +108,5 @@ const Parts = (() => {
     return {sight, print: () => { show(0, Math.min(items.length, 400)); inner.style.height = tops[Math.min(items.length, 400)] + "px"; },
       screen: () => { inner.style.height = tops[items.length] + "px"; sight(); }, focus, back: () => focus(Math.max(0, cursor)), count: items.length};
   }
-  return {time, flags, segment, packet, near, list};
+  return {time, flags, segment, packet, sends, near, list};
 })();

@@ -7,11 +7,11 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from kernlab.decode import protocols
 from kernlab.decode.arch import ARCH
 from kernlab.decode.layout import Layout
-from kernlab.decode.place import Header
 from kernlab.decode.skb import members
-from kernlab.decode.sock import MEMBERS
+from kernlab.decode.sock import FULL, MEMBERS
 from kernlab.symbols.probes import Probe
 
 MAX_CHUNKS, MAX_TESTS = 32, 16
@@ -21,17 +21,11 @@ _NONE = 0xFF
 _NO_HOP = 0xFFFF_FFFF
 _SKB_ROOM, _CHUNK_ROOM, _SOCK_ROOM = 256, 255, 1024
 _GAP = 16  # bytes between members below which they are read as one piece
-_HEADERS: dict[Header, int] = {
-    "none": 0,
-    "network": 1,
-    "transport": 2,
-    "protocol": 3,
-    "tcp": 4,
-    "cb": 5,
-}
+_HEADERS = {"none": 0, "network": 1, "transport": 2, "protocol": 3, "cb": 5}
+_OWN = 4  # of one protocol, with no IP header before it
 # What a sock may be by its state: the members read of a full one, in TIME_WAIT, of a request.
 _CLASSES = (
-    ("sock", "inet_sock", "inet_connection_sock", "tcp_sock"),
+    FULL,
     ("sock", "inet_timewait_sock", "tcp_timewait_sock"),
     ("sock", "tcp_request_sock"),
 )
@@ -209,7 +203,8 @@ class Shapes:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        every = {name for header in _HEADERS for name in members(header, True)}
+        headers = (*_HEADERS, protocols.TCP.name)
+        every = {name for header in headers for name in members(header, True)}
         self.skb = layout.span("sk_buff", sorted(every)) or (0, 0)
         self.socks = [chunks(layout, names, names is _CLASSES[0]) for names in _CLASSES]
         ends = [layout.span(name) for names in _CLASSES[:1] for name in names]
@@ -273,6 +268,7 @@ def _pack_lookup(plan: PlanBytes, layout: Layout, values: Mapping[str, int]) -> 
     if node is None or first is None:
         node, first = 0, _offset(layout, "inet_listen_hashbucket", "nulls_head.first")
     secret = values.get("inet_ehash_secret")
+    symbol, member = protocols.TCP.tables
     if None in found.values() or None in (bucket, listeners, first, secret):
         return
     for name, value in found.items():
@@ -280,8 +276,8 @@ def _pack_lookup(plan: PlanBytes, layout: Layout, values: Mapping[str, int]) -> 
     plan.can_look_up = 1
     plan.ehash_bucket, plan.lhash2_bucket = bucket, listeners
     plan.listen_node, plan.lhash2_first = node, first
-    plan.hashinfo, plan.secret4 = values.get("tcp_hashinfo", 0), secret
-    plan.net_hashinfo = _offset(layout, "net", "ipv4.tcp_death_row.hashinfo") or 0
+    plan.hashinfo, plan.secret4 = values.get(symbol, 0), secret
+    plan.net_hashinfo = _offset(layout, "net", member) or 0
     only = layout.field("sock", _SK + "ipv6only")
     if only is not None and len(only) == 4:
         plan.v6only, plan.v6only_mask = only[0], ((1 << only[3]) - 1) << only[2]
@@ -307,7 +303,7 @@ def pack_probe(number: int, probe: Probe, func: str = "") -> bytes:
             number,
             registers.get(probe.skb or "", _NONE),
             registers.get(probe.sock or "", _NONE),
-            _HEADERS[site.header],
+            _HEADERS.get(site.header, _OWN),
             site.lookup,
             _hop(probe.skb_hop),
             _hop(probe.sock_hop),

@@ -15,7 +15,7 @@ from typing import Any
 
 from kernlab.config.needs import require
 from kernlab.decode.arch import ARCH
-from kernlab.decode.hit import as_type, decode_hit
+from kernlab.decode.hit import add_error, as_type, decode_hit
 from kernlab.decode.layout import Layout
 from kernlab.decode.place import PointerSpec, ProbeSpec, position
 from kernlab.errors import BadInput
@@ -217,6 +217,7 @@ class BpfEngine(Streaming[guest.Loader]):
         }
         if shown:
             event["args"] = shown
+        add_error(event, what["site"])
         self._expressions.put(event)
         if self._plan.request.stack:
             entry = what["entry"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kernlab.decode.arch import ARCH
-from kernlab.decode.hit import decode_hit
+from kernlab.decode.hit import add_error, decode_hit
 from kernlab.decode.layout import Layout
 from kernlab.decode.place import position
 from kernlab.errors import KernlabError
@@ -228,6 +228,7 @@ class FtraceEngine(Streaming[Tracefs]):
         args = fetch.arguments(page, start)
         if args:
             event["args"] = args
+        add_error(event, what["site"])
         self._expressions.put(event)
         entry = what["entry"]
         if callers is not None:

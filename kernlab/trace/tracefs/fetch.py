@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from kernlab.decode import protocols
 from kernlab.decode import skb as skbs
 from kernlab.decode import sock as socks
 from kernlab.decode.arch import ARCH
@@ -30,8 +31,9 @@ _LONGEST = 64  # elements of an array: MAX_ARRAY_LEN
 # Bytes around skb->data. Before it: the headers of a segment whose payload it points at
 # (tcp_queue_rcv), IPv4 without options and TCP with all of them. After it: a MAC header and
 # what an event keeps. Where sites.yaml says what is at skb->data, less will do: nothing before an
-# IP header, the longest IPv4 header before TCP's.
-_AROUND = {None: (80, 144), "ip": (0, 128), "tcp": (64, 112)}
+# IP header, the longest IPv4 header before one above it.
+_AROUND = {None: (80, 144), "ip": (0, 128)}
+_ABOVE_IP = (64, 112)
 # The upper half of the address space, without the values that are errors (include/linux/err.h).
 _FIRST, _LAST = 0xFFFF_8000_0000_0000, 0xFFFF_FFFF_FFFF_F000
 _WORD = struct.Struct("<Q")
@@ -131,13 +133,14 @@ class Fetch:
             ranges += [(at + low, at + high) for low, high in inner]
         yield Piece("skb", self._skb, _words(ranges, "b"), 0, _end(layout, ["sk_buff"]))
         if "network_header" in wanted:
-            before, after = _AROUND[site["data"]]
+            before, after = _AROUND.get(site["data"], _ABOVE_IP)
             run = Run("w0", -before, (before + after) // 8)
             base = f"{place['data'][0]:+d}({self._skb})"
             yield Piece("data", base, (run,), -before, after)
         # Where TCP has the skb it has no device: tcp_v4_rcv() clears it, a new one has none yet.
         name = layout.field("net_device", "name")
-        has_device = site["header"] not in ("tcp", "cb") and not site["tcp_cb"]
+        own = site["header"] == "cb" or site["header"] in protocols.BY_NAME
+        has_device = not own and not site["tcp_cb"]
         if has_device and place["dev"] is not None and name is not None:
             ranges = [(name[0], name[0] + name[1])]
             base = f"{place['dev'][0]:+d}({self._skb})"

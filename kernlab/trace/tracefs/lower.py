@@ -137,9 +137,8 @@ class Lowering:
         else:
             values = list(value) if isinstance(value, tuple) else [value]
             if source.names:
-                if not all(one in source.names for one in values):
-                    return True
-                values = [source.names[one] for one in values]
+                numbers = [one if isinstance(one, int) else source.names.get(one) for one in values]
+                values = [one for one in numbers if one is not None]  # else of no hit of this probe
         if not all(isinstance(one, int) for one in values):
             return True
         if operator in ("==", "in"):

@@ -6,27 +6,42 @@ where ``sites.yaml`` says that skb->data points at it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from kernlab.decode import protocols
 from kernlab.decode import sock as socks
 from kernlab.decode.arch import ARCH
 from kernlab.decode.layout import Layout
 from kernlab.decode.place import position
+from kernlab.decode.protocols.model import ADDRESS, Field
 from kernlab.trace.tracefs.fetch import Fetch
 from kernlab.trace.tracefs.lower import STATES, Constant, Number, Source, Text
 
 _UNSIGNED, _SIGNED = "u", "s"
-# The TCP header, RFC 9293 section 3.1, and the IPv4 header, RFC 791: offset and bits.
-_TCP = {
-    "sport": (0, 16),
-    "dport": (2, 16),
-    "seq": (4, 32),
-    "ack": (8, 32),
-    "flags": (13, 8),
-    "win": (14, 16),
-}
-_IP = {"tos": (1, 8), "ip_id": (4, 16), "ttl": (8, 8), "src": (12, 32), "dst": (16, 32)}
-_SOCK_STRUCTS = ("sock", "inet_connection_sock", "tcp_sock")
+# The IPv4 header, RFC 791.
+_IP = (
+    Field("tos", bits=8, at=1),
+    Field("ip_id", bits=16, at=4),
+    Field("ttl", bits=8, at=8),
+    Field("src", ADDRESS, 32, at=12),
+    Field("dst", ADDRESS, 32, at=16),
+)
+_SOCK_STRUCTS = socks.FULL
+
+
+def _header(data: str | None) -> tuple[Field, ...]:
+    """The fields of the header that skb->data points at."""
+    if data == "ip":
+        return _IP
+    row = protocols.BY_NAME.get(data or "")
+    return () if row is None else row.fields
+
+
+def _words(field: Field) -> dict[str, int]:
+    """What a number's names stand for. A code's are those of one type each: the number alone
+    does not tell them."""
+    return dict(field.words) if field.name == "icmp_type" else {}
 
 
 class Sources:
@@ -61,6 +76,8 @@ class Sources:
             return self._skb(rest)
         if top == "packet":
             return self._packet(rest)
+        if top == "error":
+            return self._error(rest)
         return None
 
     def _argument(self, name: str) -> Source:
@@ -128,12 +145,24 @@ class Sources:
         if header == "cb":
             return self._to_be(base, name)
         data = self._layout.field("sk_buff", "data")
-        table = {"tcp": _TCP, "ip": _IP}.get(self._site["data"] or "", {})
-        if data is None or name not in table:
+        table = _header(self._site["data"])
+        field = next((one for one in table if one.name == name and one.at is not None), None)
+        if data is None or field is None:
+            of_table = (one.named for one in table if one.named)
+            if name in of_table:
+                raise KeyError(name)  # the number beside it says the same
             return None
-        offset, bits = table[name]
-        fetch = f"{offset:+d}({data[0]:+d}({base})):u{bits}"
-        return Number(fetch, swapped=bits > 8)
+        fetch = f"{field.at:+d}({data[0]:+d}({base})):u{field.bits}"
+        return Number(fetch, swapped=field.bits > 8, names=_words(field))
+
+    def _error(self, name: str) -> Source:
+        """Of an ICMP error that is about to be sent: the function's arguments."""
+        row = protocols.BY_NAME.get(self._site.get("sends") or "")
+        field = row.of(name) if row is not None else None
+        if field is None or not field.named:
+            raise KeyError(name)
+        found = self._argument(name.removeprefix("icmp_"))
+        return replace(found, names=_words(field)) if isinstance(found, Number) else found
 
     def _to_be(self, base: str, name: str) -> Source:
         """A segment without a header yet: TCP's control block and the sock say it."""
