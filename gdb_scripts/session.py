@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import suppress
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Literal, Optional
 
 import gdb
 
@@ -25,6 +25,7 @@ from gdb_scripts import (
 )
 from gdb_scripts.commands import KernlabHelp, Lab, use
 from kernlab.decode.arch import ARCH
+from kernlab.decode.plans import SessionNews
 
 _COMMANDS = (
     KernlabHelp,
@@ -56,10 +57,12 @@ class Session:
     def restore(self, parameter: str) -> None:
         gdb.execute("set %s %s" % (parameter, "on" if self._kept[parameter] else "off"))
 
-    def tell(self, word: str) -> None:
-        """One line to the host. It may be gone; then this GDB is about to be, too."""
+    def tell(self, at: Literal["armed", "stopped", "gone", "failed"], why: str = "") -> None:
+        """Where the session is, a line to the host. It may be gone; then this GDB is about to
+        be, too."""
+        news: SessionNews = {"at": at, "why": why}
         with suppress(OSError):
-            self._host.sendall(word.encode() + b"\n")
+            self._host.sendall(json.dumps(news).encode() + b"\n")
 
     def on_stop(self, event: Any) -> None:
         if isinstance(event, gdb.BreakpointEvent):
@@ -85,7 +88,7 @@ def attach(path: str) -> None:
     try:
         _attach(session)
     except Exception as error:
-        session.tell("failed %s" % str(error).replace("\n", " "))
+        session.tell("failed", str(error))
     else:
         session.tell("armed")
 

@@ -66,7 +66,7 @@ def validate(
     import shlex
 
     from kernlab.cli.schemas import models
-    from kernlab.config.yaml import load, near
+    from kernlab.config.yaml import WrongFile, load, near
     from kernlab.errors import BadInput
     from kernlab.sinks.console import safe_lines
 
@@ -84,12 +84,12 @@ def validate(
         try:
             load(path, model)
         except BadInput as error:
-            problems.append(error.why if error.what.endswith(" errors") else error.what)
+            problems += error.lines if isinstance(error, WrongFile) else [error.what]
             wrong.append(path)
         else:
             typer.echo(safe_lines(f"{path}: good"))
     if problems:
-        count = sum(len(text.splitlines()) for text in problems)
+        count = len(problems)
         raise BadInput(
             f"{count} error{'s' if count > 1 else ''}",
             "\n".join(problems),

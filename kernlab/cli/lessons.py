@@ -75,10 +75,11 @@ def validate(
     from kernlab.config.yaml import load
     from kernlab.lab.probes import lacking
     from kernlab.lessons.lab import Lab
-    from kernlab.lessons.lab_check import problems, refuse
+    from kernlab.lessons.lab_check import problems
+    from kernlab.lessons.problems import refuse
     from kernlab.pipeline import built_kernel, symbols_for
 
-    found = [text for path in files for text in problems(path)]
+    found = [one for path in files for one in problems(path)]
     built = built_kernel(kernel)
     if built is not None and not found:
         for path in files:
@@ -86,7 +87,7 @@ def validate(
             found += wrong
             for note in notes:
                 typer.echo(f"note: {note}", err=True)
-    refuse(found)
+    refuse(found, "lab")
     against = f", and {built.release} has their probes" if built is not None else ""
     typer.echo(f"{len(files)} lab files are in order{against}")
 

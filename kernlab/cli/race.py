@@ -153,7 +153,8 @@ def _on(boot: BootOptions, path: Path, race: Race, times: int, language: Languag
     """The race on one kernel. One that lacks a place has that as what was found."""
     from kernlab.cli.output import reporter
     from kernlab.errors import BadInput
-    from kernlab.lessons.race_check import problems, refuse
+    from kernlab.lessons.problems import refuse
+    from kernlab.lessons.race_check import problems
     from kernlab.lessons.rounds import KernelRow
     from kernlab.pipeline import symbols_for
     from kernlab.race import compare, runner
@@ -161,7 +162,7 @@ def _on(boot: BootOptions, path: Path, race: Race, times: int, language: Languag
     from kernlab.race.stage import stage
     from kernlab.record import left
 
-    refuse(problems(path))
+    refuse(problems(path), "race")
     with reporter() as report:
         made = built, _ = boot.artifacts(report)
         try:

@@ -26,16 +26,17 @@ _SHOWN = 20  # of the orders that were not run
 def scene_of(path: Path, race: Race, boot: BootOptions, out: str | None, report: Reporter) -> Scene:
     """A race with all that it is run on, made on the way, and a run directory. Raises
     ``BadInput`` for a file with a problem, before anything boots."""
-    from kernlab.lessons.race_check import problems, refuse
+    from kernlab.lessons.problems import refuse
+    from kernlab.lessons.race_check import problems
     from kernlab.pipeline import symbols_for
     from kernlab.progress import Said
     from kernlab.race.against import against
     from kernlab.race.floor import Scene
 
-    refuse(problems(path))
+    refuse(problems(path), "race")
     made = boot.artifacts(report)
     found = problems(path, against(symbols_for(made[0])))
-    refuse(found)
+    refuse(found, "race")
     for one in found:
         report(Said(str(one)))
     return Scene(path.stem, race, path, boot.setting(report, out, made))

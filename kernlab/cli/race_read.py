@@ -144,7 +144,8 @@ def validate(
 ) -> None:
     """Check race files: every error with its line, and what it may have been meant as; against
     a kernel that is built also its places, and the locks that a step would wait for."""
-    from kernlab.lessons.race_check import problems, refuse
+    from kernlab.lessons.problems import refuse
+    from kernlab.lessons.race_check import problems
 
     built = _built(kernel)
     if built is None:
@@ -158,7 +159,7 @@ def validate(
     for one in found:
         if not one.sure:
             typer.echo(str(one), err=True)
-    refuse(found)
+    refuse(found, "race")
     there = f", and {built.release} has their places" if built is not None else ""
     typer.echo(f"{len(files)} race files are in order{there}")
     if built is None:

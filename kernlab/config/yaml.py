@@ -7,9 +7,9 @@ key or choice offers the nearest known one. All errors of a file come at once.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -34,6 +34,29 @@ class Model(BaseModel):
     """Base of every model read from a file: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileProblem(NamedTuple):
+    """What is wrong in a file, and in which line."""
+
+    line: int
+    text: str
+
+
+class WrongFile(BadInput):
+    """A file of which it is known what is wrong where. ``more``: how many problems there are
+    besides; ``why`` explains a single one; ``lines``: all of it, a line each."""
+
+    def __init__(
+        self, name: str, problems: Sequence[FileProblem], why: str = "", more: int = 0
+    ) -> None:
+        self.problems = tuple(problems)
+        self.more = more
+        self.lines = [f"{name}:{one.line}: {one.text}" for one in problems]
+        self.lines += [f"and {more} more"] if more else []
+        count = len(problems) + more
+        what = self.lines[0] if count == 1 else f"{name}: {count} errors"
+        super().__init__(what, why if count == 1 else "\n".join(self.lines), f"edit {name}")
 
 
 def near(word: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -87,23 +110,15 @@ def parse(text: str, model: type[M], name: str) -> M:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise BadInput(
-            f"{name}:{line}: not valid YAML", error.problem or str(error), f"edit {name}"
-        ) from error
+        problem = FileProblem(line, "not valid YAML")
+        raise WrongFile(name, [problem], error.problem or str(error)) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadInput(f"{name}: not valid YAML", str(error), f"edit {name}") from error
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        count = error.error_count()
         problems = [_explain(item, node, model) for item in error.errors()[:_TOLD]]
-        lines = [f"{name}:{line}: {text}" for line, text in problems]
-        lines += [f"and {count - _TOLD} more"] if count > _TOLD else []
-        raise BadInput(
-            lines[0] if count == 1 else f"{name}: {count} errors",
-            "" if count == 1 else "\n".join(lines),
-            f"edit {name}",
-        ) from error
+        raise WrongFile(name, problems, more=max(0, error.error_count() - _TOLD)) from error
 
 
 def _bounded(node: Any) -> None:
@@ -188,7 +203,7 @@ def _inner_model(annotation: Any) -> Any:
     return None
 
 
-def _explain(item: Any, node: Any, model: type[BaseModel]) -> tuple[int, str]:
+def _explain(item: Any, node: Any, model: type[BaseModel]) -> FileProblem:
     loc = tuple(item["loc"])
     key = _short(".".join(str(step) for step in loc)) or "(top)"
     line = _line(node, loc)
@@ -196,13 +211,13 @@ def _explain(item: Any, node: Any, model: type[BaseModel]) -> tuple[int, str]:
         parent = tuple(step for step in loc[:-1] if not isinstance(step, int))
         guesses = near(str(loc[-1]), _fields(model, parent))
         hint = f", did you mean '{guesses[0]}'?" if guesses else ""
-        return line, f"unknown key '{_short(loc[-1])}'{hint}"
+        return FileProblem(line, f"unknown key '{_short(loc[-1])}'{hint}")
     if item["type"] == "missing":
-        return line, f"key '{key}' is missing"
+        return FileProblem(line, f"key '{key}' is missing")
     got = item.get("input")
     shown = f" (got {_short(repr(got))})" if isinstance(got, (str, int, float, bool)) else ""
     message = item["msg"].removeprefix("Value error, ")
-    return line, message if key == "(top)" else f"{key}: {message}{shown}"
+    return FileProblem(line, message if key == "(top)" else f"{key}: {message}{shown}")
 
 
 def _short(text: object) -> str:

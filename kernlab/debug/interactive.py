@@ -27,6 +27,7 @@ from typing import Any
 from kernlab.config.paths import python_path
 from kernlab.debug.places import Stop
 from kernlab.debugger.mi import REMOTE_TIMEOUT
+from kernlab.decode.plans import SessionNews
 from kernlab.errors import WeFailed
 from kernlab.process import Child, need
 from kernlab.symbols import sites
@@ -158,30 +159,29 @@ class Session:
                 data = news.recv(4096)
                 if not data:
                     return  # GDB is ending: it held the other end
-                for word in self._words(data):
-                    self._take(word, on_armed)
+                for one in self._lines(data):
+                    self._take(one, on_armed)
             if self._deadline is not None and time.monotonic() > self._deadline:
                 self._deadline = None
                 self._too_long(gdb, news is None)
 
-    def _words(self, data: bytes) -> Iterator[str]:
+    def _lines(self, data: bytes) -> Iterator[SessionNews]:
         *lines, self._heard = (self._heard + data).split(b"\n")
-        for line in lines:
-            yield line.decode("utf-8", "replace")
+        yield from map(json.loads, lines)
 
-    def _take(self, word: str, on_armed: Callable[[], None]) -> None:
-        if word == "armed":
+    def _take(self, news: SessionNews, on_armed: Callable[[], None]) -> None:
+        if news["at"] == "armed":
             if self._wish.stops:
                 self._deadline = time.monotonic() + self._wish.timeout
             on_armed()
-        elif word == "stopped":
+        elif news["at"] == "stopped":
             self._deadline = None
-        elif word == "gone":
+        elif news["at"] == "gone":
             self.gone = True
-        elif word.startswith("failed"):
+        else:
             raise WeFailed(
                 "GDB could not attach to the guest",
-                word.removeprefix("failed ").strip(),
+                news["why"],
                 "kernlab debug again; if it persists, without ~/.gdbinit",
             )
 

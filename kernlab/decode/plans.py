@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, TypedDict
+from typing import Any, Dict, List, Literal, Optional, TypedDict
 
 from kernlab.decode.place import ProbeSpec, SiteSpec
 
@@ -50,6 +50,14 @@ class HoldPlan(TypedDict):
     stack: int
     locks: List[LockArray]
     sites: Dict[str, SiteSpec]
+
+
+class SessionNews(TypedDict):
+    """Where an interactive session is (``gdb_scripts.session``): its breakpoints stand, it has
+    stopped there, the guest is gone, or it could not be attached, and why."""
+
+    at: Literal["armed", "stopped", "gone", "failed"]
+    why: str
 
 
 class PostSpec(TypedDict):

@@ -9,16 +9,18 @@ from pathlib import Path
 from kernlab.config.paths import shipped
 from kernlab.config.yaml import line_of
 from kernlab.lessons.lab import Lab
+from kernlab.lessons.problems import Problem
 from kernlab.symbols.kernel import KernelSymbols
 from kernlab.symbols.places import unknown
 
 _WORD = re.compile(r"[A-Za-z_]\w+")
 
 
-def lacking(path: Path, lab: Lab, symbols: KernelSymbols) -> tuple[list[str], list[str]]:
-    """Probes of which a kernel has none: errors, a line each, for what no kernel that kernlab
-    knows has either, and notes for what this one alone does not have."""
-    wrong, notes = [], []
+def lacking(path: Path, lab: Lab, symbols: KernelSymbols) -> tuple[list[Problem], list[str]]:
+    """Probes of which a kernel has none: problems, for what no kernel that kernlab knows has
+    either, and notes for what this one alone does not have."""
+    wrong: list[Problem] = []
+    notes = []
     text = path.read_text("utf-8")
     for number, row in enumerate(lab.probes):
         if any(":" in name or symbols.map.entries(name) for name in row.places):
@@ -31,7 +33,7 @@ def lacking(path: Path, lab: Lab, symbols: KernelSymbols) -> tuple[list[str], li
             if name in _elsewhere() or inlined:
                 notes.append(f"{path.stem}: probe {name} is left out: {said}")
             else:
-                wrong.append(f"{path}:{at}: probes: {said}")
+                wrong.append(Problem(path, at, f"probes: {said}"))
     return wrong, notes
 
 

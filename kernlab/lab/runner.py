@@ -13,7 +13,8 @@ from kernlab.lab.leg import Explain, run_leg
 from kernlab.lab.probes import lacking
 from kernlab.leg.run import bring
 from kernlab.lessons.lab import LAB_FILE, Lab
-from kernlab.lessons.lab_check import c_read, refuse
+from kernlab.lessons.lab_check import c_read
+from kernlab.lessons.problems import Problem, refuse
 from kernlab.lessons.results import LabRequest, LabResult, LegResult, Tell
 from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
 from kernlab.progress import Reporter, Said
@@ -109,13 +110,13 @@ def run_labs(
 def _look_up(requests: Sequence[LabRequest], symbols: KernelSymbols, report: Reporter) -> None:
     """Say once which probes this kernel does not have. Raises ``BadInput`` for one that no
     kernel has."""
-    wrong: list[str] = []
+    wrong: list[Problem] = []
     for path, lab in {one.path: one.lab for one in requests if one.lab.debugger}.items():
         errors, notes = lacking(path, lab, symbols)
         wrong += errors
         for note in notes:
             report(Said(note))
-    refuse(wrong)
+    refuse(wrong, "lab")
 
 
 def _plan(lab: Lab, symbols: KernelSymbols, reasons: Reasons) -> Plan:

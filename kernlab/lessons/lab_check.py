@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,26 +12,23 @@ from kernlab.config.yaml import listed, load, near
 from kernlab.decode import expr
 from kernlab.errors import BadInput
 from kernlab.lessons.lab import Lab
+from kernlab.lessons.problems import Problem, of_file, refuse
 from kernlab.reasons.model import table
 from kernlab.record.expression import c_expressions
 from kernlab.verdict.model import Check
 
-_AT = re.compile(r"(.*?):\d+: ")
 _STEP = re.compile(r'\bstep\("([^"]+)"\)')
 
 
-def problems(path: Path) -> list[str]:
-    """Everything that is wrong with a lab's file, a line each: ``file:line: what``."""
+def problems(path: Path) -> list[Problem]:
+    """Everything that is wrong with a lab's file."""
     try:
         lab = load(path, Lab)
     except BadInput as error:
-        several = error.why.splitlines()
-        if several and all(line.startswith(str(path)) for line in several):
-            return several
-        return [f"{error.what}: {error.why}" if error.why else error.what]
+        return of_file(path, error)
     text = path.read_text("utf-8")
     found = [*_programs(path, lab), *_steps(path, lab), *_causes(lab), *_kernels(lab)]
-    return [f"{path}:{_line(text, word)}: {what}" for word, what in found]
+    return [Problem(path, _line(text, word), what) for word, what in found]
 
 
 def c_read(lab: Lab) -> list[str]:
@@ -46,25 +42,7 @@ def c_read(lab: Lab) -> list[str]:
 
 def require(paths: Iterable[Path]) -> None:
     """Raises ``BadInput`` with every problem of these files, before anything is run."""
-    refuse([text for path in dict.fromkeys(paths) for text in problems(path)])
-
-
-def refuse(found: list[str]) -> None:
-    """Raises ``BadInput`` for problems; nothing when there is none."""
-    if found:
-        raise BadInput(
-            f"{len(found)} problems" if len(found) > 1 else found[0],
-            "\n".join(found) if len(found) > 1 else "",
-            _again(found[0]),
-        )
-
-
-def _again(problem: str) -> str:
-    """What to do about a file of which this was said."""
-    match = _AT.match(problem)
-    if match is None:  # it could not be read
-        return "kernlab lab list"
-    return f"edit the file, then kernlab lab validate {shlex.quote(match[1])}"
+    refuse([one for path in dict.fromkeys(paths) for one in problems(path)], "lab")
 
 
 def _line(text: str, word: str) -> int:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from kernlab.config.programs import names as programs
 from kernlab.config.programs import source_of, text_of
 from kernlab.config.yaml import line_of, load, near
 from kernlab.errors import BadInput
+from kernlab.lessons.problems import Problem, of_file
 from kernlab.lessons.race import Place, Race, Step, entries, program_of
 from kernlab.verdict.model import Check
 
@@ -19,19 +18,6 @@ _REACHED = re.compile(r"\brace\.(reached|actor|waits\.kind)\s*==\s*('[^']*'|\"[^
 _ACTOR = re.compile(r'\bactor\("([^"]+)",\s*(\d+)')
 _RACING = re.compile(r'\bracing\(("[^"]+"|\w+)\)')
 _KINDS = ("lock", "ipi", "rcu")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """``sure``: it cannot work; else it is only likely not to."""
-
-    path: Path
-    line: int
-    text: str
-    sure: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {'' if self.sure else 'warning: '}{self.text}"
 
 
 Way = tuple[int | str, ...]  # to a place in the file
@@ -45,32 +31,11 @@ def problems(path: Path, against: Against = lambda race: iter(())) -> list[Probl
     try:
         race = load(path, Race)
     except BadInput as error:
-        rows = error.why.splitlines() if error.what.endswith(" errors") else [error.what]
-        return [_parsed(path, row, error.why) for row in rows]
+        return of_file(path, error)
     text = path.read_text("utf-8")
     said = [*_order(race), *_names(race), *_programs(path, race), *against(race)]
     found = [Problem(path, line_of(text, *way), what, sure) for way, what, sure in said]
-    return sorted(found, key=lambda one: one.line)
-
-
-def refuse(found: Iterable[Problem]) -> None:
-    """Raises ``BadInput`` for problems that are sure; nothing when there is none."""
-    sure = [one for one in found if one.sure]
-    if sure:
-        wrong = [str(one) for one in sure]
-        raise BadInput(
-            f"{len(wrong)} problems" if len(wrong) > 1 else wrong[0],
-            "\n".join(wrong) if len(wrong) > 1 else "",
-            f"edit the file, then kernlab race validate {shlex.quote(str(sure[0].path))}",
-        )
-
-
-def _parsed(path: Path, row: str, why: str) -> Problem:
-    """A line of the loader's, ``file:line: what``."""
-    match = re.match(rf"{re.escape(str(path))}:(\d+): (.*)", row)
-    if match is None:
-        return Problem(path, 1, f"{row}: {why}" if why else row)
-    return Problem(path, int(match[1]), match[2])
+    return sorted(found, key=lambda one: one.line or 0)
 
 
 # -- the order of the steps ------------------------------------------------------------

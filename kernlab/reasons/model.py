@@ -29,6 +29,7 @@ class Earlier(Model):
 
 
 Shape = Literal["active", "passive", "passive-syn"]
+PASSIVE: tuple[Shape, ...] = ("passive", "passive-syn")  # what answers a segment
 
 
 class Wire(Model):

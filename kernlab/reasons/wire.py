@@ -181,7 +181,7 @@ def _row(
     doubtful = doubts(packet, kind == "active", seen.trait(sender), seen.trait(receiver))
     if doubtful and kind == "active":
         kind = "other"
-    refusing = kind in ("passive", "passive-syn")
+    refusing = kind in model.PASSIVE
     provoked = seen.side(receiver).refused(packet) if refusing else None
     if provoked is None:
         doubtful += _number(kind, seen.trait(receiver), seen.side(receiver))
@@ -228,7 +228,7 @@ def _row(
 
 def _number(kind: Shape, receiver: Traits, side: Side) -> list[dict[str, Any]]:
     """The doubt that a RST answers nothing, though all that its receiver sent is known."""
-    if kind in ("passive", "passive-syn") and receiver.syn and not side.lost:
+    if kind in model.PASSIVE and receiver.syn and not side.lost:
         return [{"kind": "number"}]
     return []
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from kernlab.reasons.model import PASSIVE
 from kernlab.record.dissected import Tally
 from kernlab.record.segments import Stream
 from kernlab.record.segments import text as segment_text
@@ -76,7 +77,7 @@ class ExplainedView:
             older = ", or an older one: kernlab remembers the last ones of each side"
             more = older if rst.get("older_forgotten") else ""
             self._line("answers", f"frame {provoked['number']}  {text}{more}")
-        elif rst["shape"].startswith("passive"):
+        elif rst["shape"] in PASSIVE:
             self._line("answers", "no segment that the capture holds")
         for told in rst.get("doubts", ()):
             self._line("but", doubt(told))

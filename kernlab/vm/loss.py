@@ -16,6 +16,10 @@ class StillRunning(MachineFailed, TimeoutError):
         )
 
 
+class ConsoleShown(MachineFailed):
+    """A failure that is explained by the console's last lines."""
+
+
 class AgentLost(MachineFailed):
     """The guest runs, but its agent was killed, and with it whoever waited for it."""
 

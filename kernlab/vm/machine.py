@@ -26,7 +26,7 @@ from kernlab.errors import HostLacks, KernlabError, MachineFailed, WeFailed
 from kernlab.process import Child
 from kernlab.vm.channel import Channel, Hello
 from kernlab.vm.console import Console, Verdict, fatal
-from kernlab.vm.loss import AgentLost
+from kernlab.vm.loss import AgentLost, ConsoleShown
 from kernlab.vm.needs import QEMU, require_qemu
 from kernlab.vm.qmp import Qmp
 from kernlab.vm.spec import SOCKETS, MachineSpec, arguments
@@ -200,7 +200,7 @@ class Machine:
 
     def _failed(self, what: str, next_step: str) -> MachineFailed:
         tail = "\n".join(f"  | {line}" for line in self.console.tail() if line.strip())
-        return MachineFailed(
+        return ConsoleShown(
             what, f"the console's last lines:\n{tail or '  | (nothing)'}", next_step
         )
 
@@ -291,8 +291,7 @@ def start(spec: MachineSpec, sockets: Path) -> Iterator[Machine]:
         try:
             yield machine
         except MachineFailed as error:
-            told = isinstance(error, AgentLost) or "console's last lines" in error.why
-            if told or machine.answers():
+            if isinstance(error, (AgentLost, ConsoleShown)) or machine.answers():
                 raise
             raise machine.lost() from error
 

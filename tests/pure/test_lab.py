@@ -133,7 +133,7 @@ def test_validate_names_line_key_and_near_misses(
     tmp_path: Path, change: tuple[str, str], line: int, words: str
 ) -> None:
     assert change[0] in LAB
-    found = problems(written(tmp_path, LAB.replace(*change)))
+    found = [str(one) for one in problems(written(tmp_path, LAB.replace(*change)))]
     assert any(words in text for text in found), found
     assert any(f"my-lab.yaml:{line}:" in text for text in found), found
 
@@ -308,7 +308,7 @@ def test_a_file_in_which_validate_finds_a_problem_is_not_run(
     argv = [sys.executable, "-m", "kernlab", "lab", "run", str(path)]
     said = subprocess.run(argv, capture_output=True, text=True)
     assert said.returncode == 2
-    assert problems(path)[0] in said.stderr
+    assert str(problems(path)[0]) in said.stderr
     assert f"next: edit the file, then kernlab lab validate {path}\n" in said.stderr
     assert "building" not in said.stderr
 
