@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from kernlab.decode import protocols
 from kernlab.errors import BadInput, MachineFailed, ReaderGone, WeFailed
 from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
 from kernlab.progress import Finished, Said, Started
@@ -27,9 +28,9 @@ from kernlab.vm.machine import Machine
 
 _TURN = 0.1  # seconds to wait for events before looking at the rest of the world
 _ANSWER = 20.0
-# Source files whose functions are called for packets, and of these TCP's own.
+# Source files whose functions are called for packets.
 _NETWORK = ("net/", "drivers/net/", "include/net/")
-_TCP = re.compile(r"(?:^|/)(?:tcp|inet_(?:connection|timewait)_sock|inet6?_hashtables)")
+_TCP = re.compile(protocols.TCP.files)
 
 OnEvent = Callable[[dict[str, Any]], None]
 

@@ -193,3 +193,19 @@ def test_the_same_segment_twice_on_the_wire_is_told_apart_by_its_ip_id() -> None
     assert links.take(hit("ip_rcv", "0xa", seq=7, ip_id=4)) == 4
     assert links.take(hit("ip_rcv", "0xa", seq=7, ip_id=3)) == 3
     assert links.take(hit("ip_rcv", "0xa", seq=8, ip_id=3)) is None
+
+
+def test_a_copy_of_an_icmp_message_is_the_same_packet_and_the_next_echo_is_not() -> None:
+    def echo(skb: str, head: str, seq: int, ip_id: int) -> dict[str, Any]:
+        packet = {"proto": "icmp", "src": "a", "dst": "b", "ip_id": ip_id, "icmp_type": 8}
+        return {
+            "probe": "icmp_rcv",
+            "site": {"func": "icmp_rcv"},
+            "skb": {"addr": skb, "head": head},
+            "packet": {**packet, "icmp_code": 0, "icmp_id": 61, "icmp_seq": seq},
+        }
+
+    identity = Identity(frees=True)
+    assert identity.take(echo("0xa", "0xh", 1, 5)) == "p1"
+    assert identity.take(echo("0xb", "0xi", 1, 5)) == "p1"
+    assert identity.take(echo("0xa", "0xh", 2, 5)) == "p2"  # the IP identification came round

@@ -138,3 +138,27 @@ def test_a_scanner_s_next_packet_at_the_same_address_is_another() -> None:
     assert [identity.take(hit("tcp_v4_rcv", dport=one)) for one in ports] == ["p1", "p2", "p3"]
     both = [identity.take(hit("tcp_v4_rcv", sport=5, dport=99)), identity.take(hit("ip_rcv"))]
     assert len(set(both)) == 2, "both ends are others"
+
+
+def test_a_packet_without_sequence_numbers_has_its_frame_too() -> None:
+    def echo(seq: int, ip_id: int = 0) -> dict[str, Any]:
+        packet = {"proto": "icmpv6", "src": "a", "dst": "b", "icmp_type": 128, "icmp_code": 0}
+        return {**packet, "icmp_id": 61, "icmp_seq": seq, **({"ip_id": ip_id} if ip_id else {})}
+
+    def seen(number: int, **packet: Any) -> dict[str, Any]:
+        event = {"probe": "icmpv6_rcv", "seq": number, "skb": {"dev": "lo"}, "guest_ns": number}
+        return {**event, "packet": packet}
+
+    wire = [frame(1, 0), *({"number": n, "at": EPOCH, "packet": echo(n)} for n in (2, 3))]
+    links = Links(wire)
+    assert links.take(seen(1, **echo(3), id="p1")) == 3
+    assert links.take(seen(2, **echo(2), id="p2")) == 2
+    assert links.take(seen(3, **echo(4), id="p3")) is None
+    # Two that agree in all are two packets; without an id nothing tells them apart.
+    twice = [{"number": n, "at": EPOCH, "packet": echo(1)} for n in (1, 2)]
+    links = Links(twice)
+    taken = [links.take(seen(1, **echo(1), id=name)) for name in ("p1", "p2", "p1")]
+    assert taken == [1, 2, 1]
+    assert links.take(seen(1, **echo(1))) is None
+    sends = {**seen(4, **echo(2), id="p2"), "error": {"proto": "icmpv6", "icmp_type": 1}}
+    assert comments([sends], wire) == {2: ["#4 icmpv6_rcv on lo sends ICMPv6 type 1"]}

@@ -216,5 +216,5 @@ TCP = Protocol(
     socket=_socket,
     tables=("tcp_hashinfo", "ipv4.tcp_death_row.hashinfo"),
     lane="TCP",
-    files="tcp|inet_(?:timewait|hash|connection)",
+    files="(?:^|/)tcp|inet6?_(?:timewait|hash|connection)",
 )
