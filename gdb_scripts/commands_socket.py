@@ -8,7 +8,7 @@ import gdb
 
 from gdb_scripts.commands import Command, lab
 from gdb_scripts.here import the_sock
-from kernlab.decode import expr
+from kernlab.decode import expr, protocols
 from kernlab.decode.layout import read_struct
 from kernlab.decode.sock import decode_sock
 
@@ -92,7 +92,8 @@ class KlTcp(Command):
 
     def run(self, text: str) -> List[str]:
         found, sock = the_sock(lab(), text)
-        if sock.get("protocol") not in ("tcp", "mptcp"):
+        row = protocols.BY_NAME.get(str(sock.get("protocol")))
+        if row is None or not row.states:
             raise gdb.error("0x%x is a %s socket" % (found.address, sock.get("protocol", "?")))
         lines = _head(sock, found.where) + _lines(sock, _TCP_LINES)
         derived = []

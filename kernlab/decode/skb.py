@@ -188,7 +188,7 @@ def _from_cb(
         return None
     found = _addresses(sock)
     flags = cb["flags"]
-    found.update(proto="tcp", flags=flags, seq=cb["seq"])
+    found.update(proto=protocols.TCP.name, flags=flags, seq=cb["seq"])
     if "A" in flags and sock is not None and "rcv_nxt" in sock:
         found["ack"] = sock["rcv_nxt"]
     length = view.get("len")

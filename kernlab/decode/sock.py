@@ -114,7 +114,7 @@ def decode_sock(memory: Memory, layout: Layout, address: int) -> Optional[Dict[s
     found: Dict[str, Any] = {"addr": "0x%x" % address, "family": FAMILIES[family]}
     found.update(_tuple(common, family))
     if state in (TIME_WAIT, NEW_SYN_RECV):
-        found["protocol"] = "tcp"  # only TCP (and DCCP) have these mini-sockets
+        found["protocol"] = protocols.TCP.name  # only TCP (and DCCP) have these mini-sockets
         found["state"] = TCP_STATES[state]
         found.update(_mini(memory, layout, address, state))
         return found
