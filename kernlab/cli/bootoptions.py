@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -88,14 +89,24 @@ class BootOptions:
         return built, made
 
     def setting(
-        self, report: Reporter, out: str | None = None, made: tuple[Kernel, Image] | None = None
+        self,
+        report: Reporter,
+        out: str | None = None,
+        made: tuple[Kernel, Image] | None = None,
+        named: Iterable[Path] = (),
     ) -> Setting:
-        """All that a command works in; ``made``: its kernel and image, where they were looked
-        at before there was a run. Raises ``BadInput``."""
+        """All that a command works in. ``made``: its kernel and image, where they were looked
+        at before there was a run; ``named``: what else the command line named of files. Raises
+        ``BadInput``."""
+        from kernlab.image.added import where
         from kernlab.pipeline import Setting
+        from kernlab.record.asked import asked
+        from kernlab.record.rundir import RunDir
 
         kernel, image = made or self.artifacts(report)
-        run = common.new_run(out)
+        files = [*self.share, *(where(argument)[0] for argument in self.add), *named]
+        words = ["kernlab", *sys.argv[1:]]
+        run = RunDir.create(asked(words, files), Path(out) if out else None)
         _bring(self.share, run)
         return Setting(kernel, image, self.machine(), run, report)
 

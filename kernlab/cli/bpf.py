@@ -148,7 +148,7 @@ def run(
         with reporter() as report:
             made = boot.artifacts(report)
             built = live.build(source, made[0], report)
-            setting = boot.setting(report, out, made)
+            setting = boot.setting(report, out, made, [source.kernel_side, source.loader])
             ended = live.run_program(built, words, setting, packets, timeout, _output)
     if ended.said is not None:
         show(ended.said)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,13 +40,6 @@ OutOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Machine-readable output alone on stdout.")
 ]
-
-
-def new_run(at: str | None = None) -> RunDir:
-    """A run directory for this command line."""
-    from kernlab.record.rundir import RunDir
-
-    return RunDir.create({"argv": ["kernlab", *sys.argv[1:]]}, Path(at) if at else None)
 
 
 def keep_report(run: RunDir, language: Language = "en") -> str | None:

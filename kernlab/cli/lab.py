@@ -102,7 +102,7 @@ def _run(
     from kernlab.lessons import grade
 
     with reporter() as report:
-        setting = boot.setting(report, out)
+        setting = boot.setting(report, out, named={one.path for one in requests})
         directory = setting.run
         for name, given in (answers or {}).items():
             grade.keep_answers(directory.path / name, given)

@@ -169,7 +169,7 @@ def _on(boot: BootOptions, path: Path, race: Race, times: int, language: Languag
             places = stage(race, symbols_for(built))
         except BadInput as error:
             return KernelRow(built.release, missing=f"{error.what}: {error.why}")
-        scene = Scene(path.stem, race, path, boot.setting(report, made=made))
+        scene = Scene(path.stem, race, path, boot.setting(report, made=made, named=[path]))
         directory = scene.run
         result = runner.run_race(scene, lambda one, again: None, times)
     _keep(result, directory)

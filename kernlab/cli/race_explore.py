@@ -39,7 +39,7 @@ def scene_of(path: Path, race: Race, boot: BootOptions, out: str | None, report:
     refuse(found, "race")
     for one in found:
         report(Said(str(one)))
-    return Scene(path.stem, race, path, boot.setting(report, out, made))
+    return Scene(path.stem, race, path, boot.setting(report, out, made, [path]))
 
 
 @boot_options("share", "kernel", "memory")

@@ -23,7 +23,7 @@ def explain_lab(
 
     requests = requested([lab])
     with reporter() as report:
-        setting = boot.setting(report, out)
+        setting = boot.setting(report, out, named={one.path for one in requests})
         results = run_labs(requests, setting, lambda told: None)
     common.conclude(setting.run)
     view = RstView(stdout(), full)

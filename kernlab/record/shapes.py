@@ -55,6 +55,7 @@ class Owner(Open):
 
 class Asked(Open):
     argv: list[str] = []
+    files: dict[str, str] = {}
 
 
 class Resolved(Open):

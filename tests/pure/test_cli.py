@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +21,7 @@ from kernlab.cli import output
 from kernlab.cli.bootoptions import BootOptions
 from kernlab.cli.commands import COMMANDS
 from kernlab.errors import BadInput
-from kernlab.progress import Advanced, Finished, Started
+from kernlab.progress import Advanced, Finished, Started, quiet
 from kernlab.record.expression import parse_where
 from kernlab.trace import workloads
 from kernlab.trace.request import TraceRequest
@@ -72,6 +73,27 @@ def test_what_a_command_fixes_is_no_option_of_it() -> None:
     said = kernlab("graph", "--cpus", "2", "tcp_v4_rcv")
     assert said.returncode == 2
     assert "No such option" in said.stderr
+
+
+def test_run_json_keeps_the_digests_of_the_files_that_were_named(tmp_path: Path) -> None:
+    """As sha256sum(1) prints them; a directory's is that of such lines."""
+    script, tree, lab = tmp_path / "mine.sh", tmp_path / "tree", tmp_path / "L99.yaml"
+    (tree / "in").mkdir(parents=True)
+    for path in (script, tree / "a", tree / "in" / "b", lab):
+        path.write_text(path.name)
+    boot = BootOptions(share=[script, tree], add=[f"{script}:/root/x"])
+    run = boot.setting(quiet, str(tmp_path / "run"), cast(Any, (None, None)), [lab]).run
+    sums = subprocess.run(
+        f"sha256sum {script} {lab}; cd {tree}; sha256sum a in/b | sha256sum",
+        shell=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert run.read()["asked"]["files"] == {
+        str(script): sums[0],
+        str(lab): sums[2],
+        str(tree): sums[4],
+    }
 
 
 def test_help_imports_no_room() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,16 @@ def kernlab(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_table_has_a_model_and_every_model_a_table() -> None:
     assert {path.stem for path in TABLES} | set(KINDS) == set(models())
+
+
+def test_the_page_tells_of_every_file_and_of_no_other() -> None:
+    text = (ROOT / "docs/config.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    paths = [path.relative_to(ROOT / "configs") for path in (ROOT / "configs").rglob("*.*")]
+    paths = [path for path in paths if path.parts[0] != "schemas"]  # made for editors
+    there = {f"{path.parent}/*{path.suffix}" if path.parent.name else path.name for path in paths}
+    assert told == there
 
 
 @pytest.mark.parametrize("path", [*TABLES, *FILES], ids=lambda path: path.stem)

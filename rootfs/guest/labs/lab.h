@@ -1,5 +1,5 @@
 /* What every lab's program shares: it tells a story, does socket calls, and says how they
- * ended. Two kinds of lines on stdout, read by kernlab/lab/runner.py:
+ * ended. Two kinds of lines on stdout, read by kernlab/leg/run.py:
  *
  *   @step NAME           the story has come to this point; its words are in the lab's YAML
  *   @got NAME VALUE      what a call gave: a number, an errno's name, or "ok"
