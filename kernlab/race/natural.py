@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from statistics import median
 
+from kernlab.config.paths import arriving_file
 from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.leg.run import Run, deaf, trouble
@@ -111,7 +112,10 @@ def _window(scene: Scene, machine: Machine, wanted: Natural, found: Stage, tries
             "kernlab race show " + scene.id,
         )
     _leg(scene, machine, tries, "window")
-    return spans(machine.channel.run(_LIMIT, ["sh", "-c", _READ]).text)
+    text = machine.channel.run(_LIMIT, ["sh", "-c", _READ]).text
+    with arriving_file(scene.run.path / scene.id / "window" / "trace.txt") as temporary:
+        temporary.write_text(text, "utf-8")
+    return spans(text)
 
 
 def spans(text: str) -> list[int]:

@@ -146,6 +146,7 @@ def test_without_a_probe_at_a_free_two_packets_never_share_an_id(seed: int) -> N
         name = identity.take(event)
         if name is not None:
             assert of.setdefault(name, packet) == packet
+    assert of, "no packet was named at all"
 
 
 def hit(probe: str, skb: str, **packet: Any) -> dict[str, Any]:

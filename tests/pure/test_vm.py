@@ -56,8 +56,17 @@ def spec(**changes: object) -> MachineSpec:
 FDS = {name: number for number, name in enumerate(SOCKETS, 10)}
 
 
-def test_the_same_spec_gives_the_same_arguments() -> None:
-    assert arguments("qemu", spec(), FDS) == arguments("qemu", spec(), FDS)
+def test_arguments_are_the_spec_s_and_nothing_else_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the order of the sockets has a say in them nor where, when and by whom."""
+    before = arguments("qemu", spec(), FDS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    monkeypatch.setattr("os.getpid", lambda: 4711)
+    assert arguments("qemu", spec(), dict(reversed(FDS.items()))) == before
+    assert arguments("qemu", spec(memory=768), FDS) != before
 
 
 def test_no_tcp_port_unless_asked_for() -> None:
