@@ -37,7 +37,7 @@ _GZIP = b"\x1f\x8b"
 SHB, IDB, PB, SPB, ISB, EPB = 0x0A0D0D0A, 1, 2, 3, 5, 6
 _LEAST = {SHB: 28, IDB: 20, PB: 32, SPB: 16, ISB: 24, EPB: 32}  # bytes of a whole block
 # Options: of any block, of a section, of an interface's description
-_END, _APPLICATION, _IF_NAME, _IF_TSRESOL, _IF_TSOFFSET = 0, 4, 2, 9, 14
+_END, _IF_NAME, _IF_TSRESOL, _IF_TSOFFSET = 0, 2, 9, 14
 _FRAME = 262144  # bytes of a frame at most: libpcap's MAXIMUM_SNAPLEN, Wireshark's limit too
 _CHUNK = 1 << 16  # bytes read of a compressed file at a time
 _BLOCK = 1 << 24  # bytes of a pcapng block at most, as Wireshark has it
@@ -100,14 +100,13 @@ class _Cut(Exception):
 class Capture:
     """A capture that is open, a context manager. Iterating gives its frames, once.
 
-    ``application`` is what the writer calls itself (pcapng), ``cut`` the offset of the frame
-    or block in whose middle the input ended, known when all was read. Raises ``BadInput``
-    for what is no capture, ``Damaged`` (after the frames before) for one that is wrong.
+    ``cut`` is the offset of the frame or block in whose middle the input ended, known when
+    all was read. Raises ``BadInput`` for what is no capture, ``Damaged`` (after the frames
+    before) for one that is wrong.
     """
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self.application = ""
         self.cut: int | None = None
         self._offset = 0
         self._stack = ExitStack()
@@ -215,8 +214,6 @@ class Capture:
         for begin, kind, order, body in self._blocks():
             if kind == SHB:
                 interfaces = []
-                said = options(order, body[16:]).get(_APPLICATION, b"")
-                self.application = said.decode("utf-8", "replace")
             elif kind == IDB:
                 if len(interfaces) >= _INTERFACES:
                     raise Damaged(self.name, begin, f"more than {_INTERFACES} interfaces")

@@ -189,17 +189,9 @@ def atoms(check: Check) -> list[Check]:
     if check.got is not None:
         return [check.model_copy(update={"got": {k: v}}) for k, v in check.got.items()]
     if check.negated is not None:
-        return [_turned(part, check.says) for part in atoms(check.negated)]
+        parts = atoms(check.negated)
+        return [Check.model_validate({"not": part, "says": check.says}) for part in parts]
     return [check]
-
-
-def _turned(check: Check, says: Text | None = None) -> Check:
-    return Check.model_validate({"not": check, "says": says})
-
-
-def inverted(check: Check) -> list[Check]:
-    """Each part of a predicate turned into its opposite."""
-    return [part.negated if part.negated is not None else _turned(part) for part in atoms(check)]
 
 
 def as_data(check: Check) -> dict[str, Any]:

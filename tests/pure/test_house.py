@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import made_run
@@ -256,3 +258,26 @@ def test_what_runs_inside_gdb_is_python_3_9() -> None:
 def test_no_module_is_longer_than_400_lines() -> None:
     long = [p for p in modules() if len(p.read_text().splitlines()) > 400]
     assert long == []
+
+
+# Called by name from outside: by click, rich and GDB.
+BY_OTHERS = {"list_commands", "get_table_column"}
+
+
+def test_nothing_is_defined_that_nobody_names() -> None:
+    """Functions, methods and classes; tests alone are no user."""
+    paths = [path for room in ("kernlab", "gdb_scripts") for path in (ROOT / room).rglob("*.py")]
+    texts = {path: path.read_text() for path in paths}
+    pages = [path.read_text() for path in (ROOT / "kernlab").rglob("*.j2")]
+    words = Counter(word for text in (*texts.values(), *pages) for word in re.findall(r"\w+", text))
+    unused = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path, text in texts.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        and not node.decorator_list
+        and not node.name.startswith("__")
+        and words[node.name] < 2
+        and node.name not in BY_OTHERS
+    ]
+    assert unused == []

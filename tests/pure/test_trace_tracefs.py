@@ -122,9 +122,9 @@ print fmt: "(%lx) comm=\\"%s\\"", REC->__probe_ip, __get_str(comm)
 def test_a_format_tells_where_fields_lie() -> None:
     form = formats.parse(FORMAT)
     assert (form.name, form.number) == ("k0", 1355)
-    assert form.fields["common_pid"] == (4, 4, True, False)
-    assert form.fields["comm"] == (16, 4, True, True)
-    assert form.fields["b0"] == (20, 16, False, False)
+    assert form.fields["common_pid"] == (4, 4, True)
+    assert form.fields["comm"] == (16, 4, True)
+    assert form.fields["b0"] == (20, 16, False)
     with pytest.raises(ValueError, match="format"):
         formats.parse("no")
 
@@ -254,7 +254,7 @@ def record(fetch: Fetch, memory: BytesMemory, registers: dict[str, int]) -> byte
     known = {"%di": registers["rdi"], "%si": registers["rsi"]}
     fields_, body = {}, bytearray(24)
     for name in ("common_pid", "__probe_ip", "comm"):
-        fields_[name] = formats.Field(0, 4, False, False)
+        fields_[name] = formats.Field(0, 4, False)
 
     def value(text: str) -> int:
         match = re.fullmatch(r"([+-]\d+)\((.*)\)", text)
@@ -267,7 +267,7 @@ def record(fetch: Fetch, memory: BytesMemory, registers: dict[str, int]) -> byte
         text, _, kind = rest.partition(":")
         count = int((re.search(r"\[(\d+)\]", kind) or [0, 1])[1])
         match = re.fullmatch(r"([+-]\d+)\((.*)\)", text)
-        fields_[name] = formats.Field(len(body), 8 * count, False, False)
+        fields_[name] = formats.Field(len(body), 8 * count, False)
         if match is None:
             body += known[text].to_bytes(8, "little")
         else:

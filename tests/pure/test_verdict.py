@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opposite import inverted
 
 from kernlab.config.yaml import Model, parse
 from kernlab.errors import BadInput
@@ -20,7 +21,6 @@ from kernlab.verdict.model import (
     amount_holds,
     as_data,
     atoms,
-    inverted,
 )
 
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from opposite import inverted
 
 from kernlab.config.yaml import load as load_lab
 from kernlab.kernel.model import Kernel
@@ -19,7 +20,7 @@ from kernlab.lessons.results import LabRequest
 from kernlab.pipeline import symbols_for
 from kernlab.record.leg import LegDir, load
 from kernlab.verdict.judge import judge, ruling
-from kernlab.verdict.model import as_data, inverted
+from kernlab.verdict.model import as_data
 from kernlab.vm.machine import Machine
 
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]

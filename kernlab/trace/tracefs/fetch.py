@@ -192,7 +192,6 @@ class Fetch:
     def bind(self, form: Format) -> None:
         """The event's format, as the kernel tells it once the event is defined."""
         self._format = form
-        self._ip = form.fields["__probe_ip"].offset
         self._pid = form.fields["common_pid"].offset
         self._comm = form.fields["comm"].offset
         self._at = {r: form.fields[f"r_{r}"].offset for r in self.registers}

@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _FIELD = re.compile(
-    r"field:(?P<type>[^;]*?)\b(?P<name>\w+)(?P<array>\[[^\]]*\])?;\s*"
+    r"field:[^;]*?\b(?P<name>\w+)(?P<array>\[[^\]]*\])?;\s*"
     r"offset:(?P<offset>\d+);\s*size:(?P<size>\d+);\s*signed:(?P<signed>\d)"
 )
-_DYNAMIC = "__data_loc"
 
 
 class Field(NamedTuple):
-    """``offset`` and ``size`` in bytes from the record's start. ``dynamic``: what lies there
-    tells where the content is: its offset in the low 16 bits, its length above."""
+    """``offset`` and ``size`` in bytes from the record's start."""
 
     offset: int
     size: int
     signed: bool
-    dynamic: bool
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,6 @@ def parse(text: str) -> Format:
             int(match["offset"]),
             int(match["size"]),
             match["signed"] == "1",
-            match["type"].startswith(_DYNAMIC),
         )
         for match in _FIELD.finditer(text)
     }
