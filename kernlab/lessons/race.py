@@ -184,7 +184,8 @@ class Fired(Model):
 
 class Race(Model):
     """A schedule and what may come of it. ``explore``: where `race explore` cuts an actor's way, in
-    its order; by default at its hold places."""
+    its order; by default at its hold places. ``ends``: the ending that every round comes to on
+    the default kernel, by which a shipped race is tested."""
 
     title: Text
     idea: Text
@@ -199,6 +200,7 @@ class Race(Model):
     actors: dict[str, Actor]
     steps: list[Step]
     explore: dict[str, list[Where]] = {}
+    ends: str | None = None
     endings: list[Ending]
     differs: Text | None = None
 
@@ -215,6 +217,8 @@ class Race(Model):
         vcpus = [actor.vcpu for actor in self.actors.values()]
         if sorted(vcpus) != list(range(len(vcpus))) or len(vcpus) != 2:
             raise ValueError("actors: two of them, on vCPU 0 and vCPU 1")
+        if self.ends is not None and self.ends not in {one.id for one in self.endings}:
+            raise ValueError(f"ends: there is no ending '{self.ends}'")
         if not any(step.actor for step in self.steps):
             raise ValueError("steps: no actor is held or run")
         return self

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pure import test_reasons_a, test_reasons_b, test_reasons_c
+from causes import BESIDE, EVENTS
+from pure import test_reasons_a, test_reasons_b
 from pure.test_reasons_a import CLOSE, DEAD, LINGER, SOFTIRQ, at, closing, refuse, reset
 
 from kernlab.decode import expr
@@ -21,51 +22,8 @@ EARLIER = {item.probe: item for reason in REASONS.values() for item in reason.ea
 KNOWN: list[tuple[str, list[Event]]] = [
     *((cause, events) for cause, _, events in test_reasons_a.CAUSES),
     *test_reasons_b.EVENTS,
-    *((cause, [event]) for event, cause in test_reasons_c.EVENTS.values()),
+    *((cause, events) for events, cause in EVENTS.values()),
 ]
-ACTIVE = {key for key in REASONS if key.startswith("A")}
-PASSIVE = set(REASONS) - ACTIVE
-# What may have happened in the same call and changes nothing of what these causes say. A
-# closing socket takes in its backlog (__release_sock()): there a segment may be refused.
-BESIDE = {
-    "__tcp_close": PASSIVE | ACTIVE - {"A1", "A6"},
-    "tcp_disconnect": PASSIVE | ACTIVE - {"A2", "A3", "A4", "A5"},
-    "tcp_check_oom": PASSIVE | ACTIVE - {"A6", "A7"},
-    # It makes a full socket CLOSE: no listener, SYN_SENT or mini-socket is left by it.
-    "tcp_reset": ACTIVE | PASSIVE - {"P10", "P11", "P12"},
-    # Each segment for a full socket or a listener goes through it.
-    "tcp_rcv_state_process": {
-        "P2",
-        "P3",
-        "P4",
-        "P5",
-        "P6",
-        "P7",
-        "P8",
-        "P9",
-        "P11",
-        "P13",
-        "P15",
-        "P1",
-        "P14",
-        "N1",
-    },
-    # A mini-socket, a listener for a SYN or a full socket was found by the second look-up.
-    "inet_csk_reqsk_queue_drop_and_put": {
-        "P4",
-        "P5",
-        "P7",
-        "P8",
-        "P9",
-        "P10",
-        "P11",
-        "P12",
-        "P13",
-        "P15",
-        "N1",
-    },
-    "tcp_check_req": {"P1", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "N1"},
-}
 
 
 def beside(probe: str, event: Event) -> Event:
@@ -118,7 +76,7 @@ def test_what_happened_before_is_never_denied(probe: str) -> None:
         if probe not in found.before:
             continue
         met += 1
-        fine = found.cause in BESIDE.get(probe, set()) and found.cause == cause
+        fine = found.cause in BESIDE.get(probe, []) and found.cause == cause
         assert found.cause == UNKNOWN or named(found, probe) or fine, (cause, found.cause)
         assert found.also == ()
     assert met
