@@ -24,7 +24,8 @@ static void ask(const char *name)
 	inet_pton(AF_INET, "10.9.0.53", &to.sin_addr);
 	if (!natural)
 		racing(name);
-	if (sendto(fd, name, 1, 0, (struct sockaddr *)&to, sizeof to) != 1)
+	/* EPERM: netfilter dropped it (NF_DROP, net/ipv4/ip_output.c): the ending says so. */
+	if (sendto(fd, name, 1, 0, (struct sockaddr *)&to, sizeof to) != 1 && errno != EPERM)
 		fail("sendto: %s", strerror(errno));
 }
 
