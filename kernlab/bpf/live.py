@@ -86,7 +86,7 @@ def run_program(
     work = _work(packets, setting)
     said = Complaints(output(2), setting.run.path / "verifier.log")
     with machine_for(setting) as machine:
-        wait_ready(machine, setting.report)
+        wait_ready(machine, setting.report, timed=True)
         status = run.run_tool(argv, machine, setting.run, output(1), said.feed, work, timeout)
     said.close()
     setting.run.result(status=status)
@@ -113,7 +113,7 @@ def run_recipe(
     watch = Watch(tool.ready, setting.run.share / run.MARK)
     said, errors = (watch.on(number, output(number)) for number in (1, 2))
     with machine_for(setting) as machine:
-        wait_ready(machine, setting.report)
+        wait_ready(machine, setting.report, timed=True)
         status = run.run_tool(argv, machine, setting.run, said, errors, work, timeout, tool.wait)
     setting.run.result(status=status)
     if status != _NOT_FOUND:

@@ -178,7 +178,7 @@ def trace(
         machine = stack.enter_context(machine_for(setting, kind.needs))
         engine = stack.enter_context(kind.open(plan, symbols, machine, run))
         engine.prepare()
-        wait_ready(machine, report)
+        wait_ready(machine, report, timed=refine is not None)
         writer = stack.enter_context(EventWriter(run.events, plan.reasons))
         words = Words(argv, machine) if argv else None
         with capturing(machine, run.share, run.capture, report) as raw:
