@@ -108,6 +108,18 @@ def man() -> None:
     typer.echo(page(), nl=False)
 
 
+@app.command("expressions")
+def expressions() -> None:
+    """Print the page of the expression language: its operators, and every field with its type,
+    meaning and an example.
+
+    Try: kernlab config expressions | less
+    """
+    from kernlab.record.fields import page
+
+    typer.echo(page(), nl=False)
+
+
 def _text(value: object) -> str:
     import json
 

@@ -21,6 +21,7 @@ def models() -> dict[str, type[BaseModel]]:
     from kernlab.lessons.race import Race
     from kernlab.reasons.model import Reason
     from kernlab.reasons.watch import RstTable
+    from kernlab.record.fields import FieldTable
     from kernlab.sinks.fold import FrameTable
     from kernlab.symbols.sites import SiteTable
     from kernlab.trace.presets import Preset
@@ -36,6 +37,7 @@ def models() -> dict[str, type[BaseModel]]:
         "rst": RstTable,
         "sites": SiteTable,
         "frames": FrameTable,
+        "fields": FieldTable,
         "image-busybox": BusyboxTable,
         "image-debian": DebianTable,
         "packages": PackageTable,

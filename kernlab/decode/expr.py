@@ -48,7 +48,8 @@ _COMPARE: Dict[str, Callable[[Any, Any], bool]] = {
     ">=": lambda a, b: bool(a >= b),
 }
 _OPERATORS = {"==", "=", "!=", "<", "<=", ">", ">=", "~", "in", "has"}
-_ALLOWED = {
+# Type of a field → the operators that it takes.
+ALLOWED = {
     fields.NUMBER: {"==", "!=", "<", "<=", ">", ">=", "in"},
     fields.NAMED: {"==", "!=", "<", "<=", ">", ">=", "in"},
     fields.TEXT: {"==", "!=", "~", "in"},
@@ -274,11 +275,11 @@ class _Parser:
             return Test(name, "", None, "")
         self._at += 1
         operator = "==" if following.text == "=" else following.text
-        if operator not in _ALLOWED[kind]:
+        if operator not in ALLOWED[kind]:
             raise ExprError(
                 "'%s' cannot be used with %s" % (operator, name),
                 following.column,
-                "%s is a %s: use %s" % (name, kind, " ".join(sorted(_ALLOWED[kind]))),
+                "%s is a %s: use %s" % (name, kind, " ".join(sorted(ALLOWED[kind]))),
             )
         value, text = self._value(name, kind, operator)
         return Test(name, operator, value, text)

@@ -3,6 +3,9 @@ files, an option of a command."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -45,12 +48,25 @@ def parse_where(text: str) -> Where:
         return Where(text, expr.parse(text))
     except expr.ExprError as error:
         marker = " " * (error.column - 1) + "^"
-        why = f"  {text}\n  {marker} {error.message}"
+        why = f"  {text}\n  {marker}"
         raise BadInput(
             "--where: " + error.message,
             f"{why}\n{error.hint}".rstrip(),
-            "--where 'port == 80 and flags has S'",
+            _repaired(text, error),
         ) from error
+
+
+def _repaired(text: str, error: expr.ExprError) -> str:
+    """The filter with the word that may have been meant, where that makes one; otherwise the
+    command that shows the language."""
+    meant = re.match(r"did you mean ([^\s?]+)", error.hint)
+    word = re.compile(r"[^\s()'\",=!<>~&|]+").match(text, error.column - 1)
+    if meant is not None and word is not None:
+        better = text[: word.start()] + meant[1] + text[word.end() :]
+        with suppress(expr.ExprError):
+            expr.parse(better)
+            return f"--where {shlex.quote(better)}"
+    return "kernlab config expressions"
 
 
 def c_expressions(where: expr.Expr | None) -> list[str]:
