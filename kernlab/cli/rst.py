@@ -67,10 +67,12 @@ def rst(
     from kernlab.cli import rst_facts
     from kernlab.cli.ends import until_unread
     from kernlab.cli.output import print_json, reporter, stdout, words_view
+    from kernlab.record.isn import Isns
     from kernlab.rst.live import Detective
     from kernlab.sinks.rst import RstView
     from kernlab.trace import choice
     from kernlab.trace import run as tracing
+    from kernlab.trace.capture import growing
 
     _one_of(words, workload, lab)
     _in_range(count, timeout)
@@ -92,6 +94,7 @@ def rst(
     with reporter() as report:
         setting = boot.setting(report, out)
         run = setting.run
+        view.count_from(Isns.growing(growing(run.share)))
         detective = Detective(reasons, setting.kernel.source, expression, count)
         _, outcome = tracing.trace(
             request,

@@ -19,6 +19,7 @@ def explain_lab(
     from kernlab.decode import expr
     from kernlab.lab.runner import run_labs
     from kernlab.lessons.results import requested
+    from kernlab.record.isn import Isns
     from kernlab.sinks.rst import RstView
 
     requests = requested([lab])
@@ -30,6 +31,7 @@ def explain_lab(
     shown = sent = 0
     for result in results:
         for leg in result.legs:
+            view.count_from(Isns.kept(leg.directory.capture))
             for event in leg.explained:
                 sent += 1
                 if not expr.passes(where, event):

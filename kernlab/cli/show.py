@@ -23,6 +23,9 @@ def show(
     full: bool = typer.Option(
         False, "--full", help="One line a frame instead of the folded stack."
     ),
+    raw: bool = typer.Option(
+        False, "--raw", help="Sequence numbers and windows as on the wire, not relative or scaled."
+    ),
     json: common.JsonOption = False,
 ) -> None:
     """Show a run's events again, filtered by the same expressions as trace, and what its
@@ -38,7 +41,7 @@ def show(
 
     expression = parse_where(where).expr
     run = find(name, "events.jsonl")
-    view = TraceView(stdout(), "full" if full else "fold")
+    view = TraceView(stdout(), "full" if full else "fold", raw=raw)
     view.count_from(Isns.kept(run.capture))
     printed = words_view(json)
     words = output.read(run.output)

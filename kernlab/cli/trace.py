@@ -50,7 +50,7 @@ def trace(
         "",
         "--where",
         metavar="EXPR",
-        help="Only events for which this is true: 'port == 80 and flags has S'.",
+        help="Only events for which this is true: 'port == 80 and flags has SYN'.",
     ),
     count: int | None = typer.Option(None, "--count", metavar="N", help="Stop after N events."),
     timeout: float = typer.Option(60.0, "--timeout", metavar="S", help="Stop after S seconds."),
@@ -180,8 +180,7 @@ def trace(
             if kind is not picked:
                 kind.check(request)
                 report(Said(f"--engine {kind.name}: {why}"))
-        if isinstance(view, TraceView):
-            view.count_from(Isns.growing(growing(run.share)))
+        (moving or view).count_from(Isns.growing(growing(run.share)))
         try:
             plan, outcome = tracing.trace(
                 request,

@@ -6,6 +6,7 @@ by its name, and an address as text.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any, Optional
 
@@ -80,3 +81,20 @@ def has(found: Any, value: Any) -> bool:
         bits = NUMBERS[bits] if isinstance(bits, str) else bits
         return int(found) & int(bits) == int(bits)
     return value in found
+
+
+def _plain(address: Any) -> Any:
+    """An IPv4-mapped address as the IPv4 address that it stands for."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def network_of(text: str) -> Any:
+    """An address or a prefix, as a network. Raises ``ValueError``."""
+    one = text if "/" in text else _plain(ipaddress.ip_address(text))
+    return ipaddress.ip_network(one, strict=False)
+
+
+def inside(found: str, network: Any) -> bool:
+    """Whether an event's address lies in a network. Raises ``ValueError`` for no address."""
+    address = _plain(ipaddress.ip_address(found))
+    return address.version == network.version and address in network

@@ -26,15 +26,14 @@ absent (None); and, or, not follow Kleene. A filter lets pass what is true.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from kernlab.decode import fields, regexp, values
 from kernlab.decode.chains import is_c
-from kernlab.decode.compare import has, number_for, number_in, same
-from kernlab.decode.names import FLAG_NAMES, flags_value, flags_words
+from kernlab.decode.compare import has, inside, network_of, number_for, number_in, same
+from kernlab.decode.names import FLAG_NAMES, flags_text, flags_value, flags_words
 from kernlab.decode.tokens import ExprError as ExprError
 from kernlab.decode.tokens import Token, tokens
 
@@ -198,15 +197,10 @@ def _checker(kind: str, operator: str, value: Any) -> Callable[[Any], bool]:
     if kind == fields.FLAGS:
         return lambda found: flags_value(found) in wanted
     if kind == fields.ADDRESS:
-        return lambda found: any(_inside(found, network) for network in wanted)
+        return lambda found: any(inside(found, network) for network in wanted)
     if kind == fields.OPEN:
         return lambda found: any(same(found, one) for one in wanted)
     return lambda found: found in wanted
-
-
-def _inside(found: str, network: Any) -> bool:
-    address = ipaddress.ip_address(found)
-    return address.version == network.version and address in network
 
 
 class _Parser:
@@ -339,12 +333,12 @@ class _Parser:
                 raise ExprError(
                     str(error), token.column, "flags: " + ", ".join(FLAG_NAMES)
                 ) from error
-            return value, flags_words(value) or "''"
+            return value, flags_words(flags_text(value)) or "''"
         if kind == fields.STATE:
             return values.state(text, token), values.state(text, token)
         if kind == fields.ADDRESS:
             try:
-                return ipaddress.ip_network(text, strict=False), shown
+                return network_of(text), shown
             except ValueError as error:
                 raise ExprError(
                     "'%s' is not an address" % text, token.column, "like 127.0.0.1, 10.0.0.0/8, ::1"

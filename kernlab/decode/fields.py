@@ -25,11 +25,11 @@ def _many(prefix: str, kind: str, names: str) -> Dict[str, str]:
 _PACKET: Dict[str, str] = {
     **_many("", TEXT, "id family proto direction"),
     **_many("", ADDRESS, "src dst"),
-    **_many("", NUMBER, "rseq rack len ttl ip_id tos fragment"),
+    **_many("", NUMBER, "rseq rack wnd len ttl ip_id tos fragment"),
     **{field.name: field.kind for _, field in protocols.fields()},
 }
 # Of a packet that an ICMP error quotes: all but what the record tells.
-_QUOTED = [name for name in _PACKET if name not in ("id", "direction", "rseq", "rack", "quoted")]
+_QUOTED = [name for name in _PACKET if name not in ("id", "direction", "rseq", "rack", "wnd", "quoted")]
 
 
 # Of an error that a function is about to send.
@@ -111,6 +111,7 @@ SHORT: Dict[str, Sequence[Tuple[str, ...]]] = {
     "host": (("packet.src", "packet.dst"), ("sock.src", "sock.dst")),
     "rseq": (("packet.rseq",),),
     "rack": (("packet.rack",),),
+    "wnd": (("packet.wnd",),),
     "len": (("packet.len",),),
     "family": (("packet.family",), ("sock.family",)),
     "proto": (("packet.proto",), ("sock.protocol",)),
@@ -139,6 +140,8 @@ OPEN_PREFIXES = (
 )
 # What the record tells of an event after its stop: no filter while a trace runs can ask it.
 RECORDED = ("packet.id", "drop.reason")
+# What only the segments of a capture have, in a lab's verdict and on the report page.
+CAPTURED = ("packet.rseq", "packet.rack", "packet.wnd")
 # Events of the same call that came before this one, by their probe (kernlab.reasons.match):
 # before.tcp_set_state.sock.state is a field of theirs.
 _EARLIER = "before."

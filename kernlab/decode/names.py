@@ -20,9 +20,10 @@ def flags_text(flags: int) -> str:
     return "".join(FLAG_LETTERS[bit] for bit in _ORDER if flags >> bit & 1)
 
 
-def flags_words(flags: int) -> str:
-    """The flag byte as names: 0x12 is "SYN-ACK"; "" when none is set."""
-    return "-".join(FLAG_NAMES[bit] for bit in _ORDER if flags >> bit & 1)
+def flags_words(letters: str) -> str:
+    """Flags as an expression also takes them: "SA" is "SYN-ACK"; "" when none is set."""
+    names = {FLAG_LETTERS[bit]: name for bit, name in enumerate(FLAG_NAMES)}
+    return "-".join(names.get(letter, "?") for letter in letters)
 
 
 def flags_value(text: str) -> int:

@@ -24,6 +24,14 @@ def address_text(raw: bytes) -> str:
     return str(ipaddress.ip_address(raw))
 
 
+@lru_cache(maxsize=4096)
+def socket_address(raw: bytes) -> str:
+    """A socket's address: an IPv4 peer of an IPv6 socket (::ffff:10.0.2.2, RFC 4291 section
+    2.5.5.2) is told as the IPv4 address that its packets have."""
+    mapped = len(raw) == 16 and raw[:12] == b"\0" * 10 + b"\xff\xff"
+    return address_text(raw[12:] if mapped else raw)
+
+
 def packet(
     raw: bytes, start: str = "ip", transport: Optional[int] = None, actual: Optional[int] = None
 ) -> Optional[Dict[str, Any]]:

@@ -25,7 +25,7 @@ from kernlab.decode.names import (
     TCP_STATES,
     TIME_WAIT,
 )
-from kernlab.decode.packet import address_text
+from kernlab.decode.packet import socket_address
 from kernlab.decode.protocols import tcp
 
 _COMMON = tuple(
@@ -160,7 +160,7 @@ def _tuple(common: View, family: int) -> Dict[str, Any]:
     for key, member in names:
         raw = common.bytes("__sk_common." + member)
         if raw is not None:
-            found[key] = address_text(raw)
+            found[key] = socket_address(raw)
     num, dport = common.get("__sk_common.skc_num"), common.network("__sk_common.skc_dport")
     if num is not None:
         found["sport"] = num  # host order, unlike skc_dport

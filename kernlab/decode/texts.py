@@ -54,15 +54,17 @@ def _escaped(letter: str) -> str:
 
 
 def sockaddr(memory: Memory, address: int) -> Optional[str]:
-    """A socket address: 127.0.0.1:80, [::1]:80, a path, or the family's name alone; None for
-    a family that is none. Raises ``Unreadable``."""
+    """A socket address: 127.0.0.1:80, [::1]:80, a path, or the family's name alone; an
+    IPv4-mapped one as IPv4. None for a family that does not exist. Raises ``Unreadable``."""
     family = int.from_bytes(memory.read(address, 2), "little")
     if family == AF_INET:
         raw = memory.read(address, 8)
         return "%s:%d" % (ipaddress.IPv4Address(raw[4:8]), int.from_bytes(raw[2:4], "big"))
     if family == AF_INET6:
         raw = memory.read(address, 24)
-        return "[%s]:%d" % (ipaddress.IPv6Address(raw[8:24]), int.from_bytes(raw[2:4], "big"))
+        host = ipaddress.IPv6Address(raw[8:24])
+        shown = str(host.ipv4_mapped or "[%s]" % host)
+        return "%s:%d" % (shown, int.from_bytes(raw[2:4], "big"))
     if family == _UNIX:
         if memory.read(address + 2, 1) == b"\0":
             return "unix @" + string(memory, address + 3, 107)

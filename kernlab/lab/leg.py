@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kernlab.config.text import Language
-from kernlab.leg.run import Recorder, Run, Setup, trouble
+from kernlab.leg.run import Recorder, Run, Setup, growing, trouble
 from kernlab.lessons.lab import Part
 from kernlab.lessons.results import LabRequest, LegResult, Tell, Told
 from kernlab.reasons.match import findings
@@ -67,7 +67,7 @@ def run_leg(
     ) -> None:
         tell(Told(kind, request, name, text, value, event))
 
-    tell(Told("leg", request, name))
+    tell(Told("leg", request, name, capture=growing(run.share)))
     setup = setup_of(request, part, explain.symbols)
     one = Run(
         setup, machine, run.share, result.directory, recorder, hear, in_step=recorder is not None

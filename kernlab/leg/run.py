@@ -29,12 +29,18 @@ from kernlab.vm.machine import Machine
 from kernlab.vm.share import fresh, put, text
 
 _LEG = "leg"  # in the share: what labrun writes
+_CAPTURE = f"{_LEG}/capture.pcap"
 _SAID, _STORY = 1 << 16, 32 << 20  # bytes that are kept of a line, and of all that is said
 _TURN = 0.1
 _ANSWER = 20.0
 _MARGIN = 120.0  # seconds a run may take beyond the program's limit: the debugger's stops
 _IN_STEP = "KERNLAB_IN_STEP"
 _UNFIT, _TOO_LONG = 120, 124  # labrun's own exit statuses
+
+
+def growing(share: Path) -> Path:
+    """The classic pcap that is there while a program runs."""
+    return share / _CAPTURE
 
 
 @dataclass(frozen=True)
@@ -291,7 +297,7 @@ class Run:
         )
         if before is not None and after is not None:
             write_json(keep.counters, moved(parse(before), parse(after)))
-        keep_capture(self._share, f"{_LEG}/capture.pcap", keep.capture, links or "", words or "")
+        keep_capture(self._share, _CAPTURE, keep.capture, links or "", words or "")
         if kmsg is not None:
             with arriving_file(keep.kmsg) as temporary:
                 temporary.write_text(kmsg, "utf-8")

@@ -88,6 +88,7 @@ class Told:
     value: str = ""
     event: dict[str, Any] | None = None
     result: LegResult | None = None
+    capture: Path | None = None  # of a leg that begins: the pcap that grows while it runs
 
 
 Tell = Callable[[Told], None]

@@ -53,6 +53,7 @@ class PacketBase(Open):
     dst: str | None = None
     rseq: int | None = Field(None, ge=0, le=_U32)
     rack: int | None = Field(None, ge=0, le=_U32)
+    wnd: int | None = Field(None, ge=0, le=65535 << 14)
     len: int | None = Field(None, ge=0, le=_U32)
     ip_id: int | None = Field(None, ge=0, le=65535)
     options: Options | None = None

@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 
 from kernlab.decode import expr
 from kernlab.decode.chains import is_c
-from kernlab.decode.fields import OPEN_PREFIXES
+from kernlab.decode.fields import CAPTURED, OPEN_PREFIXES
 from kernlab.errors import BadInput
 
 
@@ -45,7 +45,7 @@ def parse_where(text: str) -> Where:
     if not text:
         return EVERYTHING
     try:
-        return Where(text, expr.parse(text))
+        where = expr.parse(text)
     except expr.ExprError as error:
         marker = " " * (error.column - 1) + "^"
         why = f"  {text}\n  {marker}"
@@ -54,6 +54,16 @@ def parse_where(text: str) -> Where:
             f"{why}\n{error.hint}".rstrip(),
             _repaired(text, error),
         ) from error
+
+    for name in CAPTURED:
+        if name in where.fields():
+            raise BadInput(
+                f"--where: only the segments of a capture have {name}",
+                "a lab's verdict and the report page's filter box can ask for it; an event has the "
+                "numbers of the wire: packet.seq, packet.ack, packet.win",
+                "kernlab report latest",
+            )
+    return Where(text, where)
 
 
 def _repaired(text: str, error: expr.ExprError) -> str:

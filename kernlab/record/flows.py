@@ -15,7 +15,8 @@ Endpoint = tuple[str, int]
 @dataclass
 class Flow:
     """One connection. ``client`` sent the first SYN, as far as the first segment seen tells;
-    ``network``: the networks that it was seen in ("vlan 5")."""
+    ``network``: the networks that it was seen in ("vlan 5"); ``shifts``: the window scale that
+    each SYN offered, None for one that offered none."""
 
     number: int
     client: Endpoint
@@ -25,6 +26,16 @@ class Flow:
     reset: bool = False
     closing: int = 0
     network: frozenset[str] = frozenset()
+    shifts: dict[Endpoint, int | None] = field(default_factory=dict)
+
+    def window(self, sender: Endpoint, packet: Mapping[str, Any]) -> int | None:
+        """A segment's window in bytes where it is scaled: both SYNs were seen and offered it
+        (RFC 7323, 2.2); the window of a SYN itself never is."""
+        offered = [self.shifts.get(end) for end in (self.client, self.server)]
+        shift = self.shifts.get(sender)
+        if shift is None or None in offered or "S" in packet.get("flags", ""):
+            return None
+        return int(packet["win"]) << min(shift, 14) if "win" in packet else None
 
     def relative(self, sender: Endpoint, value: int) -> int | None:
         """A sequence number of ``sender``'s side counted from its first one, modulo 2^32."""
@@ -81,6 +92,10 @@ class Flows:
         self._learn(flow, sender, receiver, flags, packet)
         return flow, sender == flow.client
 
+    def known(self, one: Endpoint, other: Endpoint) -> Flow | None:
+        """The latest connection between two ends, as far as it was seen."""
+        return next(reversed(self._open.get(frozenset((one, other)), [])), None)
+
     def _new(self, client: Endpoint, server: Endpoint) -> Flow:
         self._count += 1
         flow = Flow(self._count, client, server)
@@ -109,6 +124,8 @@ class Flows:
         if isinstance(seq, int) and "R" not in flags:
             if "S" in flags:
                 flow.base[sender] = seq  # a SYN says it; what came before was taken for granted
+                if "win" in packet:  # its header was read, and with it the options
+                    flow.shifts[sender] = (packet.get("options") or {}).get("wscale")
             elif self._guess:
                 flow.base.setdefault(sender, (seq - 1) & 0xFFFFFFFF)
         if isinstance(ack, int) and "A" in flags and (self._guess or "S" in flags):

@@ -28,6 +28,7 @@ class Isns:
         self._more = more
         self._patient = patient
         self._known: dict[tuple[Endpoint, Endpoint], int] = {}
+        self._shifts: dict[tuple[Endpoint, Endpoint], int | None] = {}
         self._waited: set[tuple[Endpoint, Endpoint]] = set()
 
     @classmethod
@@ -53,6 +54,11 @@ class Isns:
         self._waited.add(key)
         return self._known.get(key)
 
+    def shifts(self, one: Endpoint, other: Endpoint) -> dict[Endpoint, int | None]:
+        """The window scale that each side's SYN offered, as far as the SYNs were seen."""
+        known = ((one, other), (other, one))
+        return {pair[0]: self._shifts[pair] for pair in known if pair in self._shifts}
+
     def _learn(self) -> None:
         for frame in self._more():
             inside = inner(frame)
@@ -63,7 +69,9 @@ class Isns:
             receiver = (str(fields["dst"]), int(fields["dport"]))
             if len(self._known) >= _KEPT:
                 self._known.clear()
+                self._shifts.clear()
             self._known[sender, receiver] = fields["seq"]
+            self._shifts[sender, receiver] = fields.get("options", {}).get("wscale")
             if "A" in fields["flags"]:
                 self._known.setdefault((receiver, sender), (fields["ack"] - 1) & 0xFFFFFFFF)
 

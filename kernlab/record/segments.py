@@ -33,6 +33,9 @@ class Segments:
             return None
         flow, client = taken
         _relate(fields, flow.relative)
+        window = flow.window((fields["src"], fields["sport"]), fields)
+        if window is not None:
+            fields["wnd"] = window
         found = {
             "number": frame.number,
             "at": frame.at,
@@ -60,8 +63,9 @@ def segments(path: Path) -> list[dict[str, Any]]:
     the device's name, ``ifindex`` its number, ``outgoing`` whether it went out there (of a
     loopback's frames the capture has the incoming alone), ``within`` the networks around it
     ("vlan 5"), where the capture has them. The packet has, beside the fields of an event's,
-    ``rseq`` and ``rack``: sequence numbers counted from each side's initial one, as far as
-    it was seen. Raises ``BadInput`` for a file that is no capture.
+    ``rseq`` and ``rack``: sequence numbers counted from each side's initial one, and ``wnd``:
+    the window in bytes where it is scaled, as far as the SYNs were seen.
+    Raises ``BadInput`` for a file that is not a capture.
     """
     taker = Segments()
     return [one for one in map(taker.take, read(path)) if one is not None]

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from kernlab.decode import protocols
 from kernlab.record.identity import FREES
+from kernlab.record.isn import Isns
+from kernlab.record.numbers import Numbers
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe
 from kernlab.sinks.lanes import lane_of
@@ -24,8 +26,13 @@ class FollowView:
         self._console = console
         self._open: dict[str, list[Mapping[str, Any]]] = {}
         self._live: dict[str, set[str]] = {}
+        self._numbers = Numbers()
         self.packets = 0
         self.without = 0
+
+    def count_from(self, isns: Isns) -> None:
+        """Where connections began, as far as the events themselves do not tell."""
+        self._numbers.count_from(isns)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take one event; draw the packet that it ends."""
@@ -61,7 +68,7 @@ class FollowView:
         events = self._open.pop(name)
         self._live.pop(name, None)
         self.packets += 1
-        packet = max((event["packet"] for event in events), key=len)
+        packet = self._numbers.of(max((event["packet"] for event in events), key=len))
         head = Text(f"\n{name}  ", "bold")
         if "flags" in packet and "win" in packet:
             reset = "R" in packet["flags"]

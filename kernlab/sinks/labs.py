@@ -15,6 +15,8 @@ from kernlab.lessons.grade import Grade, Parted
 from kernlab.lessons.lab import Lab
 from kernlab.lessons.results import Told
 from kernlab.lessons.words import word
+from kernlab.record.isn import Isns
+from kernlab.record.numbers import Numbers
 from kernlab.record.segments import segments
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe, words
@@ -42,6 +44,7 @@ class LabView:
         self._language: Language = language
         self._quiet = quiet
         self._parts: list[Part] | None = None
+        self._numbers = Numbers()
 
     def told(self, told: Told) -> None:
         """One piece of the story (kernlab.lessons.results.Told)."""
@@ -56,6 +59,9 @@ class LabView:
     def _leg(self, told: Told) -> None:
         lab = told.request.lab
         self._parts = None
+        self._numbers = Numbers()
+        if told.capture is not None:
+            self._numbers.count_from(Isns.growing(told.capture))
         if told.leg == "main":
             title = say(lab.title, self._language)
             self._print("\n", (f"{told.request.name}  {title}", "bold"))
@@ -93,7 +99,7 @@ class LabView:
         state = (event.get("sock") or {}).get("state")
         if state:
             line.append(f"  {safe(state)}", "magenta")
-        packet = event.get("packet")
+        packet = self._numbers.of(event.get("packet") or {})
         if packet and "flags" in packet:
             line.append(f"  {safe(segment_text({'packet': packet}))}", "dim")
         for key, value in (event.get("show") or {}).items():

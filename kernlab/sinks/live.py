@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kernlab.decode import protocols
-from kernlab.record.flows import Flow, Flows
+from kernlab.record.flows import Flow
+from kernlab.record.isn import Isns
+from kernlab.record.numbers import Numbers
 from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe, words
 
@@ -35,7 +37,8 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._flows = Flows()
+        self._numbers = Numbers()
+        self._flows = self._numbers.flows
         self._states: dict[tuple[int, bool], str] = {}
         self._packets: OrderedDict[str, tuple[int, str, str, bool]] = OrderedDict()
         self._segments: Counter[int] = Counter()
@@ -45,6 +48,10 @@ class LiveView:
         self._started = time.monotonic()
         self.seen = 0
         self._live = Live(console=console, refresh_per_second=5, get_renderable=self.draw)
+
+    def count_from(self, isns: Isns) -> None:
+        """Where connections began, as far as the events themselves do not tell."""
+        self._numbers.count_from(isns)
 
     def __enter__(self) -> LiveView:
         return self
@@ -65,7 +72,7 @@ class LiveView:
         taken = self._flows.take(packet) if packet else None
         if taken is None:
             return
-        flow, _ = taken
+        flow = taken[0]
         self._flow.pop(flow.number, None)
         self._flow[flow.number] = flow  # the latest last
         sock = event.get("sock") or {}
@@ -78,7 +85,8 @@ class LiveView:
             if self._packets.pop(name, None) is None:
                 self._segments[flow.number] += 1
             reset = "R" in str(packet.get("flags", ""))
-            self._packets[name] = (flow.number, probe, safe(_text(packet)), reset)
+            line = safe(_text(self._numbers.in_flow(packet, *taken)))
+            self._packets[name] = (flow.number, probe, line, reset)
             if len(self._packets) > _KEPT:
                 self._packets.popitem(last=False)
 

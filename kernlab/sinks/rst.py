@@ -8,6 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from kernlab.decode.names import flags_words
+from kernlab.record.isn import Isns, near
+from kernlab.record.numbers import Numbers, counted
 from kernlab.sinks.console import safe
 from kernlab.sinks.explained import doubt
 
@@ -26,6 +29,11 @@ class RstView:
     def __init__(self, console: Console, full: bool = False) -> None:
         self._console = console
         self._full = full
+        self._numbers = Numbers()
+
+    def count_from(self, isns: Isns) -> None:
+        """Where connections began, as far as the events themselves do not tell."""
+        self._numbers.count_from(isns)
 
     def event(self, event: Mapping[str, Any], number: int | None = None) -> None:
         """One RST. ``number``: its own among those shown, where events of other kinds are
@@ -80,13 +88,14 @@ class RstView:
             if frame:
                 self._fact("may answer", frame.strip())
         elif packet is not None:
-            self._fact("provoked by", _segment(packet) + frame)
+            self._fact("provoked by", _segment(self._numbers.of(packet)) + frame)
         elif rst.get("kind") == "active":
             self._fact("provoked by", "no segment")
         sent = rst.get("segment")
         if sent is not None:
             device = f", {rst['device']}" if rst.get("device") else ""
-            self._fact("the RST", f"{_segment(sent)}  frame {rst['frame']} of the capture{device}")
+            shown = _segment({**self._numbers.of(sent), **_known(sent)})
+            self._fact("the RST", f"{shown}  frame {rst['frame']} of the capture{device}")
         elif rst.get("sent") is False:
             early = "its sender returned without one (no memory, no route), or "
             self._fact(
@@ -109,12 +118,22 @@ class RstView:
         text = f"{before} → {after}" if before != after else str(before)
         if "sport" in sock:
             text += f"  {sock.get('src')}:{sock['sport']} ⇄ {sock.get('dst')}:{sock.get('dport')}"
-        names = ("snd_una", "snd_nxt", "rcv_nxt", "lingertime", "linger2", "err")
-        text += "".join(f"  {name} {sock[name]}" for name in names if name in sock)
+        text += "".join(f"  {name} {value}" for name, value in self._numbered(sock).items())
         self._fact("socket", text)
         task = event.get("task")
         if task:
             self._fact("on", f"cpu {event.get('cpu')}, task {task.get('comm')}/{task.get('pid')}")
+
+    def _numbered(self, sock: Mapping[str, Any]) -> dict[str, object]:
+        """The socket's numbers, counted as those of its segments are."""
+        names = ("snd_una", "snd_nxt", "rcv_nxt", "lingertime", "linger2", "err")
+        found: dict[str, object] = {name: sock[name] for name in names if name in sock}
+        mine, theirs = self._numbers.bases(sock)
+        for name, base in (("snd_una", mine), ("snd_nxt", mine), ("rcv_nxt", theirs)):
+            if found.get(name):
+                relative = near(base, sock[name])
+                found[name] = f"{sock[name]} abs" if relative is None else relative
+        return found
 
     def _stack(self, event: Mapping[str, Any], rst: Mapping[str, Any]) -> None:
         stack = event.get("stack") or []
@@ -156,12 +175,17 @@ class RstView:
                 self._fact("" if number else name, line)
 
 
+def _known(packet: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: packet[name] for name in ("rseq", "rack", "wnd") if name in packet}
+
+
 def _segment(packet: Mapping[str, Any]) -> str:
     flags = str(packet.get("flags", ""))
     text = f"{packet.get('src')}:{packet.get('sport')} → {packet.get('dst')}:{packet.get('dport')}"
-    text += f"  [{flags}] seq {packet.get('rseq', packet.get('seq'))}"
+    text += f"  [{flags_words(flags)}]"
+    text += f" seq {counted(packet, 'rseq', 'seq')}"
     if "A" in flags:
-        text += f" ack {packet.get('rack', packet.get('ack'))}"
+        text += f" ack {counted(packet, 'rack', 'ack')}"
     if packet.get("len"):
         text += f" len {packet['len']}"
-    return text + f" win {packet.get('win')}"
+    return text + (f" wnd {packet['wnd']}" if "wnd" in packet else f" win {packet.get('win')}")

@@ -1,6 +1,6 @@
 """Events for human eyes: one line a packet, the stack under it.
 
-#  time      conn  flags      seq           ack  win    state
+#  time      conn  flags      seq           ack  wnd    state
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kernlab.decode import protocols
-from kernlab.record.flows import Endpoint, Flow, Flows
-from kernlab.record.isn import Isns, near
+from kernlab.decode.names import flags_words
+from kernlab.record.flows import Endpoint, Flow
+from kernlab.record.isn import Isns
+from kernlab.record.numbers import Numbers
 from kernlab.sinks.console import safe, words
 from kernlab.sinks.fold import Part, fold, whole
 
@@ -24,16 +26,6 @@ StackStyle = Literal["fold", "whole", "full", "none"]
 
 _INDENT = " " * 15
 _ENDPOINT = re.compile(r"(?:[\d.]+|\[[\da-f:]+\]):\d+|AF_UNSPEC")
-_WORDS = {
-    "S": "SYN",
-    "F": "FIN",
-    "R": "RST",
-    "P": "PSH",
-    "A": "ACK",
-    "U": "URG",
-    "E": "ECE",
-    "C": "CWR",
-}
 # Columns from which on a line also has the window, and what else is known.
 _WITH_WINDOW, _WIDE = 96, 130
 
@@ -49,14 +41,22 @@ def _flag_style(flags: str) -> str:
 
 
 class TraceView:
-    """Draws a stream of events on ``console``; remembers what it needs of earlier ones."""
+    """Draws a stream of events on ``console``; remembers what it needs of earlier ones. ``raw``:
+    sequence numbers and windows as on the wire."""
 
-    def __init__(self, console: Console, stack: StackStyle = "fold", several: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        stack: StackStyle = "fold",
+        several: bool = False,
+        raw: bool = False,
+    ) -> None:
         self._console = console
         self._stack = stack
         self._several = several  # more than one probe: each line says which
-        self._flows = Flows(guess=False)
-        self._isns: Isns | None = None
+        self._raw = raw
+        self._numbers = Numbers()
+        self._flows = self._numbers.flows
         self._first_ns: int | None = None
         self._last_parts: list[Part] = []
         self._ascii = not (console.encoding or "").lower().startswith("utf")
@@ -64,17 +64,14 @@ class TraceView:
 
     def count_from(self, isns: Isns) -> None:
         """Where connections began, as far as the events themselves do not tell."""
-        self._isns = isns
+        self._numbers.count_from(isns)
 
     def _relative(self, flow: Flow, sender: Endpoint, receiver: Endpoint, number: int) -> str:
         """A sequence number of ``sender``'s counted from its SYN, or marked as it is."""
-        relative = flow.relative(sender, number)
-        if relative is None and self._isns is not None and number:
-            isn = self._isns.of(sender, receiver)
-            if near(isn, number) is not None and isn is not None:
-                flow.base[sender] = isn
-                relative = near(isn, number)
-        if relative is not None and relative < 1 << 31:
+        if self._raw:
+            return str(number)
+        relative = self._numbers.relative(flow, sender, receiver, number)
+        if relative is not None:
             return str(relative)
         return f"{number} abs" if number else "0"
 
@@ -156,7 +153,7 @@ class TraceView:
             self._protocol(line, packet)
             line.append(safe(protocols.line(packet)))
             return
-        named = " ".join(_WORDS.get(letter, "?") for letter in flags) or "none"
+        named = flags_words(flags) or "none"
         line.append(f"{named:<7} ", _flag_style(flags))
         sender, receiver = (flow.client, flow.server) if from_client else (flow.server, flow.client)
         seq, ack = packet.get("seq"), packet.get("ack")
@@ -169,7 +166,11 @@ class TraceView:
         else:
             line.append(" " * 11)
         if self._console.width >= _WITH_WINDOW:
-            line.append(f" win {packet.get('win', '-'):<5}", "dim")
+            window = None
+            if not self._raw:
+                window = self._numbers.window(flow, sender, receiver, packet)
+            shown = f"win {packet.get('win', '-')}" if window is None else f"wnd {window}"
+            line.append(f" {shown:<9}", "dim")
 
     def _extras(self, line: Text, event: Mapping[str, Any], packet: Mapping[str, Any]) -> None:
         """What else is known, as far as there is room for it."""

@@ -2,9 +2,9 @@
 
     counters: {TCPAbortOnClose: 1, OutRsts: ">= 1"}    how much each moved
     got: {client.recv: ECONNRESET}                      what the guest program got
-    segment: "flags == RA and win > 0"                  at least one such (count: 2 for two)
-    segments: ["flags == S", "flags == SA"]             these in this order, others between
-    no_segment: "flags has R"                           none such
+    segment: "flags == RST-ACK and win > 0"                  at least one such (count: 2 for two)
+    segments: ["flags == SYN", "flags == SYN-ACK"]             these in this order, others between
+    no_segment: "flags has RST"                           none such
     event, events, no_event                             the same over the probes' events
     cause: [A1]                                         the RSTs' causes, all, in order
     log: "orphaned sockets"                             the kernel logged it (a regular expression)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernlab.decode.names import flags_text, flags_value
-from kernlab.decode.packet import packet
+from kernlab.decode.packet import packet, socket_address
 from kernlab.decode.protocols.tcp import tcp_options
 
 
@@ -128,3 +128,10 @@ def test_flags_round_trip(value: int) -> None:
 )
 def test_flags_are_written_as_people_say_them(value: int, text: str) -> None:
     assert flags_text(value) == text
+
+
+def test_a_mapped_address_of_a_socket_is_told_as_ipv4() -> None:
+    mapped = bytes(10) + b"\xff\xff\x0a\x00\x02\x02"
+    assert socket_address(mapped) == "10.0.2.2"
+    assert socket_address(bytes(15) + b"\x01") == "::1"
+    assert socket_address(mapped[12:]) == "10.0.2.2"

@@ -11,7 +11,9 @@ import pytest
 from rich.console import Console
 
 from kernlab.record.isn import Isns, near
+from kernlab.record.numbers import Numbers
 from kernlab.record.pcapng import Captured, write
+from kernlab.record.segments import text
 from kernlab.sinks.terminal import TraceView
 
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 80)
@@ -99,3 +101,59 @@ def test_more_than_half_the_space_away_is_another_connections() -> None:
     assert near(None, 5) is None
     assert near(0xFFFFFFF0, 18) == 34
     assert near(100, 90) is None
+
+
+def opened(flags: str, seq: int, ack: int, options: dict[str, Any], win: int) -> dict[str, Any]:
+    ends = (CLIENT, SERVER) if flags == "S" else (SERVER, CLIENT)
+    return {
+        "proto": "tcp",
+        "src": ends[0][0],
+        "sport": ends[0][1],
+        "dst": ends[1][0],
+        "dport": ends[1][1],
+        "flags": flags,
+        "seq": seq,
+        "ack": ack,
+        "win": win,
+        "options": options,
+    }
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "wanted"),
+    [
+        ({"wscale": 7}, {"wscale": 2}, 512 << 7),
+        ({"wscale": 7}, {}, None),  # RFC 7323, 2.2: both have to offer it
+        ({}, {"wscale": 2}, None),
+        ({"wscale": 15}, {"wscale": 0}, 512 << 14),
+    ],
+)
+def test_a_window_is_scaled_as_the_syns_agreed(
+    client: dict[str, Any], server: dict[str, Any], wanted: int | None
+) -> None:
+    numbers = Numbers()
+    syn = numbers.of(opened("S", 1000, 0, client, 64240))
+    answer = numbers.of(opened("SA", 5000, 1001, server, 65160))
+    assert (syn["rseq"], answer["rseq"], answer["rack"]) == (0, 0, 1)
+    assert "wnd" not in syn
+    assert "wnd" not in answer
+    data = {**opened("S", 1034, 5105, {}, 512), "flags": "PA"}
+    found = numbers.of(data)
+    assert (found["rseq"], found["rack"], found.get("wnd")) == (34, 105, wanted)
+    shown = text({"packet": found})
+    assert ("wnd 65536" in shown) if wanted == 512 << 7 else ("win 512" in shown or wanted)
+
+
+def test_without_the_syns_a_window_is_as_on_the_wire() -> None:
+    found = Numbers().of({**opened("S", 34, 105, {}, 512), "flags": "A"})
+    assert "wnd" not in found
+    assert "rseq" not in found
+
+
+def test_a_socket_counts_as_its_segments_do() -> None:
+    numbers = Numbers()
+    numbers.of(opened("S", 1000, 0, {}, 64240))
+    numbers.of(opened("SA", 5000, 1001, {}, 65160))
+    sock = {"src": SERVER[0], "sport": SERVER[1], "dst": CLIENT[0], "dport": CLIENT[1]}
+    assert numbers.bases(sock) == (5000, 1000)
+    assert numbers.bases({"src": "x"}) == (None, None)

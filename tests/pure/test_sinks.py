@@ -90,7 +90,7 @@ def drawn(
 
 def test_many_flags_do_not_run_into_the_number() -> None:
     events = [EVENTS[0], segment(2, "FPA", 4294967291, 7001, length=33)]
-    assert "FIN PSH ACK seq " in drawn(100, events=events)
+    assert "FIN-PSH-ACK seq " in drawn(100, events=events)
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
@@ -102,10 +102,10 @@ def test_no_line_is_wider_than_the_terminal(width: int, stack: str) -> None:
 def test_numbers_are_relative_across_the_wrap() -> None:
     lines = [line for line in drawn(100).splitlines() if " 1→ " in line or " 1← " in line]
     assert "SYN     seq 0 " in lines[0]
-    assert "SYN ACK seq 0 " in lines[1]
+    assert "SYN-ACK seq 0 " in lines[1]
     assert "ack 1 " in lines[1]
-    assert "PSH ACK seq 1       len 33    ack 1 " in lines[2]
-    assert "RST ACK seq 1 " in lines[3]
+    assert "PSH-ACK seq 1       len 33    ack 1 " in lines[2]
+    assert "RST-ACK seq 1 " in lines[3]
     assert "ack 34" in lines[3]
 
 
@@ -360,7 +360,7 @@ def test_a_followed_packet_is_drawn_when_it_is_freed() -> None:
     assert out.getvalue() == ""
     view.event(_hop(3, "__kfree_skb", "net/core/skbuff.c"))
     text = out.getvalue()
-    assert "p1  1 > 2 [S] seq 9 win 8" in text
+    assert "p1  1 > 2 [SYN] seq 0 win 8" in text
     assert "1.0 ms  TCP       tcp_v4_rcv  len 41 → 42  state LISTEN" in text.replace(
         "state LISTEN  len 41 → 42", "len 41 → 42  state LISTEN"
     )

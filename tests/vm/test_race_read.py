@@ -67,7 +67,7 @@ def test_the_pictures_say_the_ending(compared: list[dict[str, Any]]) -> None:
 def test_a_run_is_shown_from_its_record(kernlab: Kernlab, compared: list[dict[str, Any]]) -> None:
     shown = kernlab("race", "show", compared[0]["run"]).stdout.decode()
     assert "held at tcp_close()" in shown
-    assert "40000 > 8080 [P.] seq 1:6" in shown
+    assert "40000 > 8080 [PSH-ACK] seq 1:6" in shown
     assert "sent by A, step 3" in shown
     lesson = kernlab("race", "show", str(MINE), *KERNEL).stdout.decode()
     assert "net/ipv4/tcp.c:" in lesson

@@ -105,7 +105,7 @@ def test_a_trace_on_a_terminal_fits_it(kernel: Kernel, image: Image) -> None:
     child = pexpect.spawn(program, argv, timeout=60, encoding="utf-8", dimensions=(40, 80))
     child.expect(pexpect.EOF)
     assert "connection 1" in child.before
-    assert "SYN ACK" in child.before
+    assert "SYN-ACK" in child.before
     child.close()
     assert child.exitstatus == 0
 

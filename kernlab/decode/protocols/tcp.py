@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Dict, List, Mapping, Optional
 
-from kernlab.decode.names import CA_STATES, LISTEN, flags_text
+from kernlab.decode.names import CA_STATES, LISTEN, flags_text, flags_words
 from kernlab.decode.protocols.model import (
     FLAGS,
     OPEN,
@@ -114,20 +114,20 @@ def _decode(raw: bytes, length: int, quoted: Optional[Quoted]) -> Dict[str, Any]
 
 
 def line(packet: Packet) -> str:
-    """As tcpdump writes it: flags, numbers, window, length. One that has no header yet (an skb
-    of the retransmit queue) has no window; a quoted one may have no flags."""
+    """Nearly as tcpdump writes it: flags, numbers, window (``wnd``: scaled, ``win``: as on the
+    wire), length. One that has no header yet (an skb of the retransmit queue) has no window; a
+    quoted one may have no flags."""
     flags = str(packet.get("flags", ""))
-    shown = "".join(letter for letter in "SFRPUEC" if letter in flags)
-    shown += "." if "A" in flags else ""
-    parts = ["[%s]" % shown]
+    parts = ["[%s]" % flags_words(flags)]
     length = packet.get("len", 0)
     seq = packet.get("rseq", packet.get("seq"))
     if seq is not None and ("S" in flags or length or "F" in flags or "R" in flags):
         parts.append("seq %s:%s" % (seq, seq + length) if length else "seq %s" % seq)
     if "A" in flags:
         parts.append("ack %s" % packet.get("rack", packet.get("ack", "?")))
-    if "win" in packet:
-        parts.append("win %s" % packet["win"])
+    window = "wnd" if "wnd" in packet else "win"
+    if window in packet:
+        parts.append("%s %s" % (window, packet[window]))
     if length:
         parts.append("len %s" % length)
     return " ".join(parts)

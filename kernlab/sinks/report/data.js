@@ -153,18 +153,20 @@ const Data = (() => {
   // An event's packet with its numbers counted as the diagram counts them: from what each side
   // of its connection began with. Beyond NAT its frame knows them.
   function relative(wire, frames) {
-    const bases = new Map(), key = (p) => p.src + " " + p.sport + " " + p.dst + " " + p.dport;
+    const bases = new Map(), shifts = new Map(), key = (p) => p.src + " " + p.sport + " " + p.dst + " " + p.dport;
     const back = (p) => p.dst + " " + p.dport + " " + p.src + " " + p.sport;
     for (const {packet: p} of wire) {
       if (p.rseq !== undefined) bases.set(key(p), (p.seq - p.rseq) >>> 0);
       if (p.rack !== undefined) bases.set(back(p), (p.ack - p.rack) >>> 0);
+      if (p.wnd) shifts.set(key(p), p.wnd / p.win);
     }
     return (event) => {
       const p = event.packet, seen = frames.get(event.frame)?.packet;
-      if (seen && seen.seq === p.seq && seen.flags === p.flags && seen.rseq !== undefined) return {...p, rseq: seen.rseq, rack: seen.rack};
+      if (seen && seen.seq === p.seq && seen.flags === p.flags && seen.rseq !== undefined) return {...p, rseq: seen.rseq, rack: seen.rack, wnd: seen.wnd};
       const mine = bases.get(key(p)), theirs = bases.get(back(p)), found = {...p};
       if (mine !== undefined && p.seq !== undefined) found.rseq = (p.seq - mine) >>> 0;
       if (theirs !== undefined && p.ack !== undefined) found.rack = (p.ack - theirs) >>> 0;
+      if (shifts.has(key(p)) && p.win !== undefined && !(p.flags || "").includes("S")) found.wnd = p.win * shifts.get(key(p));
       return found;
     };
   }

@@ -150,10 +150,10 @@ const Drawings = (() => {
       const mine = sides.get(owner), theirs = sides.get(back);
       if (p.rseq !== undefined && p.rseq < 2 ** 31 && p.len) { mine.high = Math.max(mine.high, p.rseq + p.len); mine.flight.push([one.at, mine.high - mine.una]); }
       if (theirs && p.rack !== undefined && p.rack < 2 ** 31) { theirs.una = Math.max(theirs.una, p.rack); if (theirs.high > 0) theirs.flight.push([one.at, Math.max(0, theirs.high - theirs.una)]); }
-      if (!/[RS]/.test(p.flags)) mine.win.push([one.at, p.win]);
+      if (!/[RS]/.test(p.flags)) mine.win.push([one.at, p.wnd ?? p.win]);
     }
     for (const [owner, side] of [...sides].slice(0, 8)) {
-      const figures = [plot("in flight", "bytes, from the capture", side.flight), plot("window", "as in the header, unscaled", side.win)].filter(Boolean);
+      const figures = [plot("in flight", "bytes, from the capture", side.flight), plot("window", "bytes, from the capture", side.win)].filter(Boolean);
       if (figures.length) owners.set(owner, figures);
     }
   }

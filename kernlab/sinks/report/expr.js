@@ -76,6 +76,9 @@ const Expr = (() => {
       if (!/^\d+$/.test(prefix) || Number(prefix) > size) return null;
       bits = Number(prefix);
     }
+    if (prefix === undefined && size === 128 && value >> 32n === 0xffffn) {  // IPv4-mapped
+      value &= 0xffffffffn; size = bits = 32;
+    }
     return {size, value: value >> BigInt(size - bits), bits};
   }
   function quad(text) {

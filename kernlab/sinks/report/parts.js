@@ -18,14 +18,14 @@ const Parts = (() => {
     return Math.abs(ms) < 1000 ? ms.toFixed(1) + " ms" : (ms / 1000).toFixed(3) + " s";
   };
   const WORDS = {S: "SYN", F: "FIN", R: "RST", P: "PSH", A: "ACK", U: "URG", E: "ECE", C: "CWR"};
-  const flags = (text) => [...text].map((letter) => WORDS[letter] || letter).join(" ") || "no flags";
+  const flags = (text) => [...text].map((letter) => WORDS[letter] || letter).join("-") || "no flags";
   const near = (relative, absolute) => (relative !== undefined && relative < 2 ** 31 ? relative : absolute);
 
   function segment(packet) {
     const parts = [], length = packet.len || 0, seq = near(packet.rseq, packet.seq);
     if (length || /[SFR]/.test(packet.flags)) parts.push(length ? "seq " + seq + ":" + (seq + length) : "seq " + seq);
     if (packet.flags.includes("A")) parts.push("ack " + near(packet.rack, packet.ack));
-    parts.push("win " + packet.win);
+    parts.push(packet.wnd === undefined ? "win " + packet.win : "wnd " + packet.wnd);
     if (length) parts.push("len " + length);
     return parts.join("  ");
   }
