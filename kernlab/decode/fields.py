@@ -29,7 +29,9 @@ _PACKET: Dict[str, str] = {
     **{field.name: field.kind for _, field in protocols.fields()},
 }
 # Of a packet that an ICMP error quotes: all but what the record tells.
-_QUOTED = [name for name in _PACKET if name not in ("id", "direction", "rseq", "rack", "wnd", "quoted")]
+_QUOTED = [
+    name for name in _PACKET if name not in ("id", "direction", "rseq", "rack", "wnd", "quoted")
+]
 
 
 # Of an error that a function is about to send.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from kernlab.config.paths import config_file
 from kernlab.config.yaml import Model, load
 from kernlab.decode.expr import ALLOWED
-from kernlab.decode.fields import OPEN_PREFIXES, SHORT, TYPES
+from kernlab.decode.fields import SHORT, TYPES
 from kernlab.decode.names import FLAG_NAMES, TCP_STATES
 from kernlab.record.expression import Expression
 
@@ -80,7 +80,8 @@ def _lines(table: FieldTable) -> Iterator[str]:
     yield "What an event holds, by its path in `events.jsonl` (`kernlab config schema event`).\n"
     yield from _table(table.fields, TYPES)
     yield "\n## Names that depend on the event\n"
-    yield from _table(table.open, dict.fromkeys(table.open, "open"))
+    kinds = {name: "as there" if "quoted" in name else "open" for name in table.open}
+    yield from _table(table.open, kinds)
     yield "\n## Which operators a type takes\n"
     yield "| type | operators |\n| --- | --- |"
     for kind, words in ALLOWED.items():
@@ -91,7 +92,7 @@ def _lines(table: FieldTable) -> Iterator[str]:
 def _table(rows: Mapping[str, tuple[str, str]], kinds: Mapping[str, str]) -> Iterator[str]:
     yield "| field | type | meaning | example |\n| --- | --- | --- | --- |"
     for name, (meaning, example) in rows.items():
-        shown = f"{name}…" if name in OPEN_PREFIXES or name.endswith(".") else name
+        shown = f"{name}…" if name.endswith((".", "-")) else name
         yield f"| `{shown}` | {kinds[name]} | {meaning} | `{example}` |"
 
 
