@@ -143,7 +143,7 @@ class KlStack(Command):
 
     def run(self, text: str) -> List[str]:
         if text and not text.isdigit():
-            raise gdb.error("%s is no number of frames" % text)
+            raise gdb.error("%s is not a number of frames" % text)
         told, limit = lab(), int(text or _DEPTH)
         if told.orc is None:
             raise gdb.error("this kernel has no ORC table; use backtrace")

@@ -57,7 +57,7 @@ def _at_hand() -> List[str]:
         if lines:
             return lines
     if target is None or ":" in target:
-        raise gdb.error("nothing at hand has a route yet; kl-route ADDRESS asks the tables")
+        raise gdb.error("nothing here has a route yet; kl-route ADDRESS looks in the tables")
     head = "the packet has no route yet; the tables say for its destination %s:" % target
     return [head, *_of_address(target, _net_at_hand())]
 

@@ -118,7 +118,7 @@ def the_skb(text: str = "") -> Found:
     """The skb an expression means, or the one at hand. Raises ``gdb.error``."""
     found = pointer(text, ("sk_buff",), "an skb") if text else find(("sk_buff",), "skb")
     if found is None:
-        raise gdb.error("no frame from here on has an skb; give one: kl-skb EXPR")
+        raise gdb.error("no frame from here on has an skb; name one: kl-skb EXPR")
     if not found.address:
         raise gdb.error("%s is NULL" % found.where)
     return found
@@ -180,7 +180,7 @@ def _of_skb(lab: Lab, skb: Found) -> Optional[Tuple[Found, str]]:
         return None
     if "sk" in shown:
         sent = shown.get("owner") == "sender" and site["direction"] == "in"
-        whose = "its sender's, still at skb->sk" if sent else "the skb's"
+        whose = "the sender's, still at skb->sk" if sent else "the skb's"
         return Found(int(shown["sk"], 16), "%s (%s)" % (whose, skb.where), skb.level), "skb"
     if site["lookup"] and packet is not None:
         address = lab.kernel.receiver(skb.address, packet)
@@ -206,10 +206,10 @@ def the_sock(lab: Lab, text: str = "") -> Tuple[Found, Dict[str, Any]]:
         raise gdb.error("%s is NULL" % found.where)
     sock = decode_sock(lab.kernel.memory, lab.kernel.layout, found.address)
     if sock is None:
-        raise gdb.error("at 0x%x (%s) is no INET socket" % (found.address, found.where))
+        raise gdb.error("at 0x%x (%s) is not an INET socket" % (found.address, found.where))
     if sock["family"] not in FAMILIES.values():
         raise gdb.error(
-            "0x%x (%s) is a %s socket, no INET socket"
+            "0x%x (%s) is a %s socket, not an INET socket"
             % (found.address, found.where, sock["family"])
         )
     return found, sock

@@ -110,7 +110,7 @@ def check(symbols: Mapping[str, Any], text: str) -> Dict[str, str]:
         try:
             fill(name, gdb.Value(0).cast(symbols[name].type))
         except gdb.error:
-            return {"error": "%s is a whole structure here, which no register holds" % name}
+            return {"error": "%s is a whole structure here, and no register holds it" % name}
     try:
         said = gdb.execute("whatis " + rewritten(text, symbols), to_string=True)
     except gdb.error as error:

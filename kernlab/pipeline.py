@@ -122,7 +122,7 @@ def machine_for(setting: Setting, needs: tuple[str, ...] = ("boot",)) -> Iterato
     chosen = accelerator(spec, needs, lambda: places_for(symbols_for(kernel)), report)
     spec = replace(spec, accelerator=chosen)
     if not spec.sandbox:
-        report(Said("this QEMU runs without seccomp: kernlab doctor says what that means"))
+        report(Said("this QEMU runs without seccomp; `kernlab doctor` says what that means"))
     run.resolved(
         kernel=kernel.key,
         release=kernel.release,

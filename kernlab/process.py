@@ -65,7 +65,7 @@ class CommandFailed(WeFailed):
     """A command ended with a status other than 0, or ran past its limit."""
 
     def __init__(self, argv: Sequence[str], why: str, completed: Completed | None = None) -> None:
-        super().__init__(f"{argv[0]} failed", why, f"run it by hand: {shlex.join(argv)}")
+        super().__init__(f"{argv[0]} failed", why, f"run it yourself: {shlex.join(argv)}")
         self.completed = completed
 
 

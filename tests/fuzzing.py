@@ -245,7 +245,7 @@ class Damage:
             self.file(path)
 
     def file(self, path: Path) -> None:
-        """What is no file, or another one."""
+        """What is not a file, or another one."""
         kind = self.random.choice(
             (
                 "gone",

@@ -101,7 +101,9 @@ def _bulk(machine: Machine, count: int, engine: Engine | None) -> float:
         for _ in engine.events(0.05):
             pass
         if time.monotonic() - started > _LIMIT:
-            raise MachineFailed(f"bulk took more than {_LIMIT:g} s", "", "kernlab bench")
+            raise MachineFailed(
+                f"the bulk transfer took more than {_LIMIT:g} s", "", "kernlab bench"
+            )
     return count / (time.monotonic() - started) / 1e6
 
 

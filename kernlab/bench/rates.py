@@ -91,7 +91,7 @@ def _plain(kernel: Kernel, machine: Machine, events: int) -> float:
     for line in said.text.splitlines():
         if line.startswith("kernlab-rate"):
             return float(line.split()[1])
-    raise WeFailed("the plain GDB run gave no rate", said.text[-800:], "kernlab bench")
+    raise WeFailed("the plain GDB run printed no rate", said.text[-800:], "kernlab bench")
 
 
 @contextmanager

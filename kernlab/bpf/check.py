@@ -88,7 +88,7 @@ class _Kernel:
                 Lack(
                     _helper(number),
                     f"Linux {self._release} has no such helper",
-                    "bpf-helpers(7) says since when there is which",
+                    "see bpf-helpers(7) for the kernel that each helper needs",
                 )
             )
         known = numbers(self._types, "bpf_map_type")
@@ -98,7 +98,7 @@ class _Kernel:
                     Lack(
                         f"map {name}",
                         f"Linux {self._release} has no map of type {number}",
-                        "an older type of map",
+                        "use an older type of map",
                     )
                 )
         return found
@@ -118,7 +118,11 @@ class _Kernel:
         if not lacking:
             return []
         close = near(match["name"], self._map.names, 1) if match and "func" in lacking else []
-        step = f"{close[0]} is near in name" if close else "kernlab trace knows what there is"
+        step = (
+            f"{close[0]} has a similar name"
+            if close
+            else "see available_filter_functions in the guest's tracefs"
+        )
         return [Lack(f'SEC("{name}")', f"Linux {self._release} has no {lacking}", step)]
 
     def _has_event(self, group: str, name: str) -> bool:

@@ -47,8 +47,8 @@ def packets_of(workload: str | None, lab: str | None) -> Packets:
     """What is asked for by name; one of them at most. Raises ``BadInput``."""
     if workload is not None and lab is not None:
         raise BadInput(
-            "--workload and --lab together",
-            "one thing makes the packets flow",
+            "--workload cannot be used with --lab",
+            "only one thing can make the packets flow",
             "without --workload",
         )
     if workload is not None:
@@ -119,7 +119,7 @@ def run_recipe(
     if status != _NOT_FOUND:
         return Ended(status)
     name = tool.command[0] if tool.command else "bpftrace"
-    why = "configs/image-debian.yaml says where it is to come from"
+    why = "configs/image-debian.yaml says where it comes from"
     return Ended(status, BadInput(f"the image has no {name}", why, tool.instead))
 
 

@@ -54,11 +54,11 @@ class Recipe(Model):
     @model_validator(mode="after")
     def _whole(self) -> Recipe:
         if bool(self.bpftrace) == bool(self.command):
-            raise ValueError("give one of bpftrace and command")
+            raise ValueError("give either bpftrace or command")
         if self.command and not self.ready:
-            raise ValueError("ready: what does the command print once it is attached?")
+            raise ValueError("ready is missing: a text that the command prints once it is attached")
         if (self.lab is None) == (self.workload is None):
-            raise ValueError("give one of lab and workload")
+            raise ValueError("give either lab or workload")
         for pattern in (self.ready, *self.shows):
             wrong = problem(pattern, limited=True)
             if wrong:

@@ -19,11 +19,15 @@ app = typer.Typer(add_completion=False)
 @app.command("bench")
 @boot_options("kernel")
 def bench(
-    rounds: int = typer.Option(3, "--rounds", min=1, help="Each is measured so often."),
-    events: int = typer.Option(200, "--events", min=20, help="Events of the slowest, a round."),
-    seconds: float = typer.Option(4.0, "--seconds", min=1, help="Each engine runs, a round."),
+    rounds: int = typer.Option(3, "--rounds", min=1, help="How often each is measured."),
+    events: int = typer.Option(
+        200, "--events", min=20, help="Events of the slowest engine in each round."
+    ),
+    seconds: float = typer.Option(
+        4.0, "--seconds", min=1, help="Runs of each engine in each round."
+    ),
     slow: bool = typer.Option(
-        False, "--slow", help="Also build two kernels, for their CPU seconds (half an hour)."
+        False, "--slow", help="Also build two kernels and measure CPU seconds (takes half an hour)."
     ),
     json: common.JsonOption = False,
     *,

@@ -26,14 +26,16 @@ def boot_guest(
         metavar="N",
         help="QEMU's gdbstub on 127.0.0.1:N, for a debugger of your own (QEMU's -gdb).",
     ),
-    wait: bool = typer.Option(False, "--wait", help="Do not start before a debugger says so (-S)."),
+    wait: bool = typer.Option(
+        False, "--wait", help="Wait for a debugger before the guest starts (QEMU's -S)."
+    ),
     ssh: bool = typer.Option(
-        False, "--ssh", help="Let ssh and scp in from 127.0.0.1; needs --image debian."
+        False, "--ssh", help="Allow ssh and scp from 127.0.0.1; needs --image debian."
     ),
     *,
     boot: BootOptions,
 ) -> int:
-    """Boot the guest, its console in this terminal. Ctrl-] ends it, as does poweroff."""
+    """Boot a guest with its console in this terminal. Ctrl-] ends it, as does poweroff."""
     from kernlab.cli.output import reporter
     from kernlab.pipeline import machine_for
     from kernlab.progress import Said, quiet
@@ -57,7 +59,7 @@ def boot_guest(
                 _write(f"\r\nssh: {open_door(machine, run.path)}\r\n".encode())
         left = join(machine.console.detach(), lambda: machine.child.poll() is None)
         if left:
-            sys.stderr.write("\r\nleft; the machine is ended\r\n")
+            sys.stderr.write("\r\nthe machine was stopped\r\n")
             return 0
         machine.ended()
     return 0
@@ -77,11 +79,11 @@ def _check_ssh(image: str, wait: bool) -> None:
 
 
 def _hints(path: object, gdb_port: int | None, wait: bool, run: str) -> list[str]:
-    lines = [f"Ctrl-] ends the machine; its run directory is {run}"]
+    lines = [f"Ctrl-] stops the machine; its run directory is {run}"]
     if gdb_port is not None:
         lines.append(f"gdb {path}/vmlinux -ex 'target remote 127.0.0.1:{gdb_port}'")
         if wait:
-            lines.append("the guest waits for the debugger: continue starts it")
+            lines.append("the guest waits for the debugger; `continue` starts it")
     return lines
 
 

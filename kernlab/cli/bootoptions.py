@@ -48,7 +48,7 @@ class BootOptions:
         typer.Option(
             "--share",
             metavar="FILE",
-            help="Copy a file into the guest's /mnt/share, its mode kept.",
+            help="Copy a file, with its mode, into the guest's /mnt/share.",
         ),
     ] = field(default_factory=list)
     cpus: Annotated[int, typer.Option("--cpus", min=1, max=8, help="vCPUs of the guest.")] = 2
@@ -60,7 +60,7 @@ class BootOptions:
         typer.Option(
             "--network",
             metavar="closed|open",
-            help="open: the guest reaches the host's 127.0.0.1 and what the host reaches.",
+            help="open: the guest can reach the host's 127.0.0.1 and all that the host can reach.",
         ),
     ] = "closed"
 

@@ -26,7 +26,7 @@ WHAT: str = typer.Argument(
 
 @app.callback()
 def group() -> None:
-    """libbpf programs of your own, and four of ours, in the guest."""
+    """Build libbpf programs and run them in the guest."""
 
 
 @app.command("list")
@@ -83,7 +83,7 @@ def run(
         ...,
         metavar="NAME|DIR|recipe:NAME",
         autocompletion=complete.bpf_runs,
-        help="As for build; or a recipe, which names its own image and packets.",
+        help="A program as for build, or a recipe, which names its own image and workload.",
     ),
     args: list[str] = typer.Argument(None, metavar="[-- ARGS...]", help="For the program."),
     workload: str | None = typer.Option(
@@ -98,7 +98,7 @@ def run(
         "--lab",
         metavar="ID",
         autocompletion=complete.labs,
-        help="The same with what a lab provokes.",
+        help="The same, with a lab in place of the workload.",
     ),
     timeout: float | None = typer.Option(
         None, "--timeout", metavar="S", help="Kill it after S seconds."
@@ -171,7 +171,7 @@ def check(
         None,
         "--image",
         autocompletion=complete.images,
-        help="The name of a tool of this image in place of a file: debian.",
+        help="Check a tool of this image (debian), named in place of a file.",
     ),
     kernel: common.KernelOption = None,
 ) -> int:
@@ -216,5 +216,5 @@ def check(
         stdout().print(f"{lack.what}: {lack.says}", style="bold")
         stdout().print(f"  instead: {lack.instead}")
     if not found:
-        stdout().print(f"Linux {built.release} has all that it asks for")
+        stdout().print(f"Linux {built.release} has everything that it needs")
     return 1 if found else 0

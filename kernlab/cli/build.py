@@ -16,7 +16,9 @@ def build(
     version: str | None = typer.Argument(None, help=common.WHICH),
     config: list[Path] = typer.Option([], "--config", metavar="FILE", help="A Kconfig fragment."),
     sets: list[str] = typer.Option([], "--set", metavar="CONFIG_X=y", help="One option."),
-    patch: list[Path] = typer.Option([], "--patch", metavar="FILE", help="A patch, by patch -p1."),
+    patch: list[Path] = typer.Option(
+        [], "--patch", metavar="FILE", help="A patch to apply with patch -p1."
+    ),
     jobs: int | None = typer.Option(None, "--jobs", "-j", min=1, help="make's -j."),
     json: common.JsonOption = False,
 ) -> None:

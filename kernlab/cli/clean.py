@@ -37,7 +37,7 @@ def clean(
     wanted = list(KINDS) if kinds and "all" in kinds else list(kinds or [])
     for kind in wanted:
         if kind not in KINDS:
-            what = f"there is nothing called '{kind}' to clean"
+            what = f"'{kind}' is not a kind of files that can be cleaned"
             raise unknown(what, kind, KINDS, "kernlab clean {}", "runs")
     console = stdout()
     if not wanted:

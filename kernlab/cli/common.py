@@ -38,7 +38,7 @@ OutOption = Annotated[
     str | None, typer.Option("--out", metavar="DIR", help="Run directory to make.")
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Machine-readable output alone on stdout.")
+    bool, typer.Option("--json", help="Print only machine-readable output on stdout.")
 ]
 
 

@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @app.callback()
 def group() -> None:
-    """Schemas for editors, a check of files, the man page."""
+    """Print schemas, the expression language, the man page; check files."""
 
 
 @app.command("schema")

@@ -19,13 +19,15 @@ def debug(
     functions: list[str] = typer.Argument(
         None,
         metavar="[FUNC]...",
-        help="Stop at these functions or lines (tcp_ipv4.c:1961); none: stop at once.",
+        help="Functions or lines (tcp_ipv4.c:1961) to stop at; without any, stop at once.",
         autocompletion=complete.functions,
     ),
     ex: list[str] = typer.Option(
-        [], "--ex", metavar="CMD", help="GDB command to run after the stop (repeatable)."
+        [], "--ex", metavar="CMD", help="A GDB command to run after the stop; can be repeated."
     ),
-    tui: bool = typer.Option(False, "--tui", help="GDB's text interface: source, assembly."),
+    tui: bool = typer.Option(
+        False, "--tui", help="Use GDB's text interface, with source and assembly."
+    ),
     workload: str = typer.Option(
         "http",
         "--workload",
@@ -55,7 +57,7 @@ def debug(
     if tui and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("--tui needs a terminal", "", "kernlab debug without --tui")
     if timeout <= 0:
-        raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
+        raise BadInput(f"--timeout {timeout:g}: it must be more than 0 seconds", "", "--timeout 60")
     row = workloads.find(workload)
     with ExitStack() as stack:
         with reporter() as report:  # ended before GDB has the terminal

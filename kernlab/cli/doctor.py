@@ -22,20 +22,20 @@ _STYLES = {"missing": "bold red", "note": "yellow", "ok": "green"}  # in the ord
 @app.command("doctor")
 def doctor(
     install: bool = typer.Option(
-        False, "--install", help="Run the commands that close the gaps (sudo where it takes it)."
+        False, "--install", help="Install what is missing (with sudo where needed)."
     ),
     kernel: str | None = typer.Option(
         None,
         "--kernel",
         metavar="VERSION",
-        help="The kernel you mean to build, in the words of `kernlab build`.",
+        help="The kernel that you want to build, as for `kernlab build`.",
         autocompletion=complete.kernels,
     ),
     known: bool = typer.Option(
-        False, "--known", help="Print every known combination, present here or not."
+        False, "--known", help="Print every known bad combination, whether this host has it or not."
     ),
     verify: bool = typer.Option(
-        False, "--verify", help="Read every artifact of the home and compare it with its sums."
+        False, "--verify", help="Read every kept file and compare it with its checksum."
     ),
     json: JsonOption = False,
 ) -> None:
@@ -133,7 +133,7 @@ def _draw(console: Console, report: Report) -> None:
     from rich.text import Text
 
     console.width = min(console.width, _WIDTH)
-    manager = report.manager or "no package manager that kernlab knows"
+    manager = report.manager or "no known package manager"
     console.print(f"{report.system}, {manager}; kernel {report.kernel}")
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for width in (7, 20, 16, None):
@@ -150,14 +150,16 @@ def _draw(console: Console, report: Report) -> None:
     console.print()
     command = _command(report)
     if command:
-        console.print(Text(f"close the gaps ({len(report.gaps)}):", "bold"))
+        console.print(Text(f"install what is missing ({len(report.gaps)}):", "bold"))
         console.print(Text(command, "cyan"), soft_wrap=True)
     elif report.missing_packages:
         console.print("install: " + " ".join(report.missing_packages), soft_wrap=True)
     if report.complete:
-        console.print(Text("all that kernlab needs is here", "green"))
+        console.print(Text("this host has everything that kernlab needs", "green"))
     else:
-        console.print(Text("not ready: see what is missing or fails above", "bold red"))
+        console.print(
+            Text("this host is not ready: see above what is missing or fails", "bold red")
+        )
 
 
 def _draw_known(console: Console, hits: list[Hit], rows: int) -> None:

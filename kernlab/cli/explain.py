@@ -67,7 +67,7 @@ def _understood(reading: Explained) -> None:
     foreign = sum(count for kind, count in tally.unknown.items() if kind != CUT)
     if reading.stream.reader == "kernlab" and tally.frames and foreign == tally.frames:
         raise HostLacks(
-            "no frame of the capture was understood: tshark is not installed",
+            "kernlab understood no frame of the capture, and tshark is not installed",
             "kernlab's own decoder knows IP in Ethernet, raw IP and tcpdump's -i any, without tags "
             f"and tunnels. scapy does without tshark: {_pip()}",
             closing_command(["tshark"]),

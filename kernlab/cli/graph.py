@@ -22,10 +22,14 @@ def graph(
     function: str = typer.Argument(
         ..., metavar="FUNC", autocompletion=complete.functions, help="A function of the kernel."
     ),
-    depth: int = typer.Option(0, "--depth", metavar="N", help="Levels below FUNC; 0: all."),
-    count: int = typer.Option(1, "--count", metavar="N", help="Calls of FUNC to show."),
-    skip: int = typer.Option(0, "--skip", metavar="N", help="Calls of FUNC to pass over first."),
-    full: bool = typer.Option(False, "--full", help="Every call, nothing folded."),
+    depth: int = typer.Option(
+        0, "--depth", metavar="N", help="How many levels below FUNC to show; 0 for all."
+    ),
+    count: int = typer.Option(1, "--count", metavar="N", help="How many calls of FUNC to show."),
+    skip: int = typer.Option(
+        0, "--skip", metavar="N", help="How many calls of FUNC to skip first."
+    ),
+    full: bool = typer.Option(False, "--full", help="Show every call; fold nothing."),
     timeout: float = typer.Option(60.0, "--timeout", metavar="S", help="Stop after S seconds."),
     workload: str = typer.Option(
         "http",
@@ -105,7 +109,7 @@ def _facts(
                 "take that path; try another --workload, or a caller nearer to the wire (ip_rcv)"
             )
     if outcome.lost:
-        facts["lost"] = f"{outcome.lost} events for which the ring buffer had no room; try --depth"
+        facts["lost"] = f"{outcome.lost} events lost because the ring buffer was full; try --depth"
     facts["run"] = path
     console = Console(stderr=True) if json else stdout()
     for name, value in facts.items():

@@ -16,7 +16,7 @@ def image(
     ),
     add: common.AddOption = [],  # noqa: B006
     package: list[str] = typer.Option(
-        [], "--package", metavar="NAME", help="debian: a package beside those it has."
+        [], "--package", metavar="NAME", help="Another package for the image debian."
     ),
     json: common.JsonOption = False,
 ) -> None:
@@ -28,7 +28,7 @@ def image(
 
     if package and kind != "debian":
         raise BadInput(
-            "--package is for the image debian",
+            "--package works only with the image debian",
             f"the image {kind} is made of this host's programs",
             f"kernlab image debian --package {package[0]}",
         )

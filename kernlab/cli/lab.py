@@ -32,18 +32,23 @@ def group() -> None:
 @boot_options("share", "kernel", "cpus", "memory")
 def run(
     labs: list[str] = typer.Argument(
-        None, metavar="[ID]...", autocompletion=complete.labs, help="Labs, or a lab's file."
+        None, metavar="[ID]...", autocompletion=complete.labs, help="Labs by id, or lab files."
     ),
     every: bool = typer.Option(False, "--all", help="All labs, one after the other."),
     no_gdb: bool = typer.Option(
-        False, "--no-gdb", help="Without a debugger: counters, capture and results alone."
+        False, "--no-gdb", help="Run without a debugger: only counters, capture and results."
     ),
     times: int = typer.Option(
-        1, "--times", metavar="N", min=1, max=1000, help="Rounds of each lab, from one boot."
+        1, "--times", metavar="N", min=1, max=1000, help="How often to run each lab, in one boot."
     ),
-    quiz: bool = typer.Option(False, "--quiz", help="Predict first, then see, with a score."),
+    quiz: bool = typer.Option(
+        False, "--quiz", help="Ask for a prediction first, and give a score."
+    ),
     answer: list[int] = typer.Option(
-        [], "--answer", metavar="N", help="With --quiz: a choice's number, instead of being asked."
+        [],
+        "--answer",
+        metavar="N",
+        help="With --quiz: the number of a choice, so that nothing is asked.",
     ),
     lang: str = LANG,
     out: common.OutOption = None,
@@ -62,7 +67,11 @@ def run(
     from kernlab.sinks.labs import LabView
 
     if quiz and times > 1:
-        raise BadInput("--quiz asks once", "--times runs a lab again and again", "without --times")
+        raise BadInput(
+            "--quiz cannot be used with --times",
+            "the quiz asks once, and --times repeats the lab",
+            "without --times",
+        )
     requests = requested(every_lab() if every else labs or [], times)
     language = language_of(lang)
     answers = _ask(requests, answer, language) if quiz else {}
@@ -174,7 +183,9 @@ def compare(
     from kernlab.sinks.labs import LabView
 
     if len(kernel) < 2:
-        raise BadInput("one kernel is no comparison", "", f"--kernel {kernel[0]} --kernel 6.12")
+        raise BadInput(
+            "a comparison needs two kernels or more", "", f"--kernel {kernel[0]} --kernel 6.12"
+        )
     requests = requested([lab])
     view = LabView(stdout(), language_of(lang))
     grades: dict[str, list[Grade]] = {}
@@ -239,10 +250,10 @@ def _ask(
     one = requests[0]
     if any(other.id != one.id for other in requests):
         raise BadInput(
-            "--quiz asks about one lab at a time", "", f"kernlab lab run {one.id} --quiz"
+            "--quiz works with one lab at a time", "", f"kernlab lab run {one.id} --quiz"
         )
     if not one.lab.predict:
-        raise BadInput(f"{one.id} asks nothing", "its file has no 'predict'", "kernlab lab list")
+        raise BadInput(f"{one.id} has no quiz", "its file has no 'predict'", "kernlab lab list")
     answers: list[int | None] = []
     for number, asked in enumerate(one.lab.predict):
         count = len(asked.choices)

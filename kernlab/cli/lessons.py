@@ -88,16 +88,20 @@ def validate(
             for note in notes:
                 typer.echo(f"note: {note}", err=True)
     refuse(found, "lab")
-    against = f", and {built.release} has their probes" if built is not None else ""
+    against = (
+        f", and Linux {built.release} has the places that they probe" if built is not None else ""
+    )
     typer.echo(f"{len(files)} lab files are in order{against}")
 
 
 @app.command("docs")
 def docs(
     directory: Path = typer.Argument(
-        Path("docs/labs"), metavar="[DIR]", help="Where the pages go."
+        Path("docs/labs"), metavar="[DIR]", help="The directory to write the pages to."
     ),
-    check: bool = typer.Option(False, "--check", help="Write nothing; fail when one is stale."),
+    check: bool = typer.Option(
+        False, "--check", help="Write nothing; fail if a page is out of date."
+    ),
 ) -> int:
     """Make a page for each lab, in English and in Chinese, from the labs' files."""
     from kernlab.config.paths import arriving_file
@@ -125,7 +129,7 @@ def docs(
     )
     if check and (stale or gone):
         raise BadInput(
-            f"{directory}: {len(stale) + len(gone)} pages are stale",
+            f"{directory}: {len(stale) + len(gone)} pages are out of date",
             ", ".join((stale + gone)[:8]),
             "kernlab lab docs",
         )

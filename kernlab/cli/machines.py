@@ -61,9 +61,9 @@ def passed_by(wrong: list[KernlabError]) -> None:
 @app.command("stop")
 def stop(
     names: list[str] | None = typer.Argument(
-        None, metavar="[RUN]...", help="Runs, or latest.", autocompletion=complete.runs
+        None, metavar="[RUN]...", help="Ids of runs, or latest.", autocompletion=complete.runs
     ),
-    every: bool = typer.Option(False, "--all", help="All that run."),
+    every: bool = typer.Option(False, "--all", help="Stop all machines."),
 ) -> None:
     """End machines; what they gathered is kept."""
     import psutil
@@ -73,7 +73,7 @@ def stop(
     from kernlab.record.rundir import find, running
 
     if not names and not every:
-        raise BadInput("which machine?", "a run's id, or --all", "kernlab ps")
+        raise BadInput("no machine is named", "a run's id, or --all", "kernlab ps")
     live, wrong = running() if every else ([], [])
     processes = {run.id: owner for run, owner in live}
     for run in (find(name, remedy="kernlab ps") for name in names or []):

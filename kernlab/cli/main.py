@@ -169,7 +169,7 @@ def _of_the_host(error: OSError) -> KernlabError | None:
     """The error in words where the host is to blame: its disk, rights, memory or limits."""
     if isinstance(error, FileNotFoundError) and not _here():
         return HostLacks(
-            "the current directory is gone",
+            "the current directory does not exist any more",
             "it was removed after you entered it",
             "cd",
         )
@@ -217,7 +217,7 @@ def _bug(error: BaseException) -> None:
 
     from kernlab.config.paths import home
 
-    where = "nowhere: the home directory cannot be written"
+    where = "no file: the home directory cannot be written"
     with suppress(OSError):
         path = home() / f"crash-{time.strftime('%Y%m%d-%H%M%S')}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +226,7 @@ def _bug(error: BaseException) -> None:
     show(
         KernlabError(
             f"kernlab has a bug: {type(error).__name__}: {error}",
-            f"what happened is in {where}",
+            f"the details are in {where}",
             "report it with that file",
         )
     )

@@ -37,10 +37,16 @@ def group() -> None:
 def run(
     race: IdArgument,
     times: int | None = typer.Option(
-        None, "--times", metavar="N", min=1, help="Rounds, from one boot; tries with --natural."
+        None,
+        "--times",
+        metavar="N",
+        min=1,
+        help="How many rounds to run in one boot; tries, with --natural.",
     ),
     natural: bool = typer.Option(
-        False, "--natural", help="Unforced, as fast as it goes: how often does it fire?"
+        False,
+        "--natural",
+        help="Run the race unforced, as fast as possible, and count how often it fires.",
     ),
     lang: str = LANG,
     out: common.OutOption = None,
@@ -112,7 +118,9 @@ def _natural(scene: Scene, tries: int | None, json: bool) -> None:
 def compare(
     race: IdArgument,
     kernel: common.KernelsOption,
-    times: int = typer.Option(3, "--times", metavar="N", min=1, help="Rounds on each kernel."),
+    times: int = typer.Option(
+        3, "--times", metavar="N", min=1, help="How many rounds to run on each kernel."
+    ),
     lang: str = LANG,
     json: common.JsonOption = False,
     *,
@@ -126,7 +134,9 @@ def compare(
     from kernlab.sinks.races import compared
 
     if len(kernel) < 2:
-        raise BadInput("one kernel is no comparison", "", f"--kernel {kernel[0]} --kernel 6.12")
+        raise BadInput(
+            "a comparison needs two kernels or more", "", f"--kernel {kernel[0]} --kernel 6.12"
+        )
     language = language_of(lang)
     path, found = find(race)
     rows = [_on(replace(boot, kernel=version), path, found, times, language) for version in kernel]

@@ -46,7 +46,7 @@ def scene_of(path: Path, race: Race, boot: BootOptions, out: str | None, report:
 def explore(
     race: IdArgument,
     orders: int = typer.Option(
-        _ORDERS, "--orders", metavar="N", min=1, help="Orders to run at most."
+        _ORDERS, "--orders", metavar="N", min=1, help="The most orders to run."
     ),
     lang: str = LANG,
     out: common.OutOption = None,

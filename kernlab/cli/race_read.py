@@ -43,7 +43,7 @@ def show(
         help="A race (its lesson), or a run's id or directory, or latest (its picture).",
     ),
     number: int | None = typer.Option(
-        None, "--round", metavar="N", help="Of a run: this round, not the first that fired."
+        None, "--round", metavar="N", help="With a run: show this round, not the first that fired."
     ),
     lang: str = LANG,
     kernel: common.KernelOption = None,
@@ -129,7 +129,7 @@ def _picture(name: str, number: int | None, language: Language) -> None:
     if chosen is None:
         numbers = ", ".join(str(note.get("round")) for _, note in told) or "none"
         raise BadInput(
-            f"{run.id} has no such round", f"there are: {numbers}", "kernlab race show latest"
+            f"{run.id} has no round {number}", f"there are: {numbers}", "kernlab race show latest"
         )
     console = stdout()
     rounds_table(console, race, [note for _, note in told], language)

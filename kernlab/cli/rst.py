@@ -31,14 +31,18 @@ def rst(
         None, "--workload", metavar="W", autocompletion=complete.workloads, help="As in trace."
     ),
     lab: str | None = typer.Option(
-        None, "--lab", metavar="ID", autocompletion=complete.labs, help="What a lab provokes."
+        None,
+        "--lab",
+        metavar="ID",
+        autocompletion=complete.labs,
+        help="Run this lab's main part, and explain its RSTs.",
     ),
     where: str = typer.Option(
         "", "--where", metavar="EXPR", help="Only RSTs for which this is true: 'rst.cause == A1'."
     ),
     count: int | None = typer.Option(None, "--count", metavar="N", help="Stop after N RSTs."),
     timeout: float = typer.Option(_TIMEOUT, "--timeout", metavar="S", help="Stop after S seconds."),
-    full: bool = typer.Option(False, "--full", help="The whole call stack."),
+    full: bool = typer.Option(False, "--full", help="Show the whole call stack."),
     out: common.OutOption = None,
     json: common.JsonOption = False,
     *,
@@ -144,7 +148,9 @@ def _one_of(words: list[str], workload: str | None, lab: str | None) -> None:
     ]
     if len(given) > 1:
         raise BadInput(
-            f"{' and '.join(given)} together", "one thing makes the packets flow", "kernlab rst"
+            f"{' and '.join(given)} together",
+            "only one thing can make the packets flow",
+            "kernlab rst",
         )
 
 
@@ -152,9 +158,9 @@ def _in_range(count: int | None, timeout: float) -> None:
     from kernlab.errors import BadInput
 
     if count is not None and count < 1:
-        raise BadInput(f"--count {count}: at least 1", "", "--count 5")
+        raise BadInput(f"--count {count}: it must be at least 1", "", "--count 5")
     if timeout <= 0:
-        raise BadInput(f"--timeout {timeout:g}: seconds, more than 0", "", "--timeout 60")
+        raise BadInput(f"--timeout {timeout:g}: it must be more than 0 seconds", "", "--timeout 60")
 
 
 def _of_a_lab(lab: str, count: int | None, timeout: float, boot: BootOptions) -> None:
@@ -182,7 +188,7 @@ def _one_capture(files: list[str]) -> BadInput:
 
     one = shlex.quote(files[0]) if files else "FILE.pcapng"
     return BadInput(
-        "explain takes one capture", f"{len(files)} are given", f"kernlab rst explain {one}"
+        "explain reads one capture", f"{len(files)} are given", f"kernlab rst explain {one}"
     )
 
 

@@ -33,7 +33,7 @@ def facts(detective: Detective, outcome: Outcome, path: str, timeout: float) -> 
         found["the command"] = f"ended with status {outcome.workload_status}: {said}"
     for where, number in outcome.lost.items():
         if number:
-            found["lost"] = f"{number} events, {where}: RSTs of theirs may be shown as foreign"
+            found["lost"] = f"{number} events, {where}: a RST among them may be shown as foreign"
     found["capture"] = outcome.frames(path)
     found["run"] = path
     return found
@@ -44,15 +44,15 @@ def _count(detective: Detective) -> str:
     outside = sum(one["rst"]["from"] == "outside" for one in detective.foreign)
     inside = len(detective.foreign) - outside
     if outside:
-        text += f", {outside} came in from outside"
+        text += f", {outside} came from outside"
     if inside:
-        text += f", {inside} written by hand: no TCP of this guest sent " + (
+        text += f", {inside} written by a program: no TCP of this guest sent " + (
             "it" if inside == 1 else "them"
         )
     if detective.unseen:
-        text += f", {len(detective.unseen)} not seen to leave"
+        text += f", {len(detective.unseen)} that did not leave the guest"
     if detective.uncaptured:
-        text += f", {len(detective.uncaptured)} where nothing was captured"
+        text += f", {len(detective.uncaptured)} where no capture ran"
     if detective.filtered:
         text += f"; {detective.filtered} did not pass --where"
     return text
@@ -63,16 +63,16 @@ def _how_it_ended(detective: Detective, outcome: Outcome, timeout: float) -> dic
         return {}
     if outcome.reason == "timeout":
         text = (
-            f"the time was over (--timeout {timeout:g}) and the program still ran: it was stopped. "
-            "What it would have done later was not seen"
+            f"the program was stopped after {timeout:g} s (--timeout {timeout:g}), so what it would "
+            "have done later was not seen"
         )
     else:
-        text = "interrupted while the program still ran: it was stopped"
+        text = "the program was stopped, because you interrupted it"
     if detective.by_stopping:
         made = detective.by_stopping
-        text += f"; {made} {'RST was' if made == 1 else 'RSTs were'} made by the stopping"
+        text += f"; {made} {'RST was' if made == 1 else 'RSTs were'} sent because of that"
     if outcome.reason == "timeout":
-        text += f". For longer: --timeout {timeout * 10:g}"
+        text += f". To wait longer: --timeout {timeout * 10:g}"
     return {"time-out" if outcome.reason == "timeout" else "interrupted": text}
 
 

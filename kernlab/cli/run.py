@@ -101,7 +101,7 @@ def _run(
         ended = process.end(number, _GRACE)
         if ended is None:
             name = signal.Signals(number).name
-            report(Said(f"the command did not end at {name}: it was killed"))
+            report(Said(f"the command was killed: it did not end after {name}"))
             return 130
         return ended
     if process.refused is not None and not ends.reader_gone(process.refused):

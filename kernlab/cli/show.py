@@ -21,7 +21,7 @@ def show(
         "", "--where", metavar="EXPR", help="Only events for which this is true."
     ),
     full: bool = typer.Option(
-        False, "--full", help="One line a frame instead of the folded stack."
+        False, "--full", help="Show each frame on a line of its own, instead of the folded stack."
     ),
     raw: bool = typer.Option(
         False, "--raw", help="Sequence numbers and windows as on the wire, not relative or scaled."

@@ -41,10 +41,12 @@ def trace(
         "--follow",
         metavar="P",
         autocompletion=complete.presets,
-        help="Like --preset, grouped by packet: each one's whole way (journey, receive, ...).",
+        help="Like --preset, but grouped by packet: the whole way of each (journey, receive, ...).",
     ),
     live: bool = typer.Option(
-        False, "--live", help="One picture that changes: connections, states, packets, rates."
+        False,
+        "--live",
+        help="Show one picture that is updated: connections, states, packets, rates.",
     ),
     where: str = typer.Option(
         "",
@@ -58,22 +60,22 @@ def trace(
         None,
         "--stack",
         metavar="N",
-        help="Keep and show N frames, 0: none. By default 64 are kept, the telling ones shown.",
+        help="Keep and show N stack frames, 0: none. Default: keep 64, show the important ones.",
     ),
     full: bool = typer.Option(
-        False, "--full", help="One line a frame instead of the folded stack."
+        False, "--full", help="Show each frame on a line of its own, instead of the folded stack."
     ),
     show: list[str] = typer.Option(
         [], "--show", metavar="C-EXPR", help="A C expression to read at each hit: 'sk->sk_err'."
     ),
     returns: bool = typer.Option(
-        False, "--return", help="Wait for each call's end and show what it returned."
+        False, "--return", help="Wait until each call returns, and show its return value."
     ),
     group_by: str = typer.Option(
         "", "--group-by", metavar="KEY", help="Count hits by stack, or by a field of the event."
     ),
     max_probes: int = typer.Option(
-        64, "--max-probes", metavar="N", help="How many functions a glob may stand for."
+        64, "--max-probes", metavar="N", help="The most functions that a glob may match."
     ),
     workload: str | None = typer.Option(
         None,
@@ -90,7 +92,10 @@ def trace(
         help="gdb stops the guest and sees everything; ftrace and bpf are fast; auto picks one.",
     ),
     buffer: int | None = typer.Option(
-        None, "--buffer", metavar="KIB", help="Room for each vCPU's events in the guest."
+        None,
+        "--buffer",
+        metavar="KIB",
+        help="Size of the buffer for each vCPU's events in the guest.",
     ),
     out: common.OutOption = None,
     json: common.JsonOption = False,
@@ -231,7 +236,7 @@ def _draw_groups(groups: Groups, json: bool) -> None:
 
 
 _ENDED = {
-    "count": "as many as asked for",
+    "count": "the number asked for",
     "workload": "the workload ended",
     "timeout": "--timeout passed",
     "interrupted": "interrupted",

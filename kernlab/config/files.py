@@ -175,15 +175,15 @@ def parse_json(text: bytes | str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_number, parse_float=_number)
     except RecursionError:
-        raise ValueError("values lie too deep in each other") from None
+        raise ValueError("values are nested too deeply") from None
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number in JSON")
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _number(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{text[:40]}: larger than any number that is used here")
+        raise ValueError(f"{text[:40]}: the number is too large")
     return value

@@ -56,7 +56,7 @@ def _usable(path: Path) -> Path:
     what = "is not UTF-8" if "\ud800" <= odd <= "\udfff" else f"has the character {odd!r} in it"
     raise HostLacks(
         f"the home directory's name {what}: {os.fsencode(path)!r}",
-        "kernlab gives it to make, GDB and QEMU, which need a plain name",
+        "make, GDB and QEMU need a plain name",
         "set KERNLAB_HOME to a directory with a plain name",
     )
 
@@ -141,7 +141,7 @@ def _take_place(temporary: Path, final: Path) -> None:
             return
         set_aside(final)
     raise HostLacks(
-        f"{final} cannot be made", "something is there again each time", f"ls -la {final}"
+        f"{final} cannot be made", "something creates it again each time", f"ls -la {final}"
     )
 
 

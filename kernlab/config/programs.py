@@ -22,9 +22,11 @@ def program_name(name: str) -> str:
     if name.endswith(".c"):
         parts = PurePosixPath(name).parts
         if name.startswith(("/", "~")) or ".." in parts or "\0" in name or len(name) > 200:
-            raise ValueError("a program lies beside its file or below, and is named from there")
+            raise ValueError(
+                "a program must be beside its file or below it, and is named relative to it"
+            )
     elif not NAME.fullmatch(name):
-        raise ValueError("a program is a name in rootfs/guest, or a path that ends in .c")
+        raise ValueError("program must be a name in rootfs/guest, or a path that ends in .c")
     return name
 
 

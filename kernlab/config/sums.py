@@ -23,7 +23,7 @@ from typing import Any
 from kernlab.progress import Reporter, Said
 
 RECORD = ".sums.json"
-UNKNOWN = "it has no record of its files"
+UNKNOWN = "it has no list of its files"
 _VERSION = 1
 _SMALL = 1 << 16  # bytes up to which a file is always read
 _MANY = 1000  # files from which on small ones are not: a source tree has 70,000
@@ -72,12 +72,12 @@ def whole(directory: Path, what: str, report: Reporter) -> bool:
         return False
     said = problem(directory)
     if said and said != UNKNOWN:
-        report(Said(f"{what} is damaged ({said}): it is made anew"))
+        report(Said(f"{what} is damaged ({said}): it is made again"))
     return not said
 
 
 def problem(directory: Path, *, thorough: bool = False) -> str:
-    """What is wrong with an artifact; "" for nothing, ``UNKNOWN`` where its record is gone or
+    """What is wrong with an artifact; "" for nothing, ``UNKNOWN`` where its record is missing or
     damaged. A file that was only copied or touched is read once and its record renewed."""
     files = _read(directory)
     if files is None:
@@ -91,7 +91,11 @@ def problem(directory: Path, *, thorough: bool = False) -> str:
             if (said := _shape(status, entry)) == "":
                 same = _entry(status, entry[0]) == entry
                 if not same or thorough or (every and status.st_size <= _SMALL):
-                    said = "" if of_file(path) == entry[0] else "has other content than was made"
+                    said = (
+                        ""
+                        if of_file(path) == entry[0]
+                        else "has other content than when it was made"
+                    )
                     if not same and not said:
                         files[name] = _entry(status, entry[0])
                         renewed = True

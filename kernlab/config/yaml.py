@@ -136,7 +136,7 @@ def _bounded(node: Any) -> None:
             if sizes[id(one)] > _VALUES:
                 raise ValueError(f"more than {_VALUES} values")
         elif id(one) in under_way:
-            raise ValueError("an alias is inside what it stands for")
+            raise ValueError("an alias contains itself")
         elif id(one) not in sizes and inner:
             under_way.add(id(one))
             stack.append((one, True))

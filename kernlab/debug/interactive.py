@@ -138,7 +138,7 @@ class Session:
         if status < 0:
             raise WeFailed(
                 f"GDB died of signal {-status}",
-                "what it said is above",
+                "its output is above",
                 "kernlab debug again; if it persists, without ~/.gdbinit",
             )
         return status

@@ -104,5 +104,5 @@ class Debugging:
 def _complaint(work: Running | None) -> str:
     if work is None or not work.status():
         return ""
-    told = work.said.text.strip()[-300:] or "it said nothing"
+    told = work.said.text.strip()[-300:] or "it printed nothing"
     return f"the workload had ended with status {work.status()}: {told}\n"

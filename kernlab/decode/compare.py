@@ -22,7 +22,7 @@ def state_number(text: str) -> Optional[int]:
 
 def number_of(text: str) -> Optional[int]:
     """What a word stands for where a number is: a state, a flag of the kernel's, NULL, flags by
-    name or letter; None for a word that stands for none."""
+    name or letter; None for a word that is not the name of one."""
     if text.upper() in ("NULL", "FALSE"):
         return 0
     if text.lower() == "true":

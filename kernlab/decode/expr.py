@@ -242,7 +242,7 @@ class _Parser:
         token = self._next("a field")
         self._depth += 1
         if self._depth > 50:
-            raise ExprError("nested too deeply", token.column)
+            raise ExprError("the expression is nested too deeply", token.column)
         try:
             if token.kind != "string" and _WORDS.get(token.text) == "not":
                 return Not(self._factor())
@@ -282,7 +282,7 @@ class _Parser:
         token = self._next("a value")
         if token.text == "(" and token.kind == "op":
             if operator != "in":
-                raise ExprError("a list goes with 'in'", token.column)
+                raise ExprError("a list needs the operator 'in'", token.column)
             found = []
             while True:
                 found.append(self._one(self._next("a value"), name, kind, operator))

@@ -34,7 +34,7 @@ def problem(text: str, limited: bool = False) -> Optional[str]:
     except (re.error, OverflowError, RecursionError, ValueError) as error:
         return "bad regular expression: %s" % error
     if again:
-        return "a repetition of what can be read in more than one way takes for ever"
+        return "a repetition that can match in more than one way takes too long"
     return "more than %d open repetitions" % _OPEN if count > _OPEN and not limited else None
 
 

@@ -52,7 +52,7 @@ def _existing(path: Path) -> Path:
 
 def _home() -> Check:
     place = home()
-    why = f"{place}: sources, kernels, images and runs"
+    why = f"{place}: holds sources, kernels, images and runs"
     remedy = "set KERNLAB_HOME to a directory you can write to"
     try:
         # Tried, because rights do not tell of a read-only or a full file system.
@@ -84,7 +84,9 @@ def _memory() -> Check:
     why = f"a guest and GDB with its debug info: {_MEMORY / _GB:.1f} GB"
     amount = f"{available / _GB:.1f} GB free"
     if available < _MEMORY:
-        return Check("memory", "note", amount, why, remedy="close something, or use --memory 256")
+        return Check(
+            "memory", "note", amount, why, remedy="close other programs, or use --memory 256"
+        )
     return Check("memory", "ok", amount, why)
 
 
@@ -98,16 +100,19 @@ def _accelerator() -> Check:
     if known == "kvm":
         return _mechanisms()
     if known is None:
-        return Check("accelerator", "ok", "untested", "KVM is tried at the first boot")
+        return Check("accelerator", "ok", "untested", "KVM will be tried at the first boot")
     if os.environ.get("KERNLAB_ACCEL") == "tcg":
         return Check("accelerator", "note", "tcg", f"KERNLAB_ACCEL says so: {slower}")
     if not _KVM.exists():
-        why, remedy = f"no /dev/kvm: {slower}", "enable virtualisation, where the machine has it"
+        why, remedy = (
+            f"no /dev/kvm: {slower}",
+            "enable virtualisation in the firmware, if the machine has it",
+        )
     elif not os.access(_KVM, os.R_OK | os.W_OK):
-        why = f"/dev/kvm is closed to you: {slower}"
+        why = f"you may not open /dev/kvm: {slower}"
         remedy = "sudo usermod -aG kvm $USER, then log in again"
     else:
-        why, remedy = f"/dev/kvm opens but ran no guest: {slower}", ""
+        why, remedy = f"/dev/kvm opens, but no guest ran with it: {slower}", ""
     return Check("accelerator", "note", "tcg", why, remedy=remedy)
 
 
@@ -117,13 +122,15 @@ def _sandbox() -> Iterator[Check]:
         good = has_sandbox()
     except KernlabError:
         return  # no QEMU to ask: its own row says so
-    why = "QEMU gives up what it does not need before the guest runs (qemu -sandbox)"
+    why = "QEMU drops the rights that it does not need before the guest runs (qemu -sandbox)"
     if good:
         yield Check("QEMU's seccomp", "ok", "works", why)
         return
-    why = "a guest that breaks out of QEMU has all of your rights: boot only kernels and programs "
+    why = "a guest that breaks out of QEMU has all your rights: boot only kernels and programs "
     why += "that you trust"
-    yield Check("QEMU's seccomp", "note", "none", why, remedy="a QEMU built with seccomp")
+    yield Check(
+        "QEMU's seccomp", "note", "none", why, remedy="install a QEMU that is built with seccomp"
+    )
 
 
 def _mechanisms() -> Check:
@@ -153,10 +160,10 @@ def _gdb_python(manager: str | None) -> Iterator[Check]:
         "GDB's Python",
         "ok" if good else "missing",
         version or "none",
-        "what reads packets inside GDB: 3.9 or newer",
+        "reads packets inside GDB: 3.9 or newer",
         ("debugger",),
         () if good else packages.names("gdb", manager),
-        "" if good else "a GDB with Python 3.9 or newer first in PATH",
+        "" if good else "put a GDB with Python 3.9 or newer first in PATH",
     )
 
 
@@ -170,7 +177,7 @@ def _static_busybox(manager: str | None) -> Iterator[Check]:
         "static busybox",
         "ok" if good else "missing",
         "yes" if good else f"{path} is dynamic",
-        "the image's init runs before any library is sure",
+        "the image's init runs when no library may be there",
         ("image",),
         () if good else packages.names("busybox-static", manager),
     )

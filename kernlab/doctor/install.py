@@ -40,15 +40,15 @@ def install(names: Sequence[str], manager: str | None, *, asking: bool, out: IO[
     """
     if manager is None:
         raise HostLacks(
-            "this host has no package manager that kernlab knows",
+            "this host has no known package manager",
             f"known are {', '.join(packages.table().managers)}",
             "install by hand: " + " ".join(names),
         )
     rights = _rights(asking)
     if rights is None:
         raise HostLacks(
-            "installing packages takes root's rights",
-            "neither root nor a sudo that works without a password",
+            "only root can install packages",
+            "you are not root, and sudo does not work without a password",
             shown(names, manager),
         )
     for argv in commands(names, manager):
@@ -58,7 +58,7 @@ def install(names: Sequence[str], manager: str | None, *, asking: bool, out: IO[
         if status != 0:
             raise HostLacks(
                 f"{shlex.join(argv)} failed",
-                f"exit status {status}; what it said is above",
+                f"exit status {status}; its output is above",
                 shown(names, manager),
             )
 

@@ -66,11 +66,13 @@ def _every() -> Iterator[Found]:
         match = _PACKAGE.search(path.name)
         if match is not None:
             good = sha256_of(path).startswith(match["sum"])
-            yield _found(path, "" if good else "has another SHA-256 than its name says")
+            yield _found(path, "" if good else "does not have the SHA-256 in its name")
 
 
 def _sealed(path: Path) -> Found:
-    return _found(path, "" if unsealed_file(path) is not None else "has another sum than it says")
+    return _found(
+        path, "" if unsealed_file(path) is not None else "does not have the checksum that it states"
+    )
 
 
 def _found(path: Path, said: str, unknown: bool = False) -> Found:

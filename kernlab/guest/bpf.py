@@ -133,12 +133,12 @@ def _in_directory(path: Path) -> BpfSource:
     if names:
         raise BadInput(
             f"{path} has {len(names)} BPF programs: {', '.join(names)}",
-            "one is built at a time",
+            "only one can be built at a time",
             f"kernlab bpf build {path / names[0]}.bpf.c",
         )
     raise BadInput(
         f"{path} has no BPF program",
-        "NAME.bpf.c is what runs in the kernel, NAME.c what loads it",
+        "NAME.bpf.c runs in the kernel, and NAME.c loads it",
         "kernlab bpf list",
     )
 
@@ -147,7 +147,7 @@ def _whole(source: BpfSource) -> BpfSource:
     if not source.loader.is_file():
         raise BadInput(
             f"{source.kernel_side.name} has no loader",
-            f"{source.loader} includes {source.name}.skel.h, opens, loads and attaches",
+            f"{source.loader} includes {source.name}.skel.h, and opens, loads and attaches the program",
             f"less {shipped('rootfs', 'guest', 'bpf', 'dropwatch', 'dropwatch.c')}",
         )
     return source

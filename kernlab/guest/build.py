@@ -42,7 +42,7 @@ def compiled(source: Path, report: Reporter, below: Path | None = None) -> Path:
     ours = source.is_relative_to(shipped("rootfs", "guest"))
     inside = None if ours else below or source.parent
     if not is_regular(source, inside):
-        why = "" if ours else "a program is a file, and no link leads to it"
+        why = "" if ours else "a program must be a file, not a link"
         raise BadInput(f"there is no guest program {source}", why, f"ls -l {source.parent}")
     if which(ARCH.compiler) is None:
         require(PROGRAMS)

@@ -42,7 +42,7 @@ class Fault:
     def __str__(self) -> str:
         if not self.symbols:
             return f"this host has no {self.archive}"
-        return f"this host's {self.archive} calls {', '.join(self.symbols)}, which no library has"
+        return f"this host's {self.archive} calls {', '.join(self.symbols)}, which is in no library"
 
 
 def faults(said: str) -> list[Fault]:
@@ -92,9 +92,9 @@ def link(argv: Sequence[str], program: Path) -> tuple[Completed, list[Fault]]:
         return shared, found
     if _NO_ARCHIVE.search(_words(shared)) or faults(_words(shared)):
         raise HostLacks(
-            "this host's libraries link no program that loads BPF",
+            "no program that loads BPF can be linked with this host's libraries",
             "\n".join(str(one) for one in found)
-            + f"\nand with shared libraries: {_words(shared).strip().splitlines()[0]}",
+            + f"\nwith shared libraries: {_words(shared).strip().splitlines()[0]}",
             "kernlab doctor --install",
         )
     return shared, []  # the program is at fault after all
@@ -132,5 +132,7 @@ def _bring(program: Path) -> None:
             shutil.copy2(host.resolve(), place / (_LOADER if name.startswith("ld-") else name))
     if not (place / _LOADER).is_file():
         raise HostLacks(
-            "this host's dynamic linker was not found", "its libc names none", "ldd $(which gcc)"
+            "this host's dynamic linker was not found",
+            "its libc does not name one",
+            "ldd $(which gcc)",
         )

@@ -37,7 +37,7 @@ def assembly(
         if not any(path.is_relative_to(place) for place in (below.resolve(), *own, *_system())):
             raise BadInput(
                 f"{source.name} includes {path}",
-                "a program may include the system's headers, kernlab's, and files beside it",
+                "a program may include only the system's headers, kernlab's, and files beside it",
                 f"edit {source}",
             )
     said = run(_LIMIT, ["gcc", *flags, "-S", "-o", str(out), str(source)], check=False, merge=True)
@@ -45,8 +45,8 @@ def assembly(
         return said.text
     if _READS.search(read_regular(out, _LONGEST)):
         raise BadInput(
-            f"{source.name} has the assembler read or make other text",
-            "no .incbin, .include, .macro, .irp or .rept in a lab's or a race's program",
+            f"{source.name} uses assembler directives that are not allowed",
+            "a lab's or a race's program may not use .incbin, .include, .macro, .irp or .rept",
             f"edit {source}",
         )
     return ""

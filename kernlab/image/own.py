@@ -63,7 +63,7 @@ def static_busybox() -> Path:
     if elf.needed(path).interpreter is not None:
         raise HostLacks(
             f"{path} is not static",
-            "the image's init runs before any library is sure",
+            "the image's init runs when no library may be there",
             closing_command(["busybox-static"]),
         )
     return path

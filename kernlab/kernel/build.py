@@ -105,13 +105,13 @@ def build(request: BuildRequest, report: Reporter) -> Kernel:
     if kept is not None:
         return kept
     if damage:
-        report(Said(f"kernel {key} is damaged ({damage}): it is built anew"))
+        report(Said(f"kernel {key} is damaged ({damage}): it is built again"))
     require(needs)
     lock = FileLock(home_dir("kernels") / f".{key}.lock")
     try:
         lock.acquire(timeout=0.2)
     except Timeout:
-        report(Said(f"another kernlab builds {key}; waiting for it"))
+        report(Said(f"another kernlab is building {key}; waiting for it"))
         lock.acquire(timeout=_LIMIT)
     with lock:
         kept, _ = look(final)
@@ -193,7 +193,11 @@ def _build(
             report(Started("configure the kernel"))
             configure(make, wishes, source.path)
             report(Finished("configure the kernel", f"{len(wishes)} options"))
-            report(Said(f"building Linux {source.version}: some minutes, once; later runs take it"))
+            report(
+                Said(
+                    f"building Linux {source.version}: this takes some minutes, and is done only once"
+                )
+            )
             before = children_cpu()
             objects = _compile(make, report, _expected(final.parent))
             cpu = children_cpu() - before

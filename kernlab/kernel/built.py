@@ -58,15 +58,15 @@ def _unlike(kernel: Kernel) -> str:
             offset, magic = ARCH.magic
             file.seek(offset)
             if file.read(len(magic)) != magic:
-                return f"{ARCH.image} is no kernel"
+                return f"{ARCH.image} is not a kernel"
         if not _is_text(kernel.system_map, _SYMBOL):
-            return "System.map is no list of symbols"
+            return "System.map is not a list of symbols"
         if not _is_text(kernel.config, _OPTION):
-            return "config is no configuration"
+            return "config is not a configuration"
         if build_id(kernel.vmlinux) != kernel.build_id:
-            return "vmlinux is another kernel's, or cut short"
+            return "vmlinux belongs to another kernel, or is cut short"
         return ""
-    return "a file is gone"
+    return "a file is missing"
 
 
 def _is_text(path: Path, line: re.Pattern[bytes]) -> bool:

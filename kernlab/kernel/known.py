@@ -166,7 +166,7 @@ def _ref(repository: str, ref: str) -> Chosen:
         if tree is None:
             raise BadInput(
                 f"{name} is not here yet",
-                "which release a ref of a URL is, only its files tell",
+                "only the files of a ref tell which release it is",
                 f"kernlab fetch {name}",
             )
         return _at(local.tree_version(tree), name, tree=tree)

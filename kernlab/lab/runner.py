@@ -94,7 +94,9 @@ def run_labs(
             clocks += 1
             if clocks > _CLOCKS:
                 raise
-            report(Said("the guest's clock is wrong: the host was busy; it boots again"))
+            report(
+                Said("the guest's clock is wrong because the host was busy; the guest boots again")
+            )
         except MachineFailed as error:
             if not results or results[-1].request.name in {one.name for one in left}:
                 raise  # it never came up: no lab's fault

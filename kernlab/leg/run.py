@@ -103,7 +103,7 @@ def bring(programs: dict[str, Path], share: Path, report: Reporter) -> None:
 def trouble(status: int, said: str) -> str:
     """Why a program's run cannot be judged, by labrun's status; empty when it can."""
     if status == _UNFIT:
-        return f"it cannot run here: {said or 'labrun said nothing'}"
+        return f"it cannot run in this guest: {said or 'labrun said nothing'}"
     if status == _TOO_LONG:
         return f"the guest program hung: {said}"
     return f"the guest program ended with status {status}: {said}" if status else ""

@@ -77,7 +77,7 @@ def labs_of(run: Path) -> list[Path]:
         if is_id(str(name)):
             found.add(run / str(name))
     if not found:
-        raise BadInput(f"{run} holds no lab", f"no */{LAB_FILE} in it", "kernlab lab run L03")
+        raise BadInput(f"{run} contains no lab", f"no */{LAB_FILE} in it", "kernlab lab run L03")
     return sorted(found)
 
 
@@ -100,9 +100,9 @@ def grade(directory: Path, lab: Lab | None = None, language: Language = "en") ->
         legs[name] = judge(part.verdict, leg, language, lab.kernels)
         if not place.results.exists():
             errors[name] = (
-                "it was not run"
+                "it did not run"
                 if not left.wrong(place.results)
-                else (f"its record is gone: {leg.missing['results']}")
+                else (f"its record is missing: {leg.missing['results']}")
             )
         elif "results" in leg.missing:
             errors[name] = leg.missing["results"]
@@ -111,7 +111,7 @@ def grade(directory: Path, lab: Lab | None = None, language: Language = "en") ->
     quiz = directory / _QUIZ
     given = (read(quiz, Quiz, directory) or {}).get("answers", [])
     if left.wrong(quiz):
-        said.append(f"{left.wrong(quiz)}: no prediction counts")
+        said.append(f"{left.wrong(quiz)}: no prediction is counted")
         given = [None] * len(lab.predict)
     answers = [
         Answered(question, given[number] if number < len(given) else None, truth(question, main))
@@ -169,7 +169,7 @@ def compare(grades: Sequence[Grade]) -> list[Parted]:
             rows.append(
                 Parted(
                     leg,
-                    "the program ends well",
+                    "the program ends without an error",
                     tuple(error or "it does" for error in errors),
                     tuple(not error for error in errors),
                 )
@@ -180,7 +180,7 @@ def compare(grades: Sequence[Grade]) -> list[Parted]:
                 Parted(
                     leg,
                     told.expected,
-                    tuple(line.seen if line else "not judged there" for line in same),
+                    tuple(line.seen if line else "not judged on that kernel" for line in same),
                     tuple(line.holds if line else False for line in same),
                 )
             )

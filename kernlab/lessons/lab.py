@@ -119,11 +119,11 @@ class Lab(Part):
     @model_validator(mode="after")
     def _whole(self) -> Lab:
         if self.program is None:
-            raise ValueError("program: which guest program the lab runs")
+            raise ValueError("program is missing: the guest program that the lab runs")
         names = [part.id for part in self.then]
         for name in names:
             if name == "main" or not _ID.match(name) or names.count(name) > 1:
-                raise ValueError(f"then: '{name}' is no id, or is there twice")
+                raise ValueError(f"then: '{name}' is not an id, or is used twice")
         return self
 
     def legs(self) -> list[tuple[str, Part]]:

@@ -55,11 +55,11 @@ class Place(Model):
             if getattr(self, kind) is not None
         ]
         if len(kinds) != 1:
-            raise ValueError("a place is one of entry, returns, word, inlined, source")
+            raise ValueError("a place needs exactly one of entry, returns, word, inlined, source")
         if (kinds[0] in ("inlined", "source")) != (self.inside is not None):
-            raise ValueError("inside goes with inlined or source, and they need it")
+            raise ValueError("inlined and source need inside, and only they take it")
         if self.becomes is not None and self.word is None:
-            raise ValueError("becomes goes with word")
+            raise ValueError("becomes needs word")
         return self
 
     @property
@@ -95,7 +95,7 @@ def place_of(where: Where) -> Place:
 
 
 class Actor(Model):
-    """``vcpu``: where it runs. ``task`` false: it is whatever runs there (a timer, a
+    """``vcpu``: where it runs. ``task`` false: it is any task (a timer, a
     softirq). ``mark`` false: it does not wait for the others at a mark."""
 
     vcpu: int
@@ -122,13 +122,15 @@ class Step(Model):
     def _one(self) -> Step:
         kinds = [kind for kind in ("hold", "run", "release") if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise ValueError("a step is one of hold, run, release")
+            raise ValueError("a step needs exactly one of hold, run, release")
         if (self.hold is not None) != (self.at is not None):
-            raise ValueError("hold ACTOR goes with at: PLACE")
+            raise ValueError("hold: ACTOR needs at: PLACE")
         if (self.run is not None) != (self.until is not None):
-            raise ValueError("run ACTOR goes with until: PLACE, done, blocked, or a list")
+            raise ValueError("run: ACTOR needs until: PLACE, done, blocked, or a list of them")
         if not 0 < self.limit <= 60:
-            raise ValueError("limit: seconds, up to 60: the guest's watchdogs must not bite")
+            raise ValueError(
+                "limit is at most 60 seconds, so that the guest's watchdogs stay quiet"
+            )
         return self
 
     @property
@@ -178,7 +180,7 @@ class Fired(Model):
     @model_validator(mode="after")
     def _one(self) -> Fired:
         if (self.got is None) == (self.counter is None):
-            raise ValueError("fired is one of got, counter")
+            raise ValueError("fired needs exactly one of got, counter")
         return self
 
 
@@ -216,11 +218,11 @@ class Race(Model):
                 raise ValueError(f"explore: there is no actor '{name}'")
         vcpus = [actor.vcpu for actor in self.actors.values()]
         if sorted(vcpus) != list(range(len(vcpus))) or len(vcpus) != 2:
-            raise ValueError("actors: two of them, on vCPU 0 and vCPU 1")
+            raise ValueError("actors: a race needs two, on vCPU 0 and vCPU 1")
         if self.ends is not None and self.ends not in {one.id for one in self.endings}:
             raise ValueError(f"ends: there is no ending '{self.ends}'")
         if not any(step.actor for step in self.steps):
-            raise ValueError("steps: no actor is held or run")
+            raise ValueError("steps: no step holds or runs an actor")
         return self
 
 

@@ -44,7 +44,11 @@ def problems(path: Path, against: Against = lambda race: iter(())) -> list[Probl
 def _order(race: Race) -> Said:
     for name in race.actors:
         if not any(step.actor == name for step in race.steps):
-            yield ("actors", name), f"actors: {name} has no step: it is never held nor run", True
+            yield (
+                ("actors", name),
+                f"actors: {name} has no step: the actor is never held or run",
+                True,
+            )
     began: dict[str, Step] = {}
     released = 0
     for at, step in enumerate(race.steps):
@@ -54,14 +58,14 @@ def _order(race: Race) -> Said:
             continue
         if step.release is not None:
             if not began:
-                yield where, f"step {at + 1} releases before anybody has been held or run", True
+                yield where, f"step {at + 1} releases before any actor was held or run", True
             released = at + 1
             continue
         yield from _turn(race, at, step, began)
         assert step.actor is not None
         began[step.actor] = step
     if not any(ending.fired for ending in race.endings):
-        yield ("endings",), "endings: none of them is `fired: true`, so it can never fire", False
+        yield ("endings",), "endings: none has `fired: true`, so the race can never fire", False
 
 
 def _turn(race: Race, at: int, step: Step, began: dict[str, Step]) -> Said:
@@ -96,7 +100,7 @@ def _turn(race: Race, at: int, step: Step, began: dict[str, Step]) -> Said:
     if "blocked" in step.targets and not stands:
         yield (
             ("steps", at, "until"),
-            f"step {at + 1}: nobody stands for whom {name} could wait: blocked cannot come",
+            f"step {at + 1}: no other actor is stopped, so {name} cannot be blocked",
             step.targets == ["blocked"],
         )
 

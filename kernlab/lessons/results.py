@@ -44,7 +44,7 @@ def requested(names: Sequence[str], times: int = 1) -> list[LabRequest]:
     """The labs that are meant, by id or file, each once for each family and round. Raises
     ``BadInput`` with all that is wrong with their files."""
     if not names:
-        raise BadInput("which lab?", "an id, or --all", "kernlab lab list")
+        raise BadInput("no lab is named", "an id, or --all", "kernlab lab list")
     require(path_of(name) for name in names)
     found = []
     for name in names:

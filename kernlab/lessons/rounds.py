@@ -27,14 +27,14 @@ def stops(race: Race, events: list[dict[str, Any]], directory: LegDir) -> list[d
     if len(events) > _MOST:
         raise BadInput(
             f"{directory.events}: {len(events)} stops in one round",
-            f"a round's picture has {_MOST} at most",
+            f"a picture shows at most {_MOST} stops",
             "kernlab race run R1",
         )
     for event in events:
         try:
             told = validate(event).race
             if told is None or told.actor not in race.actors:
-                raise ValueError("no actor of this race stopped there")
+                raise ValueError("no actor of this race stopped at it")
         except ValueError as error:
             said = first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise BadInput(
@@ -51,7 +51,7 @@ def recorded(name: str) -> tuple[RunDir, Path, Race]:
     run = find(name, latest_with=(f"*/{RACE_FILE}",))
     for path in parts(run.path, RACE_FILE):
         return run, path, load_yaml(path / RACE_FILE, Race, run.path)
-    raise BadInput(f"{run.path} holds no race", f"no */{RACE_FILE} in it", "kernlab race run R1")
+    raise BadInput(f"{run.path} contains no race", f"no */{RACE_FILE} in it", "kernlab race run R1")
 
 
 def rounds(directory: Path) -> list[tuple[LegDir, dict[str, Any]]]:

@@ -183,7 +183,7 @@ class Floor:
         if not told.trouble and failed:
             result.trouble, result.said = "program failed", failed
         elif not told.trouble and not told.begun and not told.reached:
-            result.trouble, result.said = "not begun", "no actor came to its mark"
+            result.trouble, result.said = "not begun", "no actor reached its mark"
         if not result.trouble:
             result.ending = ending(scene.race, load(directory))
         return result
@@ -197,7 +197,7 @@ class Floor:
             said = self._machine.channel.run(60, ["sh", "-c", script])
             log = self._machine.channel.run(20, ["busybox", "dmesg"]).text
         except (MachineFailed, TimeoutError) as error:
-            return f"it no longer answers: {error}"
+            return f"the guest no longer answers: {error}"
         if said.returncode:
             return f"a transfer failed: {said.text}{said.stderr.decode('utf-8', 'replace')}".strip()
         sick = _SICK.search(log)
@@ -224,7 +224,7 @@ def floor(scene: Scene) -> Iterator[Floor]:
     setting = scene.setting
     cpus = setting.options.cpus
     if cpus != 2:
-        raise BadInput(f"--cpus {cpus}: a race has two vCPUs", "", "--cpus 2")
+        raise BadInput(f"--cpus {cpus}: a race needs two vCPUs", "", "--cpus 2")
     symbols = symbols_for(setting.kernel)
     found = stage(scene.race, symbols)
     scene.bring()

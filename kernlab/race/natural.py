@@ -65,7 +65,7 @@ def natural(scene: Scene, tries: int | None = None) -> Found:
     wanted = scene.race.natural
     if wanted is None:
         raise BadInput(
-            f"{scene.id} has no natural run",
+            f"{scene.id} cannot be run unforced",
             "its file has no 'natural'",
             f"kernlab race run {scene.id}",
         )
@@ -107,7 +107,7 @@ def _window(scene: Scene, machine: Machine, wanted: Natural, found: Stage, tries
     armed = machine.channel.run(_LIMIT, ["sh", "-c", _ARM, "arm", f"0x{opens:x}", f"0x{shuts:x}"])
     if armed.returncode:
         raise MachineFailed(
-            "the kernel takes no probe at the window's ends",
+            "the kernel refuses a probe at an end of the window",
             armed.stderr.decode("utf-8", "replace").strip(),
             "kernlab race show " + scene.id,
         )

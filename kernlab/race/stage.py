@@ -173,8 +173,8 @@ def _source(place: Place, symbols: KernelSymbols) -> Spot:
     ]
     if not found:
         raise BadInput(
-            f"'{place.source}' ({name}) is no place of its own in this kernel's {inside}",
-            "the compiler merged it with its neighbours",
+            f"'{place.source}' ({name}) has no code of its own in this kernel's {inside}",
+            "the compiler merged it with the lines around it",
             "edit the race: the line before or after, an inlined call, or a word that changes",
         )
     return _line_spot(f"'{place.source}'", inside, found)

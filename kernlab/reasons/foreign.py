@@ -63,17 +63,17 @@ def _row(
     doubtful = _doubts(segment, kind, segments)
     if doubtful and kind == "active":
         kind = "other"
-        says = "its header is like a socket's own RST, but the sender's socket did not send it"
+        says = "its header looks like a socket's own RST, but the sender's socket did not send it"
     evidence = list(_hurt(packet, errors))
     if doubtful is None:
-        evidence.insert(0, "nothing else of this sender came before it to compare with")
+        evidence.insert(0, "there is no earlier packet of this sender to compare it with")
     elif not doubtful:
-        evidence.insert(0, "its TTL and IP id are like the sender's others")
+        evidence.insert(0, "its TTL and IP id are like those of the sender's other packets")
     said: dict[str, Any] = {
         "cause": FOREIGN,
         "kind": FOREIGN,
         "probe": "capture",
-        "name": "came in from outside" if outside else "no TCP of this guest sent it",
+        "name": "came from outside" if outside else "no TCP of this guest sent it",
         "says": _outside(segment, bool(doubtful)) if outside else _inside(segment, injectors),
         "from": "outside" if outside else "inside",
         "shape": kind,
@@ -201,5 +201,5 @@ def _remedy(outside: bool, known: bool) -> str:
             "or IP id beside its others points to a device in between (traceroute to it)."
         )
     if known:
-        return "Ask the task that is named here why it writes RSTs."
+        return "Find out why the task that is named here writes RSTs."
     return "Look for programs with raw or packet sockets (ss -0 -wp), for NFQUEUE rules and BPF."

@@ -59,7 +59,7 @@ def story(capture: Path, errors: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     found, other = _connections(capture)
     told = [_said(one, errors) for one in found if not one.reset] + other
     if not found:
-        told = ["no TCP segment was seen", *told]
+        told = ["no TCP segment was captured", *told]
     more = [f"and {len(told) - _MOST} more"] if len(told) > _MOST else []
     return told[:_MOST] + more
 
@@ -156,11 +156,11 @@ def _words(one: _Connection) -> Iterator[str]:
         times = f"SYN sent {one.syn} times" if one.syn > 1 else "a SYN"
         yield f"{times}, no answer" if not one.icmp else f"{times}, refused by ICMP"
     elif one.answered and not one.established:
-        yield "a SYN-ACK came, the handshake was not completed"
+        yield "a SYN-ACK came, but the handshake was not completed"
     elif len(one.fin) == 2:
-        yield "ended in order, with a FIN from each side"
+        yield "closed in order, with a FIN from each side"
     elif one.fin:
-        yield f"{_end(next(iter(one.fin)))} has ended its side with a FIN, the other has not"
+        yield f"{_end(next(iter(one.fin)))} has sent a FIN, the other side has not"
     else:
         yield "still open at the end of the capture"
     for side, count in one.again.items():

@@ -134,7 +134,7 @@ class Capture:
             if not self._first:
                 why = "it is empty"
             else:
-                why = "neither pcap nor pcapng by its first bytes" + (
+                why = "its first bytes are those of neither pcap nor pcapng" + (
                     f" ({self._first.hex(' ')})" if len(self._first) == 4 else ""
                 )
             raise BadInput(f"{path} is not a capture", why, f"file {shlex.quote(self.name)}")
@@ -266,7 +266,7 @@ class Capture:
                 magic = self._take(4, begin)
                 order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(magic, "")
                 if not order:
-                    raise Damaged(self.name, begin, "a section's byte-order magic is wrong")
+                    raise Damaged(self.name, begin, "the byte-order magic of a section is wrong")
             kind, size = struct.unpack(order + "II", head)
             if size < _LEAST.get(kind, 12):
                 raise Damaged(

@@ -71,7 +71,7 @@ def own(number: int, frame: Captured) -> Dissected:
         return began._replace(unknown=_unknown_type(frame, inside))
     fields = _decoded(frame, inside)
     if fields is None:
-        return began._replace(unknown="no IP header where one has to be")
+        return began._replace(unknown="no IP header where one must be")
     if fields["proto"] == "tcp":
         if "flags" not in fields and not fields.get("fragment"):
             return began._replace(unknown=CUT)

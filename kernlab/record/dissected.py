@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from kernlab.record.container import SLL, SLL2, Captured, inner
 
-CUT = "a TCP header that is cut short"
+CUT = "a truncated TCP header"
 _MOST = 32  # kinds that are told apart
 
 

@@ -149,8 +149,8 @@ def there(path: Path, below: Path) -> bool:
         return False
     if not is_regular(path, below):
         raise BadInput(
-            f"{path} is no regular file",
-            "a record holds no links, pipes or devices",
+            f"{path} is not a regular file",
+            "a record contains only regular files",
             f"ls -l {path}",
         )
     return True

@@ -62,7 +62,7 @@ class OutputWriter:
 
 
 def read(path: Path) -> deque[Piece]:
-    """The pieces in a file; none where there is no file. A line that is none is left out."""
+    """The pieces in a file; none where there is not a file. A line that is none is left out."""
     found: deque[Piece] = deque()
     try:
         with path.open("rb") as file:

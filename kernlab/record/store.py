@@ -90,7 +90,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
                 raise BadInput(
                     f"{path}:{row}: not an event",
                     str(error)[:300],
-                    "kernlab trace writes such files",
+                    "kernlab trace tcp_v4_rcv",
                 ) from error
             yield event
 

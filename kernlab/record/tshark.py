@@ -230,7 +230,7 @@ def _read(began: Dissected, line: bytes) -> Dissected:
     """An answer: its innermost TCP header, and the IP header around that one."""
     cells = line.decode("ascii", "replace").split("\t")
     if len(cells) != len(_FIELDS):
-        return began._replace(unknown="an answer of tshark that is no table row")
+        return began._replace(unknown="tshark printed something that is not a row")
     found = {
         name: cell.split(",") if cell else [] for name, cell in zip(_FIELDS, cells, strict=True)
     }
@@ -254,7 +254,7 @@ def _opaque(layers: list[str]) -> str:
     shown = [one for one in layers if one not in ("ethertype", "")]
     if shown and (shown[-1] not in _OPAQUE or _ENDS & set(shown)):
         return ""
-    return ":".join(shown)[:80] or "nothing that tshark knows"
+    return ":".join(shown)[:80] or "unknown to tshark"
 
 
 def _network(found: dict[str, list[str]], layers: list[str]) -> dict[str, Any]:

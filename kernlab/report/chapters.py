@@ -64,8 +64,8 @@ def page(run: RunDir, language: Language = "en") -> Page:
         _trace(found, run, told)
     if not found.chapters:
         raise BadInput(
-            f"{run.path} holds nothing to report",
-            "no events, no capture, no lab, no race",
+            f"{run.path} contains nothing to report",
+            "it has no events, no capture, no lab and no race",
             "kernlab trace tcp_v4_rcv",
         )
     known = [

@@ -71,7 +71,7 @@ class Unsent:
 class Detective:
     """Turns a trace's events into RSTs with their causes (``kernlab.trace.run.Refine``).
 
-    ``silent``: calls that sent nothing; ``unseen``: RSTs that were not seen to leave;
+    ``silent``: calls that sent nothing; ``unseen``: RSTs that did not leave the guest;
     ``uncaptured``: those of connections of which the capture has nothing; ``foreign``: RSTs
     of the capture that no call sent; ``quiet``: with no RST at all, what happened to each
     connection; ``timed_out``: connections that a timer ended."""
@@ -227,7 +227,7 @@ class Detective:
             silence = finding.sender.silence(finding.event, certain=False)
         if silence is not None:
             return say(silence.says)
-        return "it returned before it built one; which of its checks ended it was not read"
+        return "it returned before it built one; which check ended it was not read"
 
     def _tell(self, call: _Call, segment: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         """The call's event, completed, where it passes --where."""

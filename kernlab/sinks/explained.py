@@ -15,29 +15,29 @@ from kernlab.record.segments import text as segment_text
 from kernlab.sinks.console import safe, words
 
 _SHAPES = {
-    "active": "active: it acknowledges, so a socket sent it by its own decision",
-    "passive": "passive: no ACK, no window, no options; it answers a segment that nobody wanted",
-    "passive-syn": "passive: sequence number 0; it answers a segment without ACK, as a SYN is",
-    "other": "no shape of Linux: a middlebox, another stack, or a program that builds packets",
+    "active": "active: it has ACK set, so a socket decided to send it",
+    "passive": "passive: no ACK, no window, no options; it answers an unwanted segment",
+    "passive-syn": "passive: sequence number 0; it answers a segment without ACK, such as a SYN",
+    "other": "not built by Linux's TCP: by a middlebox, another stack, or a program",
 }
-_FORGED = "it has the shape of a socket's own decision, but the sender's socket did not send it"
+_FORGED = "it looks like a socket's own RST, but the sender's socket did not send it"
 _ZERO = "; its window is 0: the socket's receive buffer was full"
 _LIMITS = {
-    "active": "which of these it was: the capture does not show why a socket was closed; "
+    "active": "which of these it was. The capture does not show why a socket was closed; "
     "counters (nstat) and the call stack do",
-    "passive": "whether TCP sent it or a netfilter rule (nstat: OutRsts stands still for a rule), "
+    "passive": "whether TCP or a netfilter rule sent it (nstat: a rule does not count in OutRsts), "
     "and what the socket's state was",
-    "passive-syn": "whether nobody listens or a netfilter rule refuses: both look the same; "
+    "passive-syn": "whether nobody listens or a netfilter rule refuses. Both look the same; "
     "OutRsts tells",
-    "other": "who sent it: compare TTL and IP id with the connection's other segments",
+    "other": "who sent it. Compare TTL and IP id with the connection's other segments",
 }
 _DOUBTS = {
     "ttl": "its TTL is {here}, the sender's other segments have {others}: "
     "another machine sent it, on the way or elsewhere",
-    "early": "the sender has sent nothing before it, no SYN-ACK either: it has no socket yet "
+    "early": "the sender has sent nothing before it, not even a SYN-ACK: it has no socket yet "
     "that could decide",
     "ip_id": "its IP id {here} does not follow the sender's last, {last}",
-    "timestamps": "both sides agreed on timestamps, it has none",
+    "timestamps": "both sides agreed on timestamps, but it has none",
     "number": "no segment of its receiver has the number that it answers, and the capture has "
     "them from the SYN on",
 }
@@ -74,11 +74,11 @@ class ExplainedView:
         provoked = (row.get("before") or {}).get("provoked")
         if provoked:
             text = segment_text(dict(provoked))
-            older = ", or an older one: kernlab remembers the last ones of each side"
+            older = ", or an older one: kernlab remembers only the last ones of each side"
             more = older if rst.get("older_forgotten") else ""
             self._line("answers", f"frame {provoked['number']}  {text}{more}")
         elif rst["shape"] in PASSIVE:
-            self._line("answers", "no segment that the capture holds")
+            self._line("answers", "no segment of the capture")
         for told in rst.get("doubts", ()):
             self._line("but", doubt(told))
         seen = row["connection"]
@@ -91,7 +91,7 @@ class ExplainedView:
         for number, cause in enumerate(rst["causes"]):
             self._line("may be" if not number else "", f"{cause['id']:<4} {cause['name']}")
         if not rst["causes"]:
-            self._line("may be", "nothing that kernlab knows")
+            self._line("may be", "no cause that kernlab knows")
         self._line("not told", _LIMITS[rst["shape"]])
         if rst["labs"]:
             self._line("try", "kernlab lab run " + " ".join(rst["labs"]))
@@ -105,7 +105,7 @@ class ExplainedView:
         """How many there were."""
         self._console.print(words(f"\n{count} {'RST' if count == 1 else 'RSTs'} in {path}"))
         if count:
-            hint = "for the true cause: kernlab rst -- CMD, with the socket calls of the program"
+            hint = "to find the cause, run the program with kernlab rst -- CMD"
             self._console.print(Text(hint, "dim"), soft_wrap=True)
 
     def limits(self, stream: Stream, forgotten: int, more: str) -> None:

@@ -22,8 +22,8 @@ def check(key: str) -> None:
     if key != "stack" and fields.type_of(key) is None:
         close = fields.near(key)
         raise BadInput(
-            f"--group-by {key}: no event has such a field",
-            f"did you mean {close[0]}?" if close else "stack, or a field of --where's language",
+            f"--group-by {key}: events have no such field",
+            f"did you mean {close[0]}?" if close else "give stack, or a field that --where knows",
             f"--group-by {close[0] if close else 'stack'}",
         )
 

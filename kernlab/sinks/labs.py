@@ -243,6 +243,6 @@ class LabView:
                 style=style,
             )
         self._console.print(table)
-        self._console.print(f"they part in {parted} lines" if parted else "they agree")
+        self._console.print(f"they differ in {parted} lines" if parted else "they agree")
         for text in lab.elsewhere:
             self._print((say(text, self._language), "dim"))

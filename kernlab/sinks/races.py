@@ -18,16 +18,16 @@ from kernlab.sinks.console import safe, words
 _WORDS: dict[str, dict[Language, str]] = {
     "actors": {"en": "Actors", "zh": "角色"},
     "steps": {"en": "Steps", "zh": "步骤"},
-    "endings": {"en": "How it may end", "zh": "可能的结局"},
+    "endings": {"en": "How it can end", "zh": "可能的结局"},
     "fires": {"en": "the race", "zh": "竞态"},
-    "any": {"en": "whatever runs there", "zh": "该 vCPU 上的任意代码"},
-    "free": {"en": "does not wait at a mark", "zh": "不在标记处等待"},
+    "any": {"en": "any task", "zh": "该 vCPU 上的任意代码"},
+    "free": {"en": "has no mark", "zh": "不在标记处等待"},
     "at": {"en": "at", "zh": "于"},
     "until": {"en": "until", "zh": "直到"},
     "release": {"en": "release all", "zh": "全部释放"},
-    "later": {"en": "found when the actor stands", "zh": "角色停住时才能确定"},
+    "later": {"en": "known only when the actor has stopped", "zh": "角色停住时才能确定"},
     "unbuilt": {
-        "en": "no kernel is built here: --kernel tells where the places are",
+        "en": "no kernel is built here; --kernel shows where the places are",
         "zh": "这里还没有构建内核：用 --kernel 查看各位置",
     },
     "on": {"en": "Places on {release}", "zh": "{release} 上的位置"},
@@ -36,7 +36,7 @@ _WORDS: dict[str, dict[Language, str]] = {
     "place": {"en": "place", "zh": "位置"},
     "missing": {"en": "not there", "zh": "没有"},
     "agree": {"en": "They agree.", "zh": "各内核一致。"},
-    "part": {"en": "They part: {parts}", "zh": "分歧：{parts}"},
+    "part": {"en": "They differ: {parts}", "zh": "分歧：{parts}"},
     "again": {"en": "done again", "zh": "重做"},
 }
 

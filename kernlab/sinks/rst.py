@@ -19,7 +19,7 @@ _KINDS = {
     "active": "active: a socket's own decision",
     "passive": "passive: the answer to a segment",
     "netfilter": "by a netfilter rule",
-    "foreign": "seen in the capture: no sender in this kernel was called for it",
+    "foreign": "foreign: the capture has it, but no function of this kernel sent it",
 }
 
 
@@ -66,7 +66,7 @@ class RstView:
         if rst.get("labs"):
             self._fact("try", ", ".join(f"kernlab lab run {lab}" for lab in rst["labs"]))
         if rst.get("also"):
-            self._fact("also", "rules that match too: " + ", ".join(rst["also"]))
+            self._fact("also", "other rules that match: " + ", ".join(rst["also"]))
         if rst["cause"] == "unknown":
             self._everything(event)
 
@@ -97,7 +97,7 @@ class RstView:
             shown = _segment({**self._numbers.of(sent), **_known(sent)})
             self._fact("the RST", f"{shown}  frame {rst['frame']} of the capture{device}")
         elif rst.get("sent") is False:
-            early = "its sender returned without one (no memory, no route), or "
+            early = "its sender returned without sending it (no memory, no route), or "
             self._fact(
                 "the RST",
                 f"not seen to leave: {'' if rst.get('built') else early}"
@@ -106,7 +106,7 @@ class RstView:
         else:
             self._fact(
                 "the RST",
-                "not seen: the capture has nothing of this connection under these addresses",
+                "not in the capture: it has nothing of this connection under these addresses",
             )
 
     def _socket(self, event: Mapping[str, Any], rst: Mapping[str, Any]) -> None:

@@ -271,4 +271,4 @@ class Dwarf:
 
 
 if sys.byteorder != "little":  # the guest is; nothing here swaps bytes
-    raise ImportError("kernlab runs on little-endian hosts")
+    raise ImportError("kernlab needs a little-endian host")

@@ -37,7 +37,7 @@ def write(vmlinux: Path, out: Path, has_end_bit: bool, symbols: Mapping[str, obj
         if ips is None or entries is None:
             raise BadInput(
                 f"{vmlinux} has no ORC unwind tables",
-                "call stacks are read by them; CONFIG_UNWINDER_ORC is off in this kernel",
+                "kernlab reads call stacks with them; CONFIG_UNWINDER_ORC is off in this kernel",
                 "kernlab build --set CONFIG_UNWINDER_ORC=y",
             )
         relative = array("i")

@@ -74,7 +74,7 @@ def resolve(
     if not places:
         raise BadInput(
             f"{name} has no debug info in this kernel",
-            "it is written in assembler or generated",
+            "it is written in assembler, or generated",
             f"{command} tcp_v4_rcv",
         )
     notes = [f"{p.func} is {p.symbol} in this kernel" for p in places if p.symbol != p.func]
@@ -101,9 +101,9 @@ def _glob(asked: Asked, symbols: KernelSymbols, limit: int) -> Found:
     notes = [f"{asked.text} is {len(names) - len(without)} functions"]
     gone = [name for name in matching if name not in names]
     if gone:
-        notes.append(f"only called during the boot, left out: {', '.join(gone)}")
+        notes.append(f"left out, because they run only during boot: {', '.join(gone)}")
     if without:
-        notes.append(f"without debug info, left out: {', '.join(without)}")
+        notes.append(f"left out, because they have no debug info: {', '.join(without)}")
     return Found(tuple(places), tuple(notes))
 
 
@@ -134,8 +134,8 @@ def _no_line(asked: Asked, source: Path, command: str) -> BadInput:
     known = sorted(p for p in (*source.glob("net/**/*.[ch]"), *source.glob("include/net/*.h")))
     if any(str(path).endswith(f"/{asked.file}") for path in known):
         return BadInput(
-            f"{asked.text}: no code of this kernel comes from there or after",
-            "the file is not compiled into it, or is shorter",
+            f"{asked.text}: this kernel has no code at this line or after it",
+            "the file was not compiled, or is shorter",
             f"{command} {asked.file}:1",
         )
     close = near(name, {path.name for path in known})
@@ -150,7 +150,7 @@ def init_only(name: str, asked: str = "") -> BadInput:
     """The error for a function that is gone when the guest takes commands."""
     place = f"{asked}: " if asked not in ("", name) else ""
     return BadInput(
-        f"{place}{name} is __init code: it runs during the boot alone",
+        f"{place}{name} is __init code: it runs only during boot",
         "the kernel frees its memory when the boot ends, and a trace begins after that; "
         f"to stop in it, attach GDB before the kernel runs and set: hbreak {name}",
         "kernlab boot --gdb-port 1234 --wait",
@@ -162,7 +162,7 @@ def unknown(name: str, symbols: KernelSymbols, command: str) -> BadInput:
     callers = symbols.dwarf.inlined_into(name) if name.isidentifier() else []
     if callers:
         return BadInput(
-            f"{name} is inlined everywhere in this kernel, so it has no entry of its own",
+            f"{name} is inlined everywhere in this kernel and has no entry of its own",
             f"its callers: {', '.join(callers[:8])}",
             f"{command} {callers[0]}",
         )

@@ -110,7 +110,7 @@ def keep_capture(
     share: Path, name: str, out: Path, links: str, words: str, more: Iterable[Captured] = ()
 ) -> None:
     """A capture that a guest's tcpdump left in the share, into the record as pcapng; none where
-    there is no regular file. ``links``: the guest's devices, ``words``: what tcpdump said;
+    there is not a regular file. ``links``: the guest's devices, ``words``: what tcpdump said;
     ``more``: frames of other namespaces. Raises ``OSError`` on a full disk."""
     raw = out.with_name(f".{out.name}.raw")
     try:

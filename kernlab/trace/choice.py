@@ -23,14 +23,14 @@ def pick(request: TraceRequest) -> tuple[Kind, str]:
     """The engine for ``--engine auto`` by what is asked, and why it is that one."""
     where = c_expressions(request.where.expr)
     if request.show or request.shows or where:
-        return gdb.KIND, "C expressions are evaluated by GDB alone"
+        return gdb.KIND, "only GDB evaluates C expressions"
     if any(":" in place for place in request.functions):
         return gdb.KIND, "only GDB sees the variables at a source line"
     if request.count is not None and request.count <= _FEW:
-        return gdb.KIND, f"up to {_FEW} events are no load, and GDB sees most"
+        return gdb.KIND, f"up to {_FEW} events are few, and GDB sees most"
     if missing(BPF):
-        return ftrace.KIND, "many events, and this host cannot build a BPF program"
-    return bpf.KIND, "many events, and the guest is not stopped for them"
+        return ftrace.KIND, "there may be many events, and this host cannot build a BPF program"
+    return bpf.KIND, "there may be many events, and bpf does not stop the guest"
 
 
 def settle(kind: Kind, config: Path) -> tuple[Kind, str]:
@@ -52,7 +52,7 @@ def find(name: str) -> Kind:
         raise BadInput(
             f"--engine {name}: there is no such engine",
             "\n".join(f"{kind.name:<8}{kind.title}" for kind in ENGINES.values())
-            + f"\n{AUTO:<8}one of these, by what is asked",
+            + f"\n{AUTO:<8}one of these, depending on what is asked",
             f"--engine {close[0] if close else 'gdb'}",
         )
     return ENGINES[name]

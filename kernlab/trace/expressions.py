@@ -36,7 +36,7 @@ def check_c(text: str, option: str) -> None:
     if unknown:
         raise BadInput(
             f"{option} '{text}': {unknown[0]}() is a function: this would change the guest",
-            "a trace only reads, and calls nothing there; it knows the kernel's accessors "
+            "a trace only reads and calls no function; it knows these accessors of the kernel: "
             + ", ".join(near(unknown[0], ACCESSORS) or ACCESSORS),
             f"{option} 'tcp_sk(sk)->snd_cwnd'",
         )
@@ -84,7 +84,7 @@ def not_set(texts: Sequence[str], probes: Sequence[Probe]) -> list[str]:
                 f"{blind[0].site.why}\na field of the event has one, as in --where 'flags has FIN'",
                 "kernlab trace tcp_v4_do_rcv",
             )
-        notes.append(f"{text} has no value at {names}, where it is not set yet")
+        notes.append(f"{text} has no value at {names}, where that is not set yet")
     return notes
 
 
@@ -109,7 +109,7 @@ def _check_words(where: expr.Expr | None, numbers: set[str]) -> None:
                 close = near(value.upper(), TCP_STATES.values())
                 others = "a number, the name of a TCP state, or flags"
                 raise BadInput(
-                    f"--where: {test.name} is a number, and '{value}' stands for none",
+                    f"--where: {test.name} is a number, and '{value}' is not the name of one",
                     f"did you mean {close[0]}?" if close else others,
                     f"--where '{test.name} == {close[0] if close else 1}'",
                 )

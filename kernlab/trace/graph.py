@@ -117,8 +117,8 @@ def _check(request: GraphRequest) -> None:
     asked = places.parse(request.function, "kernlab graph")
     if asked.kind != "function":
         raise BadInput(
-            f"'{request.function}': graph shows what one function calls",
-            "not a glob, not a line",
+            f"'{request.function}': graph needs the name of one function",
+            "it takes no glob and no line",
             "kernlab graph tcp_v4_rcv",
         )
     for name, value, least in (
@@ -129,7 +129,9 @@ def _check(request: GraphRequest) -> None:
         if value < least:
             raise BadInput(f"{name} {value}: at least {least}", "", f"{name} {least}")
     if request.timeout <= 0:
-        raise BadInput(f"--timeout {request.timeout:g}: seconds, more than 0", "", "--timeout 60")
+        raise BadInput(
+            f"--timeout {request.timeout:g}: it must be more than 0 seconds", "", "--timeout 60"
+        )
 
 
 def graph(request: GraphRequest, setting: Setting) -> GraphOutcome:
@@ -164,7 +166,7 @@ def graph(request: GraphRequest, setting: Setting) -> GraphOutcome:
         for one in outcome.graphs:
             _name(one.call, symbolizer)
     if outcome.lost:
-        report(Said(f"{outcome.lost} events found no room in the ring buffer"))
+        report(Said(f"{outcome.lost} events were lost because the ring buffer was full"))
     return outcome
 
 
@@ -202,7 +204,7 @@ def _start(request: GraphRequest, names: Sequence[str], machine: Machine) -> Tra
         if error.line.startswith("write set_graph_function"):
             raise BadInput(
                 f"the kernel cannot graph {request.function}",
-                "it has no NOP for the tracer at its entry (available_filter_functions)",
+                "its entry has no NOP for the tracer (see available_filter_functions)",
                 "kernlab graph tcp_v4_rcv",
             ) from error
         raise

@@ -45,13 +45,13 @@ def _why(name: str, number: int, image: str, share: Path) -> tuple[str, str]:
         return "the guest's kernel refused to start it", "kernlab run -- sh -c 'ls -l …'"
     if there:
         return (
-            "it is in the share, but what it needs to start is not in the guest: its dynamic "
+            "it is in the share, but the guest lacks what it needs to start: its dynamic "
             "loader, or the interpreter that its first line names",
             f"gcc -static, or --add ./{file}: that brings the libraries too"
             + ("; or --image debian" if image == "busybox" else ""),
         )
     if name.startswith(_SHARE):
-        return "the guest's /mnt/share has only what --share brings", f"--share ./{file}"
+        return "the guest's /mnt/share has only the files given with --share", f"--share ./{file}"
     bring = f"--share ./{file} and {_SHARE}{file}, or --add ./{file}"
     if image == "busybox":
         return (

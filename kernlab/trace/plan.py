@@ -69,7 +69,7 @@ def make(request: TraceRequest, symbols: KernelSymbols) -> Plan:
     )
     if unlisted:
         notes.append(
-            f"not in sites.yaml, so that only the skb itself is shown: {', '.join(unlisted)}"
+            f"only the skb itself is shown, because sites.yaml does not have: {', '.join(unlisted)}"
         )
     notes += not_set(list(read), list(probes.values()))
     plan = Plan(
@@ -95,10 +95,10 @@ def _chosen(request: TraceRequest, symbols: KernelSymbols, notes: list[str]) -> 
         if here:
             chosen.append(here[0])
         else:
-            notes.append(f"not a function of this kernel, left out: {' or '.join(group)}")
+            notes.append(f"left out, because this kernel does not have: {' or '.join(group)}")
     if request.presets and not chosen and not request.functions:
         raise BadInput(
-            "this kernel has no function of the preset",
+            "this kernel has none of the preset's functions",
             "; ".join(notes),
             "kernlab trace tcp_v4_rcv",
         )

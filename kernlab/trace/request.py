@@ -56,17 +56,17 @@ def _check_where(request: TraceRequest) -> None:
     for path in known:
         if path.startswith(SHOW) and path.removeprefix(SHOW) not in shown:
             raise BadInput(
-                f"--where: nothing is shown under the name {path.removeprefix(SHOW)}",
+                f"--where: no --show has the name {path.removeprefix(SHOW)}",
                 f"what is shown: {', '.join(sorted(shown))}"
                 if shown
-                else "a C expression can stand in --where as it is",
+                else "--where takes a C expression as it is",
                 "--where 'sk->sk_state == CLOSE_WAIT'",
             )
     for name in RECORDED:
         if name in known:
             raise BadInput(
-                f"--where: {name} is known in the record alone",
-                "it is found after the stop, and a filter decides at it",
+                f"--where: {name} is known only in the record",
+                "it is found after the event, and the filter decides before",
                 f"kernlab show latest --where {shlex.quote(text)}",
             )
 
@@ -82,12 +82,16 @@ def _check(request: TraceRequest) -> None:
     for text in c_expressions(request.where.expr):
         check_c(text, "--where")
     if request.count is not None and request.count < 1:
-        raise BadInput(f"--count {request.count}: at least 1", "", "--count 5")
+        raise BadInput(f"--count {request.count}: it must be at least 1", "", "--count 5")
     if request.timeout <= 0:
-        raise BadInput(f"--timeout {request.timeout:g}: seconds, more than 0", "", "--timeout 60")
+        raise BadInput(
+            f"--timeout {request.timeout:g}: it must be more than 0 seconds", "", "--timeout 60"
+        )
     if request.limit < 1:
-        raise BadInput(f"--max-probes {request.limit}: at least 1", "", "--max-probes 64")
+        raise BadInput(
+            f"--max-probes {request.limit}: it must be at least 1", "", "--max-probes 64"
+        )
     if request.buffer is not None and request.buffer < 1:
-        raise BadInput(f"--buffer {request.buffer}: KiB, at least 1", "", "--buffer 4096")
+        raise BadInput(f"--buffer {request.buffer}: it must be at least 1 KiB", "", "--buffer 4096")
     if request.stack < 0:
-        raise BadInput(f"--stack {request.stack}: frames, 0 for none", "", "--stack 16")
+        raise BadInput(f"--stack {request.stack}: it must be 0 frames or more", "", "--stack 16")

@@ -113,7 +113,7 @@ class Outcome:
         if self.workload_status not in (None, 0):
             return (
                 f"the workload failed with status {self.workload_status}: "
-                f"{self.workload_said.strip()[-300:] or 'it said nothing'}"
+                f"{self.workload_said.strip()[-300:] or 'it printed nothing'}"
             )
         if plan.request.workload.name == "none":
             return f"nothing reached {names}: --workload none sends nothing; try --workload http"

@@ -90,7 +90,7 @@ def answerable(plan: Plan, name: str) -> None:
     for text in c_expressions(plan.where):
         if not any(reader(text, probe) for probe in plan.probes):
             raise BadInput(
-                f"--where '{text}': the engine {name} evaluates no such C expression",
+                f"--where '{text}': the engine {name} cannot evaluate this C expression",
                 "it knows members that its events hold: those of TCP's, the packet's and the "
                 "socket's fields; GDB reads any",
                 "--engine gdb",
@@ -101,7 +101,7 @@ def no_expressions(request: TraceRequest, name: str, how: str) -> None:
     """Refuse ``--show``, for which one needs the kernel's types. ``how`` it reads values."""
     if request.show or request.shows:
         raise BadInput(
-            f"--show: the engine {name} evaluates no C expression",
+            f"--show: the engine {name} evaluates no C expressions",
             f"{how} what is at fixed offsets; GDB knows the kernel's types",
             "--engine gdb",
         )

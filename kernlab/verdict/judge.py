@@ -35,7 +35,7 @@ _SEARCHER = (
 @dataclass(frozen=True)
 class Line:
     """One line of a verdict. ``holds`` is None for what cannot be told without a debugger, and
-    for what is not asked of this kernel. ``kernel``: where kernels differ in it, how; of a line
+    for what does not apply to this kernel. ``kernel``: where kernels differ in it, how; of a line
     that holds, only what makes this kernel another one."""
 
     kind: str
@@ -61,7 +61,7 @@ def judge(
             found += [
                 replace(
                     _judge(part, leg),
-                    seen="not asked of this kernel",
+                    seen="does not apply to this kernel",
                     holds=None,
                     kernel=_HERE[language] + say(others[name].says, language),
                 )
@@ -120,7 +120,7 @@ def _judge(check: Check, leg: Leg) -> Line:
     if check.needs in leg.missing:
         return Line(check.kind, _expected(check), leg.missing[check.needs], False)
     if check.needs_events and leg.events is None and (check.kind != "cause" or leg.rst is None):
-        return Line(check.kind, _expected(check), "not looked at: no debugger", None)
+        return Line(check.kind, _expected(check), "not checked: there was no debugger", None)
     return _JUDGES[check.kind](check, leg)
 
 
@@ -161,7 +161,7 @@ def _got(check: Check, leg: Leg) -> Line:
     choices = wanted if isinstance(wanted, list) else [wanted]
     expected = f"{name} = {' or '.join(str(choice) for choice in choices)}"
     if seen is None:
-        return Line("got", expected, "the guest program said nothing of it", False)
+        return Line("got", expected, "the guest program did not report it", False)
     return Line("got", expected, seen, any(_is(choice, seen) for choice in choices))
 
 

@@ -121,15 +121,15 @@ class Check(Model):
         if len(kinds) != 1:
             names = ", ".join(kind if kind != "negated" else "not" for kind in KINDS)
             raise ValueError(
-                f"one predicate an item, of {names}"
+                f"an item needs exactly one predicate of {names}"
                 if not kinds
                 else f"one predicate an item, here are {' and '.join(kinds)}"
             )
         empty = [kind for kind in kinds if kind != "cause" and not getattr(self, kind)]
         if empty:
-            raise ValueError(f"{empty[0]} is empty: it checks nothing")
+            raise ValueError(f"{empty[0]} is empty and checks nothing")
         if self.count is not None and self.segment is None and self.event is None:
-            raise ValueError("count goes with segment or event")
+            raise ValueError("count needs segment or event")
         return self
 
     @property
@@ -176,7 +176,7 @@ class OtherKernel(Model):
     @model_validator(mode="after")
     def _one_way(self) -> OtherKernel:
         if (self.has is None) == (self.when is None):
-            raise ValueError("one of has (a symbol) and when (predicates) tells the kernel")
+            raise ValueError("a kernel is told by either has (a symbol) or when (predicates)")
         if any(check.needs_events for check in listed(self.when)):
             raise ValueError("when: events and causes cannot tell the kernel without a debugger")
         return self

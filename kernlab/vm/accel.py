@@ -45,7 +45,7 @@ def accelerator(
     if known is None:
         found = places()
         if found is None:
-            report(Said("KVM cannot be tried with this kernel: this command runs under TCG"))
+            report(Said("KVM cannot be tried with this kernel; this command runs under TCG"))
             return "tcg"
         known = _try(spec, found, report)
     lacks = [name for name in needs if known.get(name, "")]
@@ -53,7 +53,9 @@ def accelerator(
         return "kvm"
     if BOOT not in lacks:
         what = "; ".join(f"{mechanisms.TITLES[name]}: {known[name]}" for name in lacks)
-        report(Said(f"this command runs under TCG: KVM fails here at what it needs ({what})"))
+        report(
+            Said(f"this command runs under TCG, because KVM fails here at what it needs ({what})")
+        )
     return "tcg"
 
 
@@ -100,7 +102,7 @@ def _try(spec: MachineSpec, places: Places, report: Reporter) -> dict[str, str]:
     bad = [name for name, why in found.items() if why]
     report(Finished(stage, "works" if not bad else f"fails at {', '.join(bad)}"))
     if found[BOOT]:
-        report(Said("KVM does not work on this host: guests run under TCG, several times slower"))
+        report(Said("KVM does not work on this host; guests run under TCG, several times slower"))
     with arriving_file(home_dir("images") / _MEMO, seal=True) as temporary:
         temporary.write_text(json.dumps({"key": _key(), "seen": found}), "utf-8")
     return found

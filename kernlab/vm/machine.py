@@ -189,7 +189,7 @@ class Machine:
             raise self.lost()
         if silent.too_long():
             raise self._failed(
-                f"the guest hangs: no sign of life from {stage}",
+                f"the guest hangs: it printed nothing after the start of {stage}",
                 "read console.log in the run directory",
             )
 

@@ -28,8 +28,8 @@ TITLES = {
     BOOT: "a guest boots and takes commands",
     BREAK: "each call of a function stops at a breakpoint",
     STOP: "each call of a function stops at the trampoline's watchpoint",
-    HOLD: "one vCPU stands while the other runs",
-    RESTORE: "a guest saved to a file runs on in another QEMU",
+    HOLD: "one vCPU is stopped while the other runs",
+    RESTORE: "a guest that was saved to a file runs on in another QEMU",
 }
 _CONNECTIONS = 12  # connections to a closed port; each is a SYN and a RST
 _TRIES = 3  # moments at which one vCPU is held

@@ -40,7 +40,7 @@ class Qmp:
             future.cancel()
             raise WeFailed(
                 f"QEMU's monitor did not answer '{what}' in {self._timeout:g} s",
-                "the emulator itself hangs",
+                "QEMU itself hangs",
                 "kernlab stop --all",
             ) from error
         except (QMPError, OSError, EOFError) as error:

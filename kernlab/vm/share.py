@@ -112,7 +112,7 @@ def fresh(share: Path, name: str) -> Path:
 
 
 def text(share: Path, name: str, limit: int = TEXT_LIMIT) -> str | None:
-    """What a text file of the guest's says; None where there is no regular file, or one that
+    """What a text file of the guest's says; None where there is not a regular file, or one that
     is longer than any that is expected there."""
     try:
         return read_regular(share / name, limit, share).decode("utf-8", "replace")
@@ -121,7 +121,7 @@ def text(share: Path, name: str, limit: int = TEXT_LIMIT) -> str | None:
 
 
 def take(share: Path, name: str, out: Path, limit: int) -> bool:
-    """Copy a file of the guest's out of the share; False where there is no regular file. What
+    """Copy a file of the guest's out of the share; False where there is not a regular file. What
     lies beyond ``limit`` bytes is left behind."""
     try:
         source = open_regular(share / name, share)

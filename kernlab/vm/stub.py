@@ -148,11 +148,11 @@ class Stub:
         for _ in range(_STEPS):
             self.go(vcpu, step=True)
             if self.stopped(self._limit) is None:
-                raise MachineFailed("a step does not end", "", "kernlab doctor")
+                raise MachineFailed("a single step does not end", "", "kernlab doctor")
             if self.registers(vcpu)[0] != address:
                 break  # else the stop was another vCPU's, which had hit at the same time
         else:
-            raise MachineFailed("a step leads nowhere", "", "kernlab doctor")
+            raise MachineFailed("a single step does not advance", "", "kernlab doctor")
         self.plant(SOFT, address)
 
     def leave(self) -> None:

@@ -36,10 +36,10 @@ def test_every_shipped_recipe_is_whole_and_says_what_it_shows() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (MINE, "give one of bpftrace and command"),
-        (MINE + "command: [ls]\nbpftrace: x\n", "give one of bpftrace and command"),
-        (MINE + "command: [ls]\n", "what does the command print"),
-        (MINE + "bpftrace: x\nworkload: http\n", "give one of lab and workload"),
+        (MINE, "give either bpftrace or command"),
+        (MINE + "command: [ls]\nbpftrace: x\n", "give either bpftrace or command"),
+        (MINE + "command: [ls]\n", "ready is missing"),
+        (MINE + "bpftrace: x\nworkload: http\n", "give either lab or workload"),
         (MINE + "bpftrace: x\nshows: ['(']\n", "is no regular expression"),
         (MINE + "bpftrac: x\n", "mine.yaml:4: unknown key 'bpftrac', did you mean 'bpftrace'?"),
     ],

@@ -129,7 +129,7 @@ def test_help_imports_no_room() -> None:
         (["rst", "--count", "0"], 2, "--count 0"),
         (["rst", "--lab", "L02", "--count", "1"], 2, "--count together with --lab"),
         (["rst", "--lab", "L02", "--add", "x", "--image", "debian"], 2, "--image, --add together"),
-        (["rst", "explain"], 2, "explain takes one capture"),
+        (["rst", "explain"], 2, "explain reads one capture"),
         (["rst", "explain", "a.pcap", "b.pcap"], 2, "next: kernlab rst explain a.pcap"),
         (["lab", "validate", "./none.yaml"], 2, "next: kernlab lab list"),
         (["stop", "none"], 2, "next: kernlab ps"),
@@ -145,7 +145,7 @@ def test_help_imports_no_room() -> None:
         (["clean", "rusn"], 2, "did you mean runs?"),
         (["show", "latest"], 2, "no run yet"),
         (["show", "~0"], 2, "no run '~0'"),  # no such home either
-        (["stop"], 2, "which machine?"),
+        (["stop"], 2, "no machine is named"),
         (["config", "schema", "evnt"], 2, "did you mean event?"),
         (["run", "--kernel", "nonsense", "--", "true"], 125, "not a kernel version"),
     ],

@@ -181,7 +181,7 @@ def test_sudo_is_used_and_the_managers_failure_is_told(
 
 
 def test_without_a_manager_the_packages_are_named() -> None:
-    with pytest.raises(HostLacks, match="no package manager") as caught:
+    with pytest.raises(HostLacks, match="no known package manager") as caught:
         install(["gdb", "gcc"], None, asking=False, out=sys.stderr)
     assert caught.value.next_step == "install by hand: gdb gcc"
 

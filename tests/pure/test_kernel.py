@@ -269,7 +269,7 @@ def test_an_armoured_key_is_decoded_and_a_binary_one_left(end: str) -> None:
     ]
     assert signed.dearmour(end.join(lines).encode(), "k") == b"\1\2\3"
     assert signed.dearmour(b"\x99\1", "k") == b"\x99\1"
-    with pytest.raises(BadInput, match="k holds no usable key"):
+    with pytest.raises(BadInput, match="k contains no usable key"):
         signed.dearmour(b"-----BEGIN PGP MESSAGE-----\n\nAQID\n", "k")
 
 

@@ -222,7 +222,7 @@ def test_kernels_of_which_one_left_less_part(run: Path, tmp_path: Path) -> None:
     shutil.rmtree(other / "mine" / "other")
     rows = compare([grade(run / "mine"), grade(other / "mine")])
     assert {row.expected for row in rows if row.parts} == {
-        "the program ends well",
+        "the program ends without an error",
         "none: flags has F",
     }
 
@@ -250,7 +250,7 @@ def test_what_nobody_told_does_not_hold_turned_round_either(data: dict[str, obje
 
 @pytest.mark.parametrize("kind", ["counters", "got", "events", "segments"])
 def test_a_predicate_that_checks_nothing_is_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match=f"{kind} is empty: it checks nothing"):
+    with pytest.raises(ValueError, match=f"{kind} is empty and checks nothing"):
         Check.model_validate({kind: {} if kind in ("counters", "got") else []})
 
 

@@ -56,11 +56,11 @@ def test_the_targets_of_a_step() -> None:
     ("change", "line", "words"),
     [
         (("run: B", "run: C"), 2, "there is no actor 'C'"),
-        (("run: B\n    until", "run: B\n    at"), 13, "hold ACTOR goes with at"),
+        (("run: B\n    until", "run: B\n    at"), 13, "hold: ACTOR needs at"),
         (("release: all", "release: A"), 15, "'all'"),
         (("vcpu: 0}", "vcpu: 1}"), 2, "on vCPU 0 and vCPU 1"),
         (('{word: "x->y", becomes: 0}', "{inlined: f}"), 12, "inside"),
-        (('{word: "x->y", becomes: 0}', "{entry: f, becomes: 0}"), 12, "becomes goes with word"),
+        (('{word: "x->y", becomes: 0}', "{entry: f, becomes: 0}"), 12, "becomes needs word"),
         (("OutRsts: 1", "OutRsts: many"), 17, ">= 1"),
     ],
 )

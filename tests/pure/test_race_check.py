@@ -54,7 +54,7 @@ def test_a_shipped_race_has_no_problem(path: Path) -> None:
             "  - {hold: A, at: [one, other]}\n",
             "  - release: all\n  - {run: A, until: done}\n",
             9,
-            "step 1 releases before anybody",
+            "step 1 releases before any actor",
         ),
         ("[three, blocked, done]}", "done}\n  - {run: B, until: done}", 11, "step 3: B has ended"),
         (

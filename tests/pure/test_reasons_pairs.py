@@ -335,14 +335,14 @@ OPEN = (raw(2, 100, 0), raw(0x12, 500, 101, back=True), raw(0x10, 101, 501))
 
 
 def test_what_happened_without_a_rst(tmp_path: Path) -> None:
-    assert told(tmp_path) == ["no TCP segment was seen"]
+    assert told(tmp_path) == ["no TCP segment was captured"]
     (line,) = told(tmp_path, raw(2, 1, 0), raw(2, 1, 0))
     assert line == "10.0.0.2:9000 → 10.0.0.1:80: SYN sent 2 times, no answer"
     icmp = ip(1, "10.0.0.9", C[0], bytes([3, 13, 0, 0, 0, 0, 0, 0]) + raw(2, 1, 0)[:28])
     (line,) = told(tmp_path, raw(2, 1, 0), icmp)
     assert line.endswith("a SYN, refused by ICMP; ICMP from 10.0.0.9: prohibited by a filter")
     (line,) = told(tmp_path, *OPEN, raw(0x11, 101, 501), raw(0x11, 501, 102, back=True))
-    assert line.endswith("ended in order, with a FIN from each side")
+    assert line.endswith("closed in order, with a FIN from each side")
     (line,) = told(tmp_path, *OPEN)
     assert line.endswith("still open at the end of the capture")
     lost = raw(0x18, 101, 501, 5)
@@ -355,13 +355,13 @@ def test_what_happened_without_a_rst(tmp_path: Path) -> None:
 def test_without_a_segment_icmp_and_arp_are_told(tmp_path: Path) -> None:
     refused = ip(1, "10.0.0.2", "10.0.0.2", bytes([3, 1]) + bytes(6) + raw(2, 1, 0)[:28])
     assert told(tmp_path, refused) == [
-        "no TCP segment was seen",
+        "no TCP segment was captured",
         "TCP 10.0.0.2:9000 → 10.0.0.1:80: ICMP from 10.0.0.2: host unreachable",
     ]
     datagram = ip(17, C[0], S[0], struct.pack(">HHHH", 5000, 53, 8, 0))
     closed = ip(1, S[0], C[0], bytes([3, 3]) + bytes(6) + datagram)
     assert told(tmp_path, datagram, closed, closed) == [
-        "no TCP segment was seen",
+        "no TCP segment was captured",
         "UDP 10.0.0.2:5000 → 10.0.0.1:53: ICMP from 10.0.0.1: port unreachable",
     ]
 
@@ -380,7 +380,7 @@ def test_a_neighbour_that_never_answered_is_told(tmp_path: Path) -> None:
         return quiet.story(path)
 
     ask = arp(1, "10.0.2.15", "10.0.2.99")
-    nothing = "no TCP segment was seen"
+    nothing = "no TCP segment was captured"
     assert after(ask, ask) == [nothing, "10.0.2.99: no answer to ARP, asked 2 times"]
     assert after(ask, arp(2, "10.0.2.99", "10.0.2.15")) == [nothing]
     assert after(arp(1, "10.0.2.15", "10.0.2.15"), arp(1, "0.0.0.0", "10.0.2.15")) == [nothing]

@@ -53,7 +53,7 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("longer", lambda p: (p / "small").write_bytes(b"s" * 101), "small has 101 bytes"),
     ("gone", lambda p: (p / "in" / "deep").unlink(), "in/deep is gone"),
     ("all gone", lambda p: shutil.rmtree(p / "in"), "in/deep is gone"),
-    ("a directory", lambda p: ((p / "big").unlink(), (p / "big").mkdir()), "big is no file"),
+    ("a directory", lambda p: ((p / "big").unlink(), (p / "big").mkdir()), "big is not a file"),
     ("a link", lambda p: ((p / "big").unlink(), (p / "big").symlink_to("small")), "another kind"),
     ("another link", lambda p: ((p / "link").unlink(), (p / "link").symlink_to("big")), "link has"),
     ("small, in place", lambda p: in_place(p / "small", b"x"), "small has other content"),
@@ -86,7 +86,7 @@ def test_a_change_that_keeps_size_and_time_is_found_by_reading_all(tmp_path: Pat
     final = made(tmp_path)
     in_place(final / "big", b"x")
     assert sums.problem(final) == ""
-    assert sums.problem(final, thorough=True) == "big has other content than was made"
+    assert sums.problem(final, thorough=True) == "big has other content than when it was made"
 
 
 def test_a_copy_and_a_touched_file_are_read_once(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_any_other_is_refused(text: str) -> None:
     assert reader(text, probe()) is None
     if "->" in text:
         request = TraceRequest(("f",), parse_where(f"{text} == 1"))
-        with pytest.raises(BadInput, match="evaluates no such C expression"):
+        with pytest.raises(BadInput, match="cannot evaluate this C expression"):
             answerable(Plan(request, (probe(),)), "ftrace")
 
 

@@ -143,7 +143,7 @@ class Holder(Model):
         ("verdict:\n- {counters: {OutRsts: 'about 3'}}\n", 2, ">= 1"),
         ("verdict:\n- {segmant: 'flags == S'}\n", 2, "did you mean 'segment'"),
         ("verdict:\n- log: x\n- {log: '('}\n", 3, "bad regular expression"),
-        ("verdict:\n- {log: x, count: 2}\n", 2, "count goes with"),
+        ("verdict:\n- {log: x, count: 2}\n", 2, "count needs"),
     ],
 )
 def test_a_wrong_predicate_is_told_with_its_line(text: str, line: int, words: str) -> None:

@@ -75,7 +75,7 @@ def test_a_gap_is_named_with_the_command_that_closes_it(tmp_path: Path) -> None:
     assert re.match(r"missing +no-such-program ", said.stdout.splitlines()[1])
     *_, command, verdict = said.stdout.splitlines()
     assert command.endswith(" no-such-package")
-    assert verdict == "not ready: see what is missing or fails above"
+    assert verdict == "this host is not ready: see above what is missing or fails"
 
 
 def test_an_old_kernel_meets_this_hosts_pahole_and_the_build_has_the_remedy(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_install_closes_a_gap(tmp_path: Path) -> None:
     try:
         if os.geteuid() == 0:
             assert said.returncode == 0, said.stderr
-            assert said.stdout.splitlines()[-1] == "all that kernlab needs is here"
+            assert said.stdout.splitlines()[-1] == "this host has everything that kernlab needs"
             assert checks(doctor(home, "--json"))["hello"]["state"] == "ok"
         else:
             assert said.returncode == 3
@@ -196,7 +196,7 @@ def test_verify_reads_every_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert said.returncode == 3
     assert f"damaged  {tmp_path}/images/guest-1: big has other content" in said.stdout
     assert f"→ rm -rf {tmp_path}/images/guest-1\n" in said.stdout
-    assert f"unknown  {tmp_path}/images/guest-2: it has no record" in said.stdout
+    assert f"unknown  {tmp_path}/images/guest-2: it has no list" in said.stdout
     assert "stamps.json: has another sum" in said.stdout
     assert "0123456789ab.deb: has another SHA-256" in said.stdout
     assert said.stdout.endswith("5 artifacts read, 3 damaged\n")

@@ -127,4 +127,4 @@ def test_a_lab_file_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "L03.yaml"
     lines = [line for line in text.splitlines() if not line.startswith("program:")]
     path.write_text("\n".join(["program: ../../../../etc/passwd.c", *lines]))
-    assert any("program lies beside" in str(line) for line in problems(path))
+    assert any("program must be beside" in str(line) for line in problems(path))

@@ -163,7 +163,7 @@ def test_apt_serves_where_kernel_org_is_out_of_reach(
     seen: list[Report] = []
     assert fetching.fetch("5.10", seen.append).path.name == "linux-5.10.7"
     assert [r.text for r in seen if isinstance(r, Said)] == [
-        "kernel.org is out of reach (127.0.0.1:1: Connection refused); trying apt"
+        "kernel.org cannot be reached (127.0.0.1:1: Connection refused); trying apt"
     ]
     with pytest.raises(HostLacks, match=r"no source has 5\.10\.8") as caught:
         fetching.fetch("5.10.8", quiet)
@@ -263,7 +263,7 @@ def test_a_tarballs_tree_that_is_damaged_is_unpacked_anew(tmp_path: Path, own_ho
     (tree.path / "Makefile").write_text("")
     seen: list[Report] = []
     assert local.get(tarball, seen.append) == tree
-    assert "unpacked anew" in said(seen)[0]
+    assert "unpacked again" in said(seen)[0]
 
 
 def test_damaged_lists_of_apt_are_fetched_anew(repository: Path, own_home: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_ref_that_is_none_is_refused(repository: Path, own_home: Path, ref: st
 
 
 def test_a_ref_is_never_an_option_of_git(repository: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="is no ref"):
+    with pytest.raises(BadInput, match="is not a ref"):
         fetching.fetch(f"file://{repository}@--upload-pack=touch {tmp_path}/x;", quiet)
     assert not (tmp_path / "x").exists()
 
@@ -180,5 +180,5 @@ def test_a_url_is_fetched_shallow_and_asked_again_only_for_news(
 
 
 def test_the_source_needs_a_ref() -> None:
-    with pytest.raises(BadInput, match="'' is no ref"):
+    with pytest.raises(BadInput, match="'' is not a ref"):
         git.get(".", "", quiet)

@@ -164,7 +164,7 @@ def test_what_was_fetched_needs_no_network_again(org: Org) -> None:
     org.mirror.close()
     shutil.rmtree(tree)
     assert org.get("5.10.7") == tree
-    with pytest.raises(download.Unreached, match="out of reach"):
+    with pytest.raises(download.Unreached, match="cannot be reached"):
         org.get("5.10")  # whether there is a newer one, only the network knows
 
 
@@ -288,7 +288,7 @@ def test_a_release_that_the_list_has_and_no_mirror_gives_way_to_the_one_before(o
     seen: list[Report] = []
     assert kernel_org.get("5.10", org.table, seen.append).version == "5.10.7"
     assert [one.text for one in seen if isinstance(one, Said)] == [
-        "5.10.10 is in the list and not on the mirror; trying the one before"
+        "5.10.10 is in the list but not on the mirror; trying the one before it"
     ]
     with pytest.raises(download.Absent) as caught:
         org.get("5.10.10")  # who asks for a release gets that one

@@ -101,7 +101,9 @@ def test_a_command_takes_kvm_for_what_works_and_tcg_for_what_does_not(
         assert accel.accelerator(spec, needs, never, said.append) == "kvm"
     assert accel.accelerator(spec, [BOOT, RESTORE], never, said.append) == "tcg"
     (line,) = (one.text for one in said if isinstance(one, Said))
-    assert line.startswith("this command runs under TCG: KVM fails here at what it needs (a guest")
+    assert line.startswith(
+        "this command runs under TCG, because KVM fails here at what it needs (a guest"
+    )
     monkeypatch.setattr(mechanisms, "VERSION", mechanisms.VERSION + 1)
     assert accel.seen() is None
     monkeypatch.setattr(mechanisms, "VERSION", mechanisms.VERSION - 1)

@@ -268,9 +268,13 @@ def test_of_a_glob_what_can_have_no_kprobe_is_left_out_and_told(lab: Lab, name: 
         engine = lab.engine(stack, name, "tcp_*init*", "do_sys*")
         lab.workload("http", "-n", "1")
         counted, events = end(engine)
-    assert counted.notes[0] == "no place for a kprobe, left out: do_syscall_64"
+    assert counted.notes[0] == "left out, because no kprobe is possible there: do_syscall_64"
     plan = make(TraceRequest(("tcp_*init*",)), lab.symbols)
-    gone = next(note for note in plan.notes if note.startswith("only called during the boot"))
+    gone = next(
+        note
+        for note in plan.notes
+        if note.startswith("left out, because they run only during boot")
+    )
     assert {"tcp_init", "tcp_v4_init"} <= set(gone.split(": ")[1].split(", "))
     assert {"tcp_init_sock", "tcp_init_transfer"} <= {event["probe"] for event in events}
 
@@ -289,10 +293,8 @@ def test_what_an_engine_cannot_do_is_refused_before_the_boot(
     assert "evaluates no C expression" in refused(
         "tcp_v4_rcv", "--engine", "ftrace", "--show", "skb->len"
     )
-    assert "lets nobody put a kprobe at do_syscall_64" in refused(
-        "do_syscall_64", "--engine", "ftrace"
-    )
-    assert "lets nobody put a kprobe at kprobe_dispatcher" in refused(
+    assert "allows no kprobe at do_syscall_64" in refused("do_syscall_64", "--engine", "ftrace")
+    assert "allows no kprobe at kprobe_dispatcher" in refused(
         "kprobe_dispatcher", "--engine", "ftrace"
     )
     assert "--buffer" in refused("tcp_v4_rcv", "--buffer", "16")

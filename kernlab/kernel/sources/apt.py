@@ -289,7 +289,7 @@ def _unpack(deb: Path, package: Package, final: Path, report: Reporter) -> None:
         ]
         if not tarballs:
             raise WeFailed(
-                f"{package.name} holds no source tarball", f"looked in {deb}", "kernlab fetch"
+                f"{package.name} contains no source tarball", f"looked in {deb}", "kernlab fetch"
             )
         stage = f"unpack {tarballs[0].name}"
         report(Started(stage))

@@ -231,7 +231,7 @@ def _attempt(
             return "", False  # it had all arrived already
         if answer.status_code == 416 or (answer.status_code == 206 and start != part.size):
             part.drop()
-            return "the server has other parts of the file than were asked for", False
+            return "the server sent another part of the file than was requested", False
         if answer.status_code == 200:
             part.drop()  # the server ignores Range, or its file is another one by now
             total = _length(answer)

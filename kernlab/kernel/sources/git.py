@@ -64,7 +64,7 @@ def get(repository: str, ref: str, report: Reporter, *, newest: bool = True) -> 
     require(GIT + UNPACK[:1])
     if not ref or ref.startswith("-"):
         raise BadInput(
-            f"'{ref}' is no ref",
+            f"'{ref}' is not a ref",
             "expected a tag, a branch or a commit after the @",
             f"kernlab fetch {repository}@HEAD",
         )

@@ -66,7 +66,9 @@ def get(version: str, table: KernelOrg, report: Reporter) -> SourceTree:
         except download.Absent:
             if number == len(found):
                 raise
-            report(Said(f"{release} is in the list and not on the mirror; trying the one before"))
+            report(
+                Said(f"{release} is in the list but not on the mirror; trying the one before it")
+            )
             continue
         _unpack(tarball, release, sha256, final, report)
         return kept.read(final)
@@ -139,7 +141,7 @@ def _listing(
             temporary.write_bytes(data)
         return listing
     raise download.Unreached(
-        "kernel.org is out of reach",
+        "kernel.org cannot be reached",
         "\n".join(problems),
         "edit configs/kernels.yaml: a mirror under kernel_org",
     )

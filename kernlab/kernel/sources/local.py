@@ -102,5 +102,5 @@ def _here(tree: Path, report: Reporter) -> bool:
         tree_version(tree)
         return True
     except BadInput as error:
-        report(Said(f"{error.what} any more ({error.why}): it is unpacked anew"))
+        report(Said(f"{error.what} any more ({error.why}): it is unpacked again"))
         return False

@@ -57,7 +57,7 @@ def dearmour(data: bytes, name: str) -> bytes:
             raise ValueError("no PGP public key block")
         return base64.b64decode(b"".join(match["body"].split()), validate=True)
     except (ValueError, binascii.Error) as error:
-        raise BadInput(f"{name} holds no usable key", str(error), f"edit {name}") from error
+        raise BadInput(f"{name} contains no usable key", str(error), f"edit {name}") from error
 
 
 def text(data: bytes, fingerprint: str, name: str) -> str:
@@ -115,5 +115,5 @@ def _problem(status: list[list[str]], returncode: int, fingerprint: str) -> str:
     if by and by != fingerprint:
         return f"it is signed by the key {by}, and not by {fingerprint}"
     if not by or returncode != 0 or "GOODSIG" not in words:
-        return "it carries no good signature"
+        return "it has no valid signature"
     return ""

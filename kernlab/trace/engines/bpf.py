@@ -115,9 +115,7 @@ class BpfEngine(Streaming[guest.Loader]):
         try:
             self._guest.start(machine)
         except guest.Refused as error:
-            error.what = (
-                f"the kernel lets nobody put a kprobe at {self._whats[error.number]['probe']}"
-            )
+            error.what = f"the kernel allows no kprobe at {self._whats[error.number]['probe']}"
             raise
 
     def finish(self) -> Counted:
@@ -240,7 +238,7 @@ class BpfEngine(Streaming[guest.Loader]):
         counted.hits = said["seen"] + missed
         counted.filtered += said["filtered"]
         lost = {
-            "events for which the buffer had no room": said["full"],
+            "events lost because the buffer was full": said["full"],
             "hits that the kernel missed": missed,
             "returns that were missed": said["returns_missed"],
         }
@@ -327,7 +325,7 @@ def _bring(
     limits.check(plan, symbols, "bpf")
     if not Shapes(Layout(symbols.layout())).fits():
         raise BadInput(
-            "--engine bpf: this kernel's structures are larger than its program has room for",
+            "--engine bpf: this kernel's structures are too large for its program",
             "see rootfs/guest/probe/probe.h",
             "--engine ftrace",
         )
@@ -342,7 +340,7 @@ def _open(plan: Plan, symbols: KernelSymbols, machine: Machine, run: RunDir) -> 
 
 KIND = Kind(
     "bpf",
-    "a BPF program of ours: the fastest, does not stop the guest, no --show",
+    "a BPF program: fastest, does not stop the guest, no --show",
     _check,
     _bring,
     _open,

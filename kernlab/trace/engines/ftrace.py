@@ -149,7 +149,7 @@ class FtraceEngine(Streaming[Tracefs]):
         match = re.search(rf"\b{GROUP}/(?:r_)?(k\d+)\b", error.line)
         for fetch in self._fetches:
             if match and fetch.name == match[1]:
-                error.what = f"the kernel lets nobody put a kprobe at {fetch.what['probe']}"
+                error.what = f"the kernel allows no kprobe at {fetch.what['probe']}"
         return error
 
     def finish(self) -> Counted:
@@ -157,7 +157,7 @@ class FtraceEngine(Streaming[Tracefs]):
         self._guest.pause()
         if not all(fetch.what["entry"] for fetch in self._fetches):
             self._counted.notes.append(
-                "the engine ftrace reads no variables at a line inside a function: --engine gdb"
+                "the engine ftrace cannot read variables at a line inside a function; --engine gdb can"
             )
         return self._counted
 
@@ -255,14 +255,14 @@ class FtraceEngine(Streaming[Tracefs]):
         lost = {}
         if filters:
             # An event that passed the filter and found no room still tries to put its stack.
-            lost["events and stacks for which the ring buffer had no room"] = dropped
+            lost["events and stacks lost because the ring buffer was full"] = dropped
             counted.hits = max(sum(row[0] for row in rows), order.hits)
             counted.filtered += max(counted.hits - order.hits - dropped, 0)
         else:
             events = max(dropped - order.without, 0)
-            lost["events for which the ring buffer had no room"] = events
+            lost["events lost because the ring buffer was full"] = events
             counted.hits = order.hits + events
-        lost["stacks that did not come"] = order.without
+        lost["stacks that did not arrive"] = order.without
         missed, which = sum(row[1] for row in rows), "hits that the kernel missed"
         if self._layout.field("kprobe", "fault_handler") is not None and self._faults:
             # Until ec6aba3d2be1 (v5.14) each fault in a handler counted as a miss, too.

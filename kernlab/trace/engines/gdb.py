@@ -242,7 +242,7 @@ class GdbEngine:
         if said["breakpoints"]:
             counted.notes.append(
                 f"{said['breakpoints']} of {len(self._plan.probes)} probes are breakpoints: "
-                "inside a function, or where ftrace left no NOP; each stop of theirs is slower"
+                "inside a function, or where ftrace left no NOP; each of their stops is slower"
             )
         return counted
 

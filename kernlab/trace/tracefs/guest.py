@@ -73,9 +73,9 @@ class Refused(KernlabError):
         last = [text for text in log.splitlines() if text.strip()][-4:]
         why = "\n".join([f"{os.strerror(number)}: {line}", *last])
         super().__init__(
-            "the guest's kernel refused what tracefs was asked",
+            "the guest's tracefs refused a request",
             why,
-            "another function, or --engine gdb",
+            "--engine gdb",
         )
         self.line = line
         self.number = number

@@ -51,14 +51,14 @@ def check(plan: Plan, symbols: KernelSymbols, engine: str = "ftrace") -> None:
         if plan.request.returns and len(symbols.map.text.get(probe.place.symbol, ())) > 1:
             raise BadInput(
                 f"--return: this kernel has more than one {probe.place.symbol}",
-                "a kretprobe is set by name, and the name alone does not tell which",
+                "a kretprobe is set by name, and the name does not tell which one is meant",
                 f"kernlab trace {probe.name} --return --engine gdb",
             )
     possible = _possible(plan, symbols)
     for probe in plan.probes:
         if probe not in possible and (probe.name in plan.request.functions or not possible):
             raise BadInput(
-                f"--engine {engine}: the kernel lets nobody put a kprobe at {probe.name}",
+                f"--engine {engine}: the kernel allows no kprobe at {probe.name}",
                 "it is code that its tracers run through (kernel/kprobes.c) or leave alone "
                 "(notrace), or gone when the boot is over",
                 f"kernlab trace {probe.name} --engine gdb",
@@ -70,7 +70,7 @@ def allowed(plan: Plan, symbols: KernelSymbols) -> tuple[Plan, list[str]]:
     also stand for such."""
     probes = _possible(plan, symbols)
     names = ", ".join(probe.name for probe in plan.probes if probe not in probes)
-    notes = [f"no place for a kprobe, left out: {names}"] if names else []
+    notes = [f"left out, because no kprobe is possible there: {names}"] if names else []
     return replace(plan, probes=tuple(probes)), notes
 
 
