@@ -63,8 +63,8 @@ def _how_it_ended(detective: Detective, outcome: Outcome, timeout: float) -> dic
         return {}
     if outcome.reason == "timeout":
         text = (
-            f"the program was stopped after {timeout:g} s (--timeout {timeout:g}), so what it would "
-            "have done later was not seen"
+            f"the program was stopped after {timeout:g} s (--timeout {timeout:g}), so what it "
+            "would have done later was not seen"
         )
     else:
         text = "the program was stopped, because you interrupted it"

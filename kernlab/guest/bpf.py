@@ -147,7 +147,7 @@ def _whole(source: BpfSource) -> BpfSource:
     if not source.loader.is_file():
         raise BadInput(
             f"{source.kernel_side.name} has no loader",
-            f"{source.loader} includes {source.name}.skel.h, and opens, loads and attaches the program",
+            f"{source.loader} includes {source.name}.skel.h and loads the program",
             f"less {shipped('rootfs', 'guest', 'bpf', 'dropwatch', 'dropwatch.c')}",
         )
     return source

@@ -195,7 +195,7 @@ def _build(
             report(Finished("configure the kernel", f"{len(wishes)} options"))
             report(
                 Said(
-                    f"building Linux {source.version}: this takes some minutes, and is done only once"
+                    f"building Linux {source.version}: this takes some minutes, only once"
                 )
             )
             before = children_cpu()

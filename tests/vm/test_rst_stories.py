@@ -225,7 +225,7 @@ def test_the_time_out_is_told_and_what_the_stopping_made(
     assert said.returncode == 0
     assert "the program was stopped after 8 s (--timeout 8)" in text
     assert "RSTs 1 sent" in text
-    assert "1 RST was made by the stopping" in text
+    assert "1 RST was sent because of that" in text
     assert "The stopping of the program made it" in text
 
 

@@ -157,7 +157,7 @@ class FtraceEngine(Streaming[Tracefs]):
         self._guest.pause()
         if not all(fetch.what["entry"] for fetch in self._fetches):
             self._counted.notes.append(
-                "the engine ftrace cannot read variables at a line inside a function; --engine gdb can"
+                "the engine ftrace cannot read variables inside a function; --engine gdb can"
             )
         return self._counted
 
