@@ -122,7 +122,7 @@ class Nets:
         if found.trouble:
             yield f"packets of other network namespaces are not captured: {found.trouble}"
         if found.left_out:
-            yield f"{found.left_out} packets of other network namespaces were lost: a buffer was full"
+            yield f"{found.left_out} packets of other network namespaces were lost: buffer full"
         for net in found.nets.values():
             if net.missed:
                 yield (
