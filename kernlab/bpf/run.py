@@ -116,7 +116,7 @@ def crash(status: int, source: BpfSource) -> tuple[str, str, str] | None:
         if status == 128 + fault:
             return (
                 f"{source.name} crashed: {fault.name}",
-                f"the loader crashed ({source.loader.name}), not of the BPF program",
+                f"the crash is in the loader ({source.loader.name}), not in the BPF program",
                 f"edit {source.loader}",
             )
     return None
