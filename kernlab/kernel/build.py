@@ -193,11 +193,7 @@ def _build(
             report(Started("configure the kernel"))
             configure(make, wishes, source.path)
             report(Finished("configure the kernel", f"{len(wishes)} options"))
-            report(
-                Said(
-                    f"building Linux {source.version}: this takes some minutes, only once"
-                )
-            )
+            report(Said(f"building Linux {source.version}: this takes some minutes, only once"))
             before = children_cpu()
             objects = _compile(make, report, _expected(final.parent))
             cpu = children_cpu() - before
