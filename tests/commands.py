@@ -132,6 +132,8 @@ def refusal(line: str) -> str:
     own = [word for word in words[1:] if word not in ("…", "...")]
     if words[-1:] == ["…"]:
         return ""
+    if own[:1] == [SAMPLE]:
+        return ""  # one of several commands
     if own[:1] == [] or own[0] not in COMMANDS:
         return f"no command: {line}"
     return _refusal(command(own[0]), own[1:])

@@ -24,7 +24,7 @@ _WORDS: dict[str, dict[Language, str]] = {
     "story": {"en": "The story", "zh": "过程"},
     "verdict": {"en": "What the verdict checks", "zh": "判定内容"},
     "answer": {"en": "Why", "zh": "原因"},
-    "nothing": {"en": "With it this is not asked.", "zh": "此时不检查这一项。"},
+    "nothing": {"en": "On such a kernel this is not checked.", "zh": "此时不检查这一项。"},
     "set": {"en": "set before", "zh": "事先设置"},
     "other": {"en": "中文", "zh": "English"},
 }

@@ -311,14 +311,14 @@ def _wait_text(event: dict[str, Any]) -> str:
     waits = event["race"]["waits"]
     if waits["kind"] != "lock":
         what = {"ipi": "the answer to an IPI", "rcu": "an RCU grace period"}[waits["kind"]]
-        return f"waits for {what} of {' and '.join(waits['of'])}, which stands"
+        return f"waits for {what} of {' and '.join(waits['of'])}, which is stopped"
     name = waits.get("what") or waits.get("name") or "a lock"
     if "held_by" not in waits:
         return f"waits for {name} at {waits['addr']}"
     if "func" not in waits:
-        return f"waits for {name}, held by {waits['held_by']}, which stands"
+        return f"waits for {name}, held by {waits['held_by']}, which is stopped"
     line = f"{waits['func']} ({waits['file']}:{waits.get('since', waits['line'])})"
-    since = f" since {line}" if "since" in waits else f", which stands in {line}"
+    since = f" since {line}" if "since" in waits else f", which is stopped in {line}"
     return f"waits for the {name}, held by {waits['held_by']}{since}"
 
 

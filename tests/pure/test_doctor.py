@@ -160,7 +160,7 @@ def test_sudo_that_would_ask_where_nobody_answers_is_no_right(
     (tmp_path / "sudo").chmod(0o755)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(HostLacks, match="root's rights"):
+    with pytest.raises(HostLacks, match="only root can install"):
         install(["pahole"], "pacman", asking=False, out=sys.stderr)
 
 

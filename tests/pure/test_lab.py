@@ -110,7 +110,7 @@ def test_a_shipped_lab_speaks_both_languages_and_asks(path: Path) -> None:
         (("{go: now}", "{}"), 9, "the program tells 'go'"),
         (("- got: {a: 1}", "- cause: [A11x]"), 25, "did you mean A1"),
         (("- got: {a: 1}", "- segment: 'flagz == S'"), 25, "column 1"),
-        (("id: other", "id: main"), 2, "'main' is no id"),
+        (("id: other", "id: main"), 2, "'main' is not an id"),
         (("topic: abort", "topic: [abort"), 4, "not valid YAML"),
         (
             (

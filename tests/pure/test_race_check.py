@@ -67,7 +67,7 @@ def test_a_shipped_race_has_no_problem(path: Path) -> None:
         ("reached == three", "reached == thre", 13, "never 'thre', did you mean three?"),
         ("reached == three", "actor == C", 13, "race.actor is never 'C'"),
         ("reached == three", "waits.kind == rcv", 13, "never 'rcv', did you mean rcu?"),
-        ("fired: true", "fired: false", 12, "warning: endings: none of them"),
+        ("fired: true", "fired: false", 12, "warning: endings: none has"),
         (
             "endings:\n",
             "endings:\n  - {id: first, title: f, when: [{log: x}]}\n",
@@ -90,7 +90,7 @@ def test_a_problem_is_told_with_its_line(
 def test_blocked_needs_somebody_who_stands(tmp_path: Path) -> None:
     free = RACE.replace("A: {vcpu: 1}", "A: {vcpu: 1, mark: false}").replace("hold: A", "hold: B")
     found = said(tmp_path, free.replace("[three, blocked, done]", "[blocked, done]"))
-    assert any("nobody stands for whom B could wait" in one for one in found), found
+    assert any("no other actor is stopped, so B cannot be blocked" in one for one in found), found
 
 
 def test_the_program_and_the_file_mean_the_same_actors(tmp_path: Path) -> None:

@@ -368,7 +368,7 @@ def test_the_terminal_says_it_without_colour_and_without_unicode() -> None:
     text = printed(timeline(), 100)
     assert "RST: found neither" in text
     assert "held at insert()" in text
-    assert "stands in insert()" in text
+    assert "is stopped in insert()" in text
     assert "sent by B, step 3" in text
     plain = printed(timeline(WAITS, 1), 80, "ascii")
     assert plain.isascii()

@@ -44,7 +44,7 @@ WANTS = {
         "waits for the ownership (owned) of the socket :0 (CLOSE), held by A since",
     ),
     # tcp_recvmsg() takes it at its beginning, and anew in its loop: no line is certain.
-    "recv": ("tcp_rcv_space_adjust", "(ESTABLISHED), held by A, which stands in tcp_recvmsg"),
+    "recv": ("tcp_rcv_space_adjust", "(ESTABLISHED), held by A, which is stopped in tcp_recvmsg"),
 }
 
 
