@@ -183,6 +183,24 @@ def yaml_texts() -> Iterator[tuple[str, str]]:
             yield str(path.relative_to(ROOT)), text
 
 
+def instead_lines() -> Iterator[tuple[str, str]]:
+    """File and text of each ``instead``, which is printed as a next line, with sample values."""
+
+    def inside(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            if isinstance(value.get("instead"), str):
+                yield value["instead"]
+            for one in value.values():
+                yield from inside(one)
+        elif isinstance(value, list):
+            for one in value:
+                yield from inside(one)
+
+    for path in sorted((ROOT / "configs").rglob("*.yaml")):
+        for text in inside(yaml.safe_load(path.read_text())):
+            yield str(path.relative_to(ROOT)), re.sub(r"\{\w+\}", SAMPLE, text)
+
+
 def code_texts() -> Iterator[tuple[str, str]]:
     """Every text in the code, with sample values, and its place."""
     for folder in ("kernlab", "gdb_scripts"):

@@ -88,7 +88,7 @@ class _Kernel:
                 Lack(
                     _helper(number),
                     f"Linux {self._release} has no such helper",
-                    "see bpf-helpers(7) for the kernel that each helper needs",
+                    "man 7 bpf-helpers",
                 )
             )
         known = numbers(self._types, "bpf_map_type")
@@ -119,9 +119,9 @@ class _Kernel:
             return []
         close = near(match["name"], self._map.names, 1) if match and "func" in lacking else []
         step = (
-            f"{close[0]} has a similar name"
+            f"use {close[0]}, which has a similar name"
             if close
-            else "see available_filter_functions in the guest's tracefs"
+            else "kernlab run -- cat /sys/kernel/tracing/available_filter_functions"
         )
         return [Lack(f'SEC("{name}")', f"Linux {self._release} has no {lacking}", step)]
 

@@ -11,7 +11,8 @@ from kernlab.config.paths import config_file
 from kernlab.config.text import Language, Text, say
 from kernlab.config.yaml import Model, load
 from kernlab.decode import expr
-from kernlab.decode.fields import values
+from kernlab.decode.fields import FLAGS, type_of, values
+from kernlab.decode.names import flags_words
 from kernlab.record.expression import Expression
 
 _FIELD = re.compile(r"\{([\w.]+)\}")
@@ -109,11 +110,13 @@ def holds(text: str, event: Mapping[str, Any]) -> bool:
 
 
 def filled(text: str, event: Mapping[str, Any]) -> str:
-    """``{name}`` replaced with the values that the event has; one it has not shows as ?."""
+    """``{name}`` replaced with the event's values, flags by name; a missing one is shown as ?."""
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
         found = values(event, f"show.{name}") or values(event, name)
+        if found and type_of(name) == FLAGS:
+            return flags_words(str(found[0]))
         return str(found[0]) if found else "?"
 
     return _FIELD.sub(value, text)

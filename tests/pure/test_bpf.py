@@ -91,7 +91,7 @@ def test_a_line_that_stands_twice_is_not_guessed(tmp_path: Path) -> None:
         (
             "libbpf: prog 'p': failed to create kprobe 'tcp_nix+0x0' perf event: No such file or "
             "directory",
-            "no function tcp_nix of its own",
+            "no function tcp_nix",
         ),
         (
             "libbpf: failed to determine tracepoint 'skb/nix' perf event ID: No such file or "

@@ -20,10 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 # A next line that is no command of kernlab's begins with one of these: a program of the host,
 PROGRAMS = (
     "sudo lsattr ls less rm file apt-file apt-cache ldd patch git make gpg cp cat capinfos tshark "
-    "cd ulimit chmod"
+    "cd ulimit chmod man"
 )
 # or a verb, for what no command can do.
-VERBS = "set edit run write report install give add remove rename leave read trace put free close"
+VERBS = (
+    "set edit run write report install give add remove rename leave read trace put free close use "
+    "guard declare look"
+)
 # What a command lacks where only its name is said.
 _SHORT = ("Missing parameter", "Missing argument", "requires an argument")
 _DOCS = [*ROOT.glob("docs/*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING"))]
@@ -46,7 +49,7 @@ def wrong(step: str) -> str:
 
 
 def test_every_next_line_is_a_command_that_exists() -> None:
-    found = list(commands.next_lines())
+    found = [*commands.next_lines(), *commands.instead_lines()]
     assert len(found) > 150
     assert [f"{place}: {step!r}: {wrong(step)}" for place, step in found if wrong(step)] == []
 

@@ -221,7 +221,7 @@ def test_a_loader_that_crashes_is_told(kernlab: Kernlab, tmp_path: Path) -> None
     said = kernlab("bpf", "run", str(source.directory))
     text = said.stderr.decode()
     assert said.returncode == 139
-    assert "has no function tcp_v4_connec; tcp_v4_connect has a similar name" in text
+    assert "has no function tcp_v4_connec; use tcp_v4_connect, which has a similar name" in text
     assert "error: mine crashed: SIGSEGV" in text
     assert f"next: edit {source.loader}" in text
 
@@ -275,7 +275,7 @@ def test_a_missing_option_is_known_before_the_boot(kernel: Kernel, tmp_path: Pat
     wrong = written(tmp_path / "wrong", "kprobe/tcp_v4_connec")
     _, found = lacks(bpf.build(wrong, kernel, quiet).program, kernel)  # found inside the program
     assert [(lack.what, lack.instead) for lack in found] == [
-        ('SEC("kprobe/tcp_v4_connec")', "tcp_v4_connect has a similar name")
+        ('SEC("kprobe/tcp_v4_connec")', "use tcp_v4_connect, which has a similar name")
     ]
 
 
