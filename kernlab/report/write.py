@@ -14,6 +14,7 @@ from kernlab.sinks.report.page import write
 # What of a run is to be looked at: one of these.
 SHOWN = ("events.jsonl", "capture.pcapng", "*/lab.yaml", "*/race.yaml")
 _CHEAP = 16 << 20  # bytes of events and captures: about two seconds
+_FEW = 200  # of these files: each leg and round is judged again
 
 
 def report(run: RunDir, language: Language = "en") -> Path:
@@ -31,7 +32,8 @@ def keep(run: RunDir, language: Language = "en") -> Path | None:
         for path in (*run.path.glob(name), *run.path.glob(f"*/*/{name}"))
         if is_regular(path, run.path)
     ]
-    if not files or sum(path.stat().st_size for path in files) > _CHEAP:
+    size = sum(path.stat().st_size for path in files)
+    if not files or size > _CHEAP or len(files) > _FEW:
         return None
     made = page(run, language)
     for chapter in made.chapters:

@@ -49,6 +49,19 @@ def everything(browser: Browser) -> dict[str, Any]:
     return found
 
 
+def test_no_page_is_made_at_the_end_of_a_run_of_many_legs(tmp_path: Path) -> None:
+    """Fifty rounds of all labs are judged again for a page: that takes minutes."""
+    run = tmp_path / "run"
+    made_run.make(run, 9)
+    assert keep(RunDir(run)) == run / "report.html"
+    for number in range(100):
+        leg = run / f"L03.{number}" / "main"
+        leg.mkdir(parents=True)
+        for name in ("events.jsonl", "capture.pcapng"):
+            (leg / name).write_bytes(b"")
+    assert keep(RunDir(run)) is None
+
+
 def test_every_number_on_the_page_is_in_the_run(page: Browser, run: RunDir) -> None:
     held = everything(page)
     kept = list(read_events(run.events))
