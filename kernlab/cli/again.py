@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from kernlab.errors import as_called
+from kernlab.errors import KernlabError, as_called
 
+_LOG = re.compile(r"read (\S+) in the run directory")
 _WITHOUT = "without "
 _AGAIN = "again"
 
@@ -15,7 +18,11 @@ _AGAIN = "again"
 def next_line(step: str, words: Sequence[str]) -> str:
     """What ``KernlabError.next_step`` stands for after a command line's ``words`` (without the
     program's name): "--engine gdb" is these with that option, "without --tui" without it, "again"
-    the same. Another step stays as it is."""
+    the same, and "read console.log in the run directory" names this process' own. Another step
+    stays as it is."""
+    log = _LOG.fullmatch(step)
+    if log is not None:
+        return _reading(log[1]) or step
     if not (step.startswith(("--", _WITHOUT + "--")) or step == _AGAIN):
         return as_called(step)
     own, rest = list(words), []
@@ -30,6 +37,22 @@ def next_line(step: str, words: Sequence[str]) -> str:
         late = rest or getattr(command, "allow_interspersed_args", True)
         own = [*own, *changes] if late else [*own[:depth], *changes, *own[depth:]]
     return as_called(shlex.join(["kernlab", *own, *rest]))
+
+
+def _reading(name: str) -> str:
+    """The command that shows a file of the run that this process made; empty where it made none
+    under the home directory."""
+    from kernlab.record.rundir import runs
+
+    for run in reversed(list(runs())):
+        try:
+            owner = run.owner()
+        except KernlabError:
+            continue
+        mine = owner is not None and owner.pid == os.getpid()
+        if mine and (run.path / name).is_file():
+            return f"less {shlex.quote(str(run.path / name))}"
+    return ""
 
 
 def _command(words: Sequence[str]) -> tuple[Any, int]:

@@ -15,6 +15,7 @@ import pytest
 from kernlab import errors
 from kernlab.cli.again import next_line
 from kernlab.cli.commands import COMMANDS
+from kernlab.record.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
 # A next line that is no command of kernlab's begins with one of these: a program of the host,
@@ -109,6 +110,16 @@ def test_every_command_is_printed_as_it_is_called(monkeypatch: pytest.MonkeyPatc
 def test_a_next_line_is_the_whole_command(step: str, line: str, told: str | None) -> None:
     told = told or "kernlab lab compare L1 --kernel 5.4 --kernel 6.1"
     assert next_line(step, shlex.split(line)) == told
+
+
+def test_a_log_is_that_of_the_own_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERNLAB_HOME", str(tmp_path))
+    step = "read console.log in the run directory"
+    assert next_line(step, []) == step
+    run = RunDir.create({"argv": ["kernlab", "run"]})
+    assert next_line(step, []) == step  # it has not come so far
+    (run.path / "console.log").write_text("x")
+    assert next_line(step, []) == f"less {run.path}/console.log"
 
 
 def test_a_checkout_says_its_own_script(tmp_path: Path) -> None:
