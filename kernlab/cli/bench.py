@@ -33,7 +33,7 @@ def bench(
     *,
     boot: BootOptions,
 ) -> None:
-    """Measure kernlab against other ways, side by side; ratios are what counts."""
+    """Compare kernlab with other ways to do the same, side by side. Look at the ratios."""
     from kernlab.bench import engines, rates, starts
     from kernlab.bench.model import Comparison, contender
     from kernlab.cli.output import print_json, reporter, stdout

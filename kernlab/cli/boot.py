@@ -35,7 +35,7 @@ def boot_guest(
     *,
     boot: BootOptions,
 ) -> int:
-    """Boot a guest with its console in this terminal. Ctrl-] ends it, as does poweroff."""
+    """Boot a guest with its console in this terminal. Ctrl-] stops it, and so does poweroff."""
     from kernlab.cli.output import reporter
     from kernlab.pipeline import machine_for
     from kernlab.progress import Said, quiet

@@ -31,7 +31,7 @@ def group() -> None:
 
 @app.command("list")
 def list_programs(json: common.JsonOption = False) -> int:
-    """The programs that are shipped, and the recipes for tools of the Debian image."""
+    """List the programs that are shipped, and the recipes for tools of the Debian image."""
     from kernlab.bpf import recipe
     from kernlab.cli.errors import show
     from kernlab.cli.output import print_json, stdout
@@ -120,10 +120,10 @@ def run(
     *,
     boot: BootOptions,
 ) -> int:
-    """Build a program, boot, run it in the guest, end with its status.
+    """Build a program, boot a guest, run the program in it, exit with its status.
 
-    2: it does not compile. 125: kernlab itself failed. The verifier's words are made short; the
-    run directory's verifier.log has all of them.
+    Status 2: it does not compile. 125: kernlab itself failed. The verifier's log is shortened;
+    verifier.log in the run directory has all of it.
     """
     from kernlab.bpf import live, recipe
     from kernlab.cli.errors import show
@@ -175,9 +175,9 @@ def check(
     ),
     kernel: common.KernelOption = None,
 ) -> int:
-    """What a program asks of a kernel and that one has not, without booting it.
+    """Check what a program needs that a kernel does not have, without booting it.
 
-    Ends with 1 when something is missing: the program may still get along without it.
+    Exits with 1 if something is missing; the program may still work without it.
     """
     import tempfile
     from pathlib import Path

@@ -22,7 +22,7 @@ def build(
     jobs: int | None = typer.Option(None, "--jobs", "-j", min=1, help="make's -j."),
     json: common.JsonOption = False,
 ) -> None:
-    """Build a kernel, or find it built."""
+    """Build a kernel, unless it is built already."""
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.kernel.model import BuildRequest
     from kernlab.pipeline import kernel_for

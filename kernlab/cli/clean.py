@@ -23,7 +23,7 @@ def clean(
         autocompletion=complete.kinds,
     ),
 ) -> None:
-    """Free disk, by kind. What a running machine or build uses stays."""
+    """Free disk space, by kind. What a running machine or build uses is kept."""
     import shlex
 
     from kernlab.cli.machines import passed_by

@@ -59,9 +59,10 @@ def schema(
 def validate(
     files: list[Path] = typer.Argument(..., metavar="FILE...", help="Named as in configs/."),
 ) -> None:
-    """Check files of your own, each by its name: every error with its line.
+    """Check files of your own: report every error with its line.
 
-    Try: kernlab config validate ~/.local/share/kernlab/configs/*.yaml
+    A file is checked by its name. Try: kernlab config validate
+    ~/.local/share/kernlab/configs/*.yaml
     """
     import shlex
 

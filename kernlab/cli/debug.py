@@ -42,11 +42,10 @@ def debug(
     *,
     boot: BootOptions,
 ) -> int:
-    """GDB in this terminal, on the booted lab, stopped at FUNC with a workload running.
+    """Start GDB in this terminal, on a booted guest that is stopped at FUNC while a workload runs.
 
-    Inside, "help kernlab" lists the helper commands: kl-skb, kl-sock, kl-stack and others.
-
-    Leaving GDB ends the guest; "quit N" makes N the exit status.
+    Inside, "help kernlab" lists the helper commands: kl-skb, kl-sock, kl-stack and others. Leaving
+    GDB ends the guest; after "quit N" the exit status is N.
     """
     from kernlab.cli.output import reporter
     from kernlab.debug import interactive, live

@@ -39,9 +39,10 @@ def doctor(
     ),
     json: JsonOption = False,
 ) -> None:
-    """Check the host: programs, versions, room, rights, and known bad combinations.
+    """Check the host: programs, versions, disk and memory, rights, and known bad combinations.
 
-    Ends with 0 when all is there, with 3 when something needed is missing or damaged.
+    Exits with 0 if everything is there, with 3 if something needed is missing or damaged.
+
     Try: kernlab doctor --install
     """
     import sys

@@ -14,7 +14,7 @@ def fetch(
     version: str | None = typer.Argument(None, help=common.WHICH),
     json: common.JsonOption = False,
 ) -> None:
-    """Fetch a kernel's source tree and verify it. A series gives its newest release."""
+    """Fetch a kernel's source tree and verify it. For a series, the newest release is fetched."""
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.kernel.catalogue import say_known
     from kernlab.kernel.fetch import fetch

@@ -43,10 +43,10 @@ def graph(
     *,
     boot: BootOptions,
 ) -> int:
-    """Show what one call of FUNC called, and how long each took.
+    """Show what one call of FUNC calls, and how long each call takes.
 
-    Boots the lab kernel on one vCPU, sets the kernel's function_graph tracer, lets a workload
-    run. What the compiler inlined is no call. The run directory keeps graph.json and graph.txt.
+    Boots the lab kernel on one vCPU, sets the kernel's function_graph tracer and runs a workload.
+    Inlined functions do not show. The run directory keeps graph.json and graph.txt.
     """
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.errors import BadInput

@@ -20,7 +20,7 @@ def image(
     ),
     json: common.JsonOption = False,
 ) -> None:
-    """Assemble a guest image, or find it assembled."""
+    """Assemble a guest image, unless it is assembled already."""
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.errors import BadInput
     from kernlab.image.model import ImageRequest

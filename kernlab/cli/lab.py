@@ -25,7 +25,7 @@ LANG, language_of = lessons.LANG, lessons.language_of
 
 @app.callback()
 def group() -> None:
-    """Labs: every way TCP sends a RST, and more, each with a verdict that is checked."""
+    """Run lessons: each way that TCP sends a RST, and more, with a checked verdict."""
 
 
 @app.command("run")
@@ -56,9 +56,9 @@ def run(
     *,
     boot: BootOptions,
 ) -> int:
-    """Run labs: the story, the stops, the verdict line by line, then the variants.
+    """Run labs: show the story, the stops, the verdict line by line, then the variants.
 
-    Ends with 0 only if every verdict holds.
+    Exits with 0 only if every verdict holds.
     """
     from kernlab.cli.output import stdout
     from kernlab.errors import BadInput
@@ -129,9 +129,11 @@ def grade_run(
     lang: str = LANG,
     json: common.JsonOption = False,
 ) -> int:
-    """Judge a run again from its directory alone: verdict and score.
+    """Judge a run again from its directory alone, with verdict and score.
 
-    What is missing or was changed since fails; a shipped lab is judged by the shipped file."""
+    A line fails if a file that it needs is missing or was changed. A shipped lab is judged by the
+    shipped file.
+    """
     from kernlab.cli.output import stdout
     from kernlab.config.yaml import load
     from kernlab.lessons.grade import grade, labs_of
@@ -174,7 +176,7 @@ def compare(
     *,
     boot: BootOptions,
 ) -> int:
-    """Run a lab on several kernels and show where they part."""
+    """Run a lab on several kernels and show where they differ."""
     from kernlab.cli.output import stdout
     from kernlab.errors import BadInput
     from kernlab.lessons.grade import compare as compared

@@ -30,7 +30,7 @@ def language_of(text: str) -> Language:
 
 @app.command("list")
 def list_labs(lang: str = LANG, json: common.JsonOption = False) -> None:
-    """The labs there are, by topic and level."""
+    """List the labs by topic and level."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.config.text import say
     from kernlab.lessons.lab import find, ids
@@ -56,7 +56,7 @@ def list_labs(lang: str = LANG, json: common.JsonOption = False) -> None:
 
 @app.command("show")
 def show(lab: IdArgument, lang: str = LANG) -> None:
-    """The lesson: the idea, where it is in the kernel and the RFC, what to predict."""
+    """Show a lesson: the idea, the functions of the kernel, the RFCs, what to predict."""
     from kernlab.cli.output import stdout
     from kernlab.lessons.lab import find
     from kernlab.sinks.lessons import lesson
@@ -70,8 +70,10 @@ def validate(
     files: list[Path] = typer.Argument(..., metavar="FILE...", help="Lab files."),
     kernel: common.KernelOption = None,
 ) -> None:
-    """Check lab files: every error with its line, and what it may have been meant as; against
-    a kernel that is built also their probes."""
+    """Check lab files: report every error with its line, and similar names.
+
+    If a kernel is built, the places that they probe are looked up in it.
+    """
     from kernlab.config.yaml import load
     from kernlab.lab.probes import lacking
     from kernlab.lessons.lab import Lab

@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command("ps")
 def ps(json: common.JsonOption = False) -> None:
-    """List the machines that run, of all kernlabs with this home."""
+    """List the running machines of this home directory."""
     from rich.table import Table
 
     from kernlab.cli.output import print_json, stdout
@@ -65,7 +65,7 @@ def stop(
     ),
     every: bool = typer.Option(False, "--all", help="Stop all machines."),
 ) -> None:
-    """End machines; what they gathered is kept."""
+    """Stop machines. What they recorded is kept."""
     import psutil
 
     from kernlab.cli.output import stdout

@@ -29,7 +29,7 @@ app.registered_commands += race_read.app.registered_commands
 
 @app.callback()
 def group() -> None:
-    """Races: what shows once in a million connections, made to happen every time."""
+    """Force races that otherwise happen once in a million connections."""
 
 
 @app.command("run")
@@ -54,7 +54,10 @@ def run(
     *,
     boot: BootOptions,
 ) -> int:
-    """Force a race, round after round; ends with 0 if every round came to a known ending."""
+    """Force a race, round after round.
+
+    Exits with 0 if every round came to a known ending.
+    """
     from kernlab.cli.output import print_json, reporter, stdout
     from kernlab.lessons.race import find
     from kernlab.race import runner
@@ -126,8 +129,11 @@ def compare(
     *,
     boot: BootOptions,
 ) -> int:
-    """Force a race on several kernels: which ending each comes to, where each has the places,
-    and where they part. Ends with 0 if every round came to a known ending."""
+    """Force a race on several kernels: show its ending and its places on each, and where they
+    differ.
+
+    Exits with 0 if every round came to a known ending.
+    """
     from kernlab.cli.output import print_json, stdout
     from kernlab.errors import BadInput
     from kernlab.lessons.race import find

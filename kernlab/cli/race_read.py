@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command("list")
 def list_races(lang: str = LANG, json: common.JsonOption = False) -> None:
-    """The races there are."""
+    """List the races."""
     from kernlab.cli.output import print_json, stdout
     from kernlab.config.text import say
     from kernlab.lessons.race import find, ids
@@ -48,8 +48,10 @@ def show(
     lang: str = LANG,
     kernel: common.KernelOption = None,
 ) -> None:
-    """A race to read, with the places of its steps on a kernel that is built; or the picture
-    of a run from its record. Boots nothing."""
+    """Show a race, with the places of its steps on a kernel that is built, or the picture of a run.
+
+    Boots nothing.
+    """
     from kernlab.errors import BadInput
     from kernlab.record.rundir import find as find_run
 
@@ -142,8 +144,10 @@ def validate(
     files: list[Path] = typer.Argument(..., metavar="FILE...", help="Race files."),
     kernel: common.KernelOption = None,
 ) -> None:
-    """Check race files: every error with its line, and what it may have been meant as; against
-    a kernel that is built also its places, and the locks that a step would wait for."""
+    """Check race files: report every error with its line, and similar names.
+
+    If a kernel is built, the places are looked up in it, and the locks that a step would wait for.
+    """
     from kernlab.lessons.problems import refuse
     from kernlab.lessons.race_check import problems
 

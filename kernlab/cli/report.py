@@ -21,9 +21,10 @@ def report(
     show: bool = typer.Option(False, "--open", help="Open it in the browser."),
     lang: str = LANG,
 ) -> None:
-    """Write a run's report.html, one file that needs no network, and print its path.
+    """Write a run's report.html and print its path.
 
-    Sequence diagrams, each segment's way through the kernel, TCP's states, the verdict.
+    The page is one file that needs no network. It has sequence diagrams, each segment's way through
+    the kernel, TCP's states and the verdict.
     """
     from kernlab.cli.output import stdout
     from kernlab.record.rundir import find

@@ -48,12 +48,13 @@ def rst(
     *,
     boot: BootOptions,
 ) -> int:
-    """Who sent this RST, and why?
+    """Find out who sent a RST, and why.
 
-    Boots the guest, probes every function that sends a RST while CMD or a workload runs, and
-    says of each: active or passive, the cause, the frame that decided and its source line,
-    the values that were true there, counters, errno on both sides, and the remedy.
-    `kernlab rst explain FILE.pcapng` says what a capture alone can tell.
+    Boots a guest, probes every function that sends a RST while CMD or a workload runs, and explains
+    each RST: active or passive, the cause, the frame that decided and its source line, the values
+    that were true there, counters, errno on both sides, and the remedy.
+
+    `kernlab rst explain FILE.pcapng` explains the RSTs of a capture alone.
     """
     from kernlab.reasons.asked import known_causes
     from kernlab.reasons.model import table

@@ -34,9 +34,9 @@ def run(
     *,
     boot: BootOptions,
 ) -> int:
-    """Boot, run CMD in the guest with this stdin, stdout and stderr, end with its status.
+    """Boot a guest, run CMD in it with this stdin, stdout and stderr, exit with its status.
 
-    125: kernlab itself failed. The run directory's share/ is /mnt/share in the guest.
+    Status 125: kernlab itself failed. The run directory's share/ is /mnt/share in the guest.
     """
     from kernlab.cli.output import reporter
     from kernlab.pipeline import machine_for, wait_ready

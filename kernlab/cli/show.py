@@ -28,8 +28,7 @@ def show(
     ),
     json: common.JsonOption = False,
 ) -> None:
-    """Show a run's events again, filtered by the same expressions as trace, and what its
-    workload printed between them."""
+    """Show a run's events again, filtered as in trace, with what its workload printed."""
     from kernlab.cli.output import print_json, stdout, words_view
     from kernlab.decode import expr
     from kernlab.record import output

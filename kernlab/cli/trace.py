@@ -104,8 +104,8 @@ def trace(
 ) -> int:
     """Show packets, sockets and call stacks as they pass FUNC.
 
-    Boots the lab kernel, lets a workload run, and shows each call of FUNC: the packet, the
-    socket, and who called. The run directory keeps events.jsonl and capture.pcapng.
+    Boots the lab kernel, runs a workload, and shows each call of FUNC: the packet, the socket, and
+    the callers. The run directory keeps events.jsonl and capture.pcapng.
     """
     from contextlib import nullcontext
 
