@@ -115,7 +115,7 @@ def _shape(status: os.stat_result, entry: list[Any]) -> str:
     if stat.S_ISLNK(status.st_mode) != (entry[1] < 0):
         return "is another kind of file"
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
-        return "is no file"
+        return "is not a file"
     if entry[1] >= 0 and status.st_size != entry[1]:
         return f"has {status.st_size} bytes, and {entry[1]} were made"
     return ""

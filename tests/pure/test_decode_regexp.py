@@ -13,11 +13,11 @@ from kernlab.verdict.model import Check
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("(a+)+$", "for ever"),
-        ("(a|a)*b", "for ever"),
-        ("(a?){30}a", "for ever"),
-        ("(?:(x*)y)*", "for ever"),
-        ("((a{1,9}){1,9})", "for ever"),
+        ("(a+)+$", "too long"),
+        ("(a|a)*b", "too long"),
+        ("(a?){30}a", "too long"),
+        ("(?:(x*)y)*", "too long"),
+        ("((a{1,9}){1,9})", "too long"),
         ("a.*b.*c.*d.*e", "open"),
         ("(", "bad"),
         ("a{99999999999}", "bad"),
