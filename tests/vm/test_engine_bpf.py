@@ -234,7 +234,7 @@ def with_two_ids(kernel: Kernel, tmp_path: Path) -> Path:
     shutil.copytree(shipped("rootfs", "guest", guest.NAME), source)
     shutil.copy2(shipped("rootfs", "guest", "still.h"), source.parent)
     header = source / "probe.h"
-    text, changed = re.subn(r"(#define STACKS) \d+", r"\1 2", header.read_text())
+    text, changed = re.subn(r"(#define STACKS)\s+\d+", r"\1 2", header.read_text())
     assert changed == 1
     header.write_text(text)
     return build(BpfSource(guest.NAME, source), kernel, quiet).program
