@@ -32,7 +32,7 @@ def next_line(step: str, words: Sequence[str]) -> str:
     changes = [] if step == _AGAIN else shlex.split(step.removeprefix(_WITHOUT))
     command, depth = _command(own)
     for option in (word for word in changes if word.startswith("--")):
-        own = [*own[:depth], *_less(own[depth:], option, command)]
+        own = [*own[:depth], *_less(own[depth:], option, command, changes)]
     if not step.startswith(_WITHOUT) and step != _AGAIN:
         late = rest or getattr(command, "allow_interspersed_args", True)
         own = [*own, *changes] if late else [*own[:depth], *changes, *own[depth:]]
@@ -69,17 +69,20 @@ def _command(words: Sequence[str]) -> tuple[Any, int]:
     return None, len(words)
 
 
-def _less(words: Sequence[str], option: str, command: Any) -> list[str]:
-    """The words without an option, by any of its names, and without its value."""
+def _less(words: Sequence[str], option: str, command: Any, changes: Sequence[str]) -> list[str]:
+    """The words without an option, by any of its names, and without its value. One that can be
+    repeated keeps its other values where ``changes`` give one more."""
     parameter = next((p for p in getattr(command, "params", ()) if option in p.opts), None)
     names = [*parameter.opts, *parameter.secondary_opts] if parameter is not None else [option]
     alone = parameter is None or parameter.is_flag or parameter.count
+    more = bool(parameter is not None and parameter.multiple and set(changes) - set(names))
     kept: list[str] = []
     left = iter(words)
     for word in left:
         if word in names:
-            if not alone:
-                next(left, None)
+            value = "" if alone else next(left, "")
+            if more and value not in changes:
+                kept += [word, value]
         elif not any(_holds(word, name) for name in names):
             kept.append(word)
     return kept

@@ -38,6 +38,7 @@ def run(
 
     Status 125: kernlab itself failed. The run directory's share/ is /mnt/share in the guest.
     """
+    from kernlab.cli.again import next_line
     from kernlab.cli.output import reporter
     from kernlab.pipeline import machine_for, wait_ready
     from kernlab.progress import Said
@@ -54,7 +55,8 @@ def run(
             if status in never.SHELL:
                 absent = never.by_shell(said.text, boot.image, directory.share)
                 if absent is not None:
-                    report(Said(f"{absent.why}\nnext: {absent.next_step}"))
+                    step = next_line(absent.next_step, sys.argv[1:])
+                    report(Said(f"{absent.why}\nnext: {step}"))
     return status
 
 

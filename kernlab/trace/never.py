@@ -42,21 +42,20 @@ def _why(name: str, number: int, image: str, share: Path) -> tuple[str, str]:
             f"file {file}",
         )
     if number != errno.ENOENT:
-        return "the guest's kernel refused to start it", "kernlab run -- sh -c 'ls -l …'"
+        return "the guest's kernel refused to start it", "kernlab run -- ls -l /mnt/share"
     if there:
         return (
-            "it is in the share, but the guest lacks what it needs to start: its dynamic "
-            "loader, or the interpreter that its first line names",
-            f"gcc -static, or --add ./{file}: that brings the libraries too"
-            + ("; or --image debian" if image == "busybox" else ""),
+            "it is in the share, but the guest lacks what it needs to start: a dynamic loader, or "
+            "the interpreter that its first line names; --add brings the libraries of a program",
+            f"--add ./{file}",
         )
     if name.startswith(_SHARE):
         return "the guest's /mnt/share has only the files given with --share", f"--share ./{file}"
-    bring = f"--share ./{file} and {_SHARE}{file}, or --add ./{file}"
+    own = f"--add ./{file} brings a program of your own, --share ./{file} puts it into {_SHARE}"
     if image == "busybox":
         return (
             f"the image busybox has no {file}; the image debian has python3, curl, strace, iperf3 "
-            "and others",
-            f"--image debian; a program of your own: {bring}",
+            f"and others; {own}",
+            "--image debian",
         )
-    return f"the image {image} has no {file}", f"a program of your own: {bring}"
+    return f"the image {image} has no {file}; {own}", f"--add ./{file}"

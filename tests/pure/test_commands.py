@@ -102,6 +102,7 @@ def test_every_command_is_printed_as_it_is_called(monkeypatch: pytest.MonkeyPatc
         ("without --tui", "debug --tui f", "kernlab debug f"),
         ("without --workload --lab", "bpf run a --lab L03", "kernlab bpf run a"),
         ("--kernel 5.4 --kernel 6.1", "lab compare L1 --kernel 5.4", None),
+        ("--share ./b", "run --share ./a -- b", "kernlab run --share ./a --share ./b -- b"),
         ("again", "fetch '5.10 x'", "kernlab fetch '5.10 x'"),
         ("kernlab ps", "stop", "kernlab ps"),
         ("edit x.yaml", "lab run x.yaml", "edit x.yaml"),

@@ -67,9 +67,9 @@ class _Text:
     ("name", "number", "image", "words"),
     [
         ("python3", errno.ENOENT, "busybox", "--image debian"),
-        ("mine", errno.ENOENT, "debian", "--share ./mine"),
+        ("mine", errno.ENOENT, "debian", "--add ./mine"),
         ("/mnt/share/mine", errno.ENOENT, "busybox", "--share ./mine"),
-        ("/mnt/share/there", errno.ENOENT, "busybox", "-static"),
+        ("/mnt/share/there", errno.ENOENT, "busybox", "--add ./there"),
         ("/mnt/share/there", errno.EACCES, "busybox", "chmod +x there"),
         ("/mnt/share/there", errno.ENOEXEC, "debian", "file there"),
     ],

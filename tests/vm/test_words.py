@@ -89,4 +89,4 @@ def test_what_the_image_lacks_is_told_with_the_remedy(kernlab: Kernlab) -> None:
     said = kernlab("run", "--", "sh", "-c", "python3 -V")
     assert said.returncode == 127
     assert b"python3: not found" in said.stderr
-    assert b"next: --image debian" in said.stderr
+    assert b"next: kernlab run --image debian -- sh -c 'python3 -V'" in said.stderr
