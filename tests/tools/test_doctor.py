@@ -197,6 +197,6 @@ def test_verify_reads_every_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert f"damaged  {tmp_path}/images/guest-1: big has other content" in said.stdout
     assert f"→ rm -rf {tmp_path}/images/guest-1\n" in said.stdout
     assert f"unknown  {tmp_path}/images/guest-2: it has no list" in said.stdout
-    assert "stamps.json: has another sum" in said.stdout
-    assert "0123456789ab.deb: has another SHA-256" in said.stdout
+    assert "stamps.json: does not have the checksum" in said.stdout
+    assert "0123456789ab.deb: does not have the SHA-256" in said.stdout
     assert said.stdout.endswith("5 artifacts read, 3 damaged\n")
