@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kernlab.vm.mechanisms import Places
     from kernlab.vm.spec import Network
 
+_BOOTS = 4  # of a guest whose clock is wrong, until the host is called too busy
 _COMPLAINT = "kernlab: rcS: cannot "  # rootfs/busybox/rcS goes on without what failed
 
 
@@ -137,6 +138,37 @@ def machine_for(setting: Setting, needs: tuple[str, ...] = ("boot",)) -> Iterato
             yield machine
     finally:
         run.remove_sockets()
+
+
+Beside = Callable[["Machine", ExitStack], None]
+
+
+@contextmanager
+def booted(
+    setting: Setting,
+    needs: tuple[str, ...] = ("boot",),
+    beside: Beside | None = None,
+    timed: bool = True,
+) -> Iterator[Machine]:
+    """A machine that takes commands, ended with the block. ``beside``: what is started while it
+    boots; the stack ends it before the machine. ``timed``: what follows is judged, so a guest
+    whose clock is wrong boots again, some times. Raises ``MachineFailed``."""
+    from kernlab.vm.loss import WrongClock
+
+    for more in reversed(range(_BOOTS)):
+        with ExitStack() as stack:
+            machine = stack.enter_context(machine_for(setting, needs))
+            if beside is not None:
+                beside(machine, stack)
+            try:
+                wait_ready(machine, setting.report, timed)
+            except WrongClock as error:
+                if not more:
+                    raise
+                setting.report(Said(f"{error.what}: {error.why}. It boots again"))
+                continue
+            yield machine
+            return
 
 
 def places_for(symbols: KernelSymbols) -> Places | None:

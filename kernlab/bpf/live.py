@@ -14,7 +14,7 @@ from kernlab.guest import bpf
 from kernlab.guest.bpf import BpfProgram, BpfSource
 from kernlab.kernel.model import Kernel
 from kernlab.lessons.results import LabRequest, requested
-from kernlab.pipeline import Setting, machine_for, wait_ready
+from kernlab.pipeline import Setting, booted
 from kernlab.progress import Reporter, Said
 from kernlab.trace import workloads
 from kernlab.trace.workloads import WorkloadRow
@@ -85,8 +85,7 @@ def run_program(
     argv = [run.place(built.program, setting.run), *args]
     work = _work(packets, setting)
     said = Complaints(output(2), setting.run.path / "verifier.log")
-    with machine_for(setting) as machine:
-        wait_ready(machine, setting.report, timed=True)
+    with booted(setting) as machine:
         status = run.run_tool(argv, machine, setting.run, output(1), said.feed, work, timeout)
     said.close()
     setting.run.result(status=status)
@@ -112,8 +111,7 @@ def run_recipe(
     work = _work(packets, setting)
     watch = Watch(tool.ready, setting.run.share / run.MARK)
     said, errors = (watch.on(number, output(number)) for number in (1, 2))
-    with machine_for(setting) as machine:
-        wait_ready(machine, setting.report, timed=True)
+    with booted(setting) as machine:
         status = run.run_tool(argv, machine, setting.run, said, errors, work, timeout, tool.wait)
     setting.run.result(status=status)
     if status != _NOT_FOUND:

@@ -16,7 +16,7 @@ from kernlab.lessons.lab import LAB_FILE, Lab
 from kernlab.lessons.lab_check import c_read
 from kernlab.lessons.problems import Problem, refuse
 from kernlab.lessons.results import LabRequest, LabResult, LegResult, Tell
-from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
+from kernlab.pipeline import Setting, booted, symbols_for
 from kernlab.progress import Reporter, Said
 from kernlab.reasons.model import Reasons, table
 from kernlab.record.leg import LegDir
@@ -26,11 +26,8 @@ from kernlab.symbols.kernel import KernelSymbols
 from kernlab.trace.engines.gdb import KIND, GdbEngine
 from kernlab.trace.plan import Plan, make
 from kernlab.trace.request import Show, TraceRequest
-from kernlab.vm.loss import WrongClock
 from kernlab.vm.machine import Machine
 from kernlab.vm.mechanisms import BOOT
-
-_CLOCKS = 3  # boots with a wrong clock until the host is called too busy
 
 
 def run_labs(
@@ -72,31 +69,18 @@ def run_labs(
             if one.lab.debugger and one.title not in plans:
                 plans[one.title] = _plan(one.lab, symbols, explain.reasons)
     needs = KIND.needs if plans else (BOOT,)
-    broken = clocks = 0
+    broken = 0
     while left:
         try:
-            with ExitStack() as stack:
-                machine = stack.enter_context(machine_for(setting, needs))
-                probing = None
-                first = next((plans[one.title] for one in left if one.title in plans), None)
-                if symbols is not None and first is not None:
-                    engine = GdbEngine(first, symbols, run.gdb_log, machine.sockets)
-                    probing = _Probing(stack.enter_context(engine), machine)
-                    engine.prepare()
-                wait_ready(machine, report, timed=True)
+            first = next((plans[one.title] for one in left if one.title in plans), None)
+            gdb_of = _GdbOf(first, symbols, run)
+            with booted(setting, needs, gdb_of) as machine:
                 while left:
                     request = left.pop(0)
                     plan = plans.get(request.title)
-                    lab = _Lab(request, machine, run, explain, probing, plan, tell)
+                    lab = _Lab(request, machine, run, explain, gdb_of.probing, plan, tell)
                     results.append(lab.result)
                     lab.run()
-        except WrongClock:
-            clocks += 1
-            if clocks > _CLOCKS:
-                raise
-            report(
-                Said("the guest's clock is wrong because the host was busy; the guest boots again")
-            )
         except MachineFailed as error:
             if not results or results[-1].request.name in {one.name for one in left}:
                 raise  # it never came up: no lab's fault
@@ -161,6 +145,21 @@ class _Probing:
         self._engine.arm(self._machine)
         yield self._engine
         self._engine.finish()
+
+
+class _GdbOf:
+    """The GDB of a machine, started while that boots; none without a plan."""
+
+    def __init__(self, plan: Plan | None, symbols: KernelSymbols | None, run: RunDir) -> None:
+        self._plan, self._symbols, self._run = plan, symbols, run
+        self.probing: _Probing | None = None
+
+    def __call__(self, machine: Machine, stack: ExitStack) -> None:
+        if self._symbols is None or self._plan is None:
+            return
+        engine = GdbEngine(self._plan, self._symbols, self._run.gdb_log, machine.sockets)
+        self.probing = _Probing(stack.enter_context(engine), machine)
+        engine.prepare()
 
 
 class _Lab:

@@ -15,7 +15,7 @@ from kernlab.guest.build import program
 from kernlab.leg.run import Run, Setup, bring, deaf, trouble
 from kernlab.lessons import locks
 from kernlab.lessons.race import RACE_FILE, ROUND_FILE, Ending, Race, Step, program_of
-from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
+from kernlab.pipeline import Setting, booted, symbols_for
 from kernlab.race.director import Director
 from kernlab.race.stage import Stage, stage
 from kernlab.record.leg import Leg, LegDir, load, write_json
@@ -229,15 +229,17 @@ def floor(scene: Scene) -> Iterator[Floor]:
     found = stage(scene.race, symbols)
     scene.bring()
     put(program(_TRANSFER, setting.report), setting.run.share)
-    with ExitStack() as stack:
-        machine = stack.enter_context(machine_for(setting, (BOOT, BREAK, STOP, HOLD)))
-        opened = Floor(scene, found, symbols, machine)
-        stack.callback(opened.close)
-        opened.prepare()
-        wait_ready(machine, setting.report, timed=True)
+    opened: list[Floor] = []
+
+    def beside(machine: Machine, stack: ExitStack) -> None:
+        opened[:] = [Floor(scene, found, symbols, machine)]
+        stack.callback(opened[0].close)
+        opened[0].prepare()
+
+    with booted(setting, (BOOT, BREAK, STOP, HOLD), beside) as machine:
         machine.channel.run(_CALM_LIMIT, ["sh", "-c", _CALM])
-        opened.open()
-        yield opened
+        opened[0].open()
+        yield opened[0]
 
 
 def ending(race: Race, leg: Leg) -> Ending | None:

@@ -16,7 +16,7 @@ from kernlab.decode.arch import ARCH
 from kernlab.errors import BadInput, MachineFailed
 from kernlab.leg.run import Run, deaf, trouble
 from kernlab.lessons.race import Natural
-from kernlab.pipeline import machine_for, symbols_for, wait_ready
+from kernlab.pipeline import booted, symbols_for
 from kernlab.race.floor import Scene
 from kernlab.race.stage import Stage, stage
 from kernlab.record.counters import named
@@ -73,8 +73,7 @@ def natural(scene: Scene, tries: int | None = None) -> Found:
     places = wanted.window
     found = stage(scene.race, symbols_for(scene.setting.kernel), places) if places else None
     scene.bring()
-    with machine_for(scene.setting) as machine:
-        wait_ready(machine, scene.setting.report, timed=True)
+    with booted(scene.setting) as machine:
         leg = _leg(scene, machine, tries, "natural")
         lengths = _window(scene, machine, wanted, found, tries) if found is not None else []
     window = (min(lengths), int(median(lengths))) if lengths else None

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from kernlab.decode import protocols
 from kernlab.errors import BadInput, MachineFailed, ReaderGone, WeFailed
-from kernlab.pipeline import Setting, machine_for, symbols_for, wait_ready
+from kernlab.pipeline import Setting, booted, symbols_for
 from kernlab.progress import Finished, Said, Started
 from kernlab.record import counters
 from kernlab.record.pcapng import losses, read
@@ -174,11 +174,15 @@ def trace(
         ],
     )
     outcome = Outcome("workload")
+    engines: list[Engine] = []
+
+    def beside(machine: Machine, with_it: ExitStack) -> None:
+        engines[:] = [with_it.enter_context(kind.open(plan, symbols, machine, run))]
+        engines[0].prepare()
+
     with ExitStack() as stack:
-        machine = stack.enter_context(machine_for(setting, kind.needs))
-        engine = stack.enter_context(kind.open(plan, symbols, machine, run))
-        engine.prepare()
-        wait_ready(machine, report, timed=refine is not None)
+        machine = stack.enter_context(booted(setting, kind.needs, beside, refine is not None))
+        (engine,) = engines
         writer = stack.enter_context(EventWriter(run.events, plan.reasons))
         words = Words(argv, machine) if argv else None
         with capturing(machine, run.share, run.capture, report) as raw:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,36 @@ def test_a_clock_that_is_too_fast_is_told(
             pipeline.wait_ready(it, told.append)
             (said,) = [report.text for report in told if isinstance(report, Said)]
             assert "the guest's clock runs " in said
+
+
+@pytest.mark.parametrize("wrong", [1, 99])
+def test_a_guest_whose_clock_is_wrong_boots_again(
+    kernel: Kernel, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: int
+) -> None:
+    """With what is started beside it. A host that is always too busy is told at last."""
+    monkeypatch.setattr(pipeline, "_BOOTS", 2)
+    seen: list[Machine] = []
+
+    def fast(machine: Machine) -> float:
+        return 7.0 if len(seen) <= wrong else 1.0
+
+    def beside(machine: Machine, stack: ExitStack) -> None:
+        seen.append(machine)
+
+    monkeypatch.setattr(Machine, "_fast", fast)
+    told: list[Report] = []
+    run = RunDir.create({}, tmp_path / "run")
+    setting = pipeline.Setting(kernel, image, pipeline.MachineOptions(), run, told.append)
+    if wrong > 1:
+        with pytest.raises(WrongClock), pipeline.booted(setting, beside=beside):
+            pass
+    else:
+        with pipeline.booted(setting, beside=beside) as machine:
+            assert machine is seen[1]
+            assert machine.channel.run(20, ["true"]).returncode == 0
+    assert [one.child.poll() is None for one in seen] == [False, False]
+    texts = [report.text for report in told if isinstance(report, Said)]
+    assert sum("It boots again" in text for text in texts) == 1
 
 
 def test_added_files_arrive_with_their_libraries(kernlab: Kernlab, tmp_path: Path) -> None:
