@@ -260,9 +260,14 @@ def _opaque(layers: list[str]) -> str:
 def _network(found: dict[str, list[str]], layers: list[str]) -> dict[str, Any]:
     """The IP header that holds the segment: of its family the last."""
     family = next((name for name in reversed(layers) if name in ("ip", "ipv6")), None)
+    count = layers.count(family) - 1 if family is not None else 0
+    if len(found["ip.src"]) + len(found["ipv6.src"]) > layers.count("ip") + layers.count("ipv6"):
+        # tshark 4.4 leaves out the name of the IP header below MPLS. Where headers of both
+        # families are there, it is not known which of them holds the segment.
+        (family,) = [name for name in ("ip", "ipv6") if found[f"{name}.src"]]
+        count = len(found[f"{family}.src"]) - 1
     if family is None:
         raise KeyError("ip")
-    count = layers.count(family) - 1
 
     def value(name: str) -> str:
         return found[name][count]

@@ -33,7 +33,11 @@ def source(folder: Path, text: str = PROGRAM) -> Path:
 
 def test_a_static_program_where_that_can_be_linked(tmp_path: Path) -> None:
     said, wrong = link(["gcc", str(source(tmp_path))], tmp_path / "one")
-    assert (said.returncode, wrong) == (0, [])
+    assert said.returncode == 0
+    if wrong:  # Debian 13's own archive is at fault
+        assert [one.archive for one in wrong] == ["libelf.a"]
+        assert elf.needed(tmp_path / "one").interpreter is not None
+        return
     assert elf.needed(tmp_path / "one").interpreter is None
     assert not Path(f"{tmp_path / 'one'}{LIBRARIES}").exists()
 
@@ -45,7 +49,9 @@ def test_shared_libraries_go_along_where_the_hosts_archive_is_at_fault(
     monkeypatch.setenv("PATH", broken_libelf.path_with(tmp_path / "broken"))
     said, wrong = link(["gcc", str(source(tmp_path))], tmp_path / "one")
     assert said.returncode == 0
-    assert wrong == [Fault("libelf.a", (broken_libelf.SYMBOL,))]
+    (fault,) = wrong
+    assert fault.archive == "libelf.a"
+    assert broken_libelf.SYMBOL in fault.symbols  # beside those of the host's own
     assert list(host_libraries()) != before  # so that nothing linked before is taken for it
     share = tmp_path / "share"
     share.mkdir()

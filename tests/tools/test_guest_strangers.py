@@ -10,6 +10,7 @@ import pytest
 from kernlab.config.programs import names, program_name, source_of, text_of
 from kernlab.config.yaml import parse
 from kernlab.errors import BadInput, KernlabError
+from kernlab.guest import strangers
 from kernlab.guest.build import compiled
 from kernlab.lessons.lab import Lab
 from kernlab.lessons.lab_check import problems
@@ -128,3 +129,16 @@ def test_a_lab_file_is_told_so(tmp_path: Path) -> None:
     lines = [line for line in text.splitlines() if not line.startswith("program:")]
     path.write_text("\n".join(["program: ../../../../etc/passwd.c", *lines]))
     assert any("program must be beside" in str(line) for line in problems(path))
+
+
+def test_links_among_the_systems_headers_belong_to_it(tmp_path: Path) -> None:
+    """On Debian 13 asm/ leads to /usr/lib/linux/uapi; a name that leads out of it does not."""
+    system, uapi = tmp_path / "include", tmp_path / "uapi"
+    system.mkdir()
+    uapi.mkdir()
+    (uapi / "socket.h").write_text("")
+    (tmp_path / "shadow").write_text("")
+    (system / "asm").symlink_to(uapi)
+    assert strangers._is_below(system / "asm" / "socket.h", system)
+    assert not strangers._is_below(system / "asm" / ".." / "shadow", system)
+    assert not strangers._is_below(uapi / "socket.h", system)

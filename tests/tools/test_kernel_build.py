@@ -39,7 +39,7 @@ def test_pahole_leaves_out_what_an_old_kernel_cannot_read(tmp_path: Path) -> Non
         script = '[ -x "$(command -v ${PAHOLE})" ] && ${PAHOLE} --version && ${PAHOLE} -J $1'
         said = subprocess.run(
             ["sh", "-c", script, "sh", made],
-            env={"PAHOLE": pahole, "PATH": "/usr/bin:/bin"},
+            env={"PAHOLE": pahole, "PATH": "/usr/bin:/bin", "LLVM_OBJCOPY": "objcopy"},
             capture_output=True,
             text=True,
         )

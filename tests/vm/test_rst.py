@@ -127,7 +127,7 @@ def test_its_capture_is_explained_without_a_kernel(kernlab: Kernlab, tmp_path: P
         (["rst", "--where", "flagz == S"], 2, b"no field 'flagz'"),
         (["rst", "--share", "/no/such/file", "--", "/mnt/share/file"], 2, b"/no/such/file"),
         (["rst", "explain", "/no/such.pcap"], 2, b"/no/such.pcap"),
-        (["rst", "explain", "/etc/passwd"], 2, b"no capture"),
+        (["rst", "explain", "/etc/passwd"], 2, b"not a capture"),
         (["rst", "--timeout", "0"], 2, b"--timeout 0"),
     ],
 )
