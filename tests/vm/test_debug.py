@@ -237,7 +237,9 @@ def proc_net_tcp(text: str) -> set[tuple[str, str, str]]:
             address, port = end.split(":")
             words = bytes.fromhex(address)
             octets = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
-            shown = str(ipaddress.ip_address(octets))
+            read = ipaddress.ip_address(octets)
+            # An IPv4 address in a socket of IPv6 is shown as what it is.
+            shown = str(getattr(read, "ipv4_mapped", None) or read)
             shown = f"[{shown}]" if ":" in shown else shown
             ends.append(f"{shown}:{int(port, 16) or '*'}")
         if ends:
