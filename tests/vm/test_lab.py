@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opposite import inverted
@@ -25,6 +26,7 @@ from kernlab.vm.machine import Machine
 
 Kernlab = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Booted = Callable[..., AbstractContextManager[Machine]]
+Traced = Callable[..., "tuple[list[dict[str, Any]], Path]"]
 
 REQUESTS = [
     LabRequest(name, lab, path, family)
@@ -243,6 +245,60 @@ def test_steps_stops_and_results_stand_in_their_order(kernlab: Kernlab, tmp_path
         "Every line stands where it happened.",
     ]
     assert lines[-1] == f"report  {tmp_path / 'run' / 'report.html'}"
+
+
+FREEING = ("sk_skb_reason_drop", "kfree_skb_reason", "kfree_skb")
+DROPS = """
+title: nobody listens
+topic: abort
+level: 1
+idea: The SYN is dropped.
+watch: w
+source: [s]
+program: drops.c
+steps: {connect: connect}
+probes: [{at: [FREEING]}]
+verdict:
+  - got: {connect: ECONNREFUSED}
+"""
+DROPPED = """
+#include "lab.h"
+int main(int argc, char **argv)
+{
+	struct sockaddr_in nobody = { .sin_family = AF_INET, .sin_port = htons(9) };
+	lab_start(argc, argv);
+	step("connect");
+	nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int status = connect(fd, (struct sockaddr *)&nobody, sizeof(nobody));
+	got("connect", status ? strerrorname_np(errno) : "ok");
+	return 0;
+}
+"""
+
+
+def test_a_lab_says_of_a_drop_what_a_trace_says(
+    kernlab: Kernlab, traced: Traced, kernel: Kernel, tmp_path: Path
+) -> None:
+    """Its reason, where the kernel has reasons (5.17 and later)."""
+    (tmp_path / "drops.c").write_text(DROPPED)
+    (tmp_path / "drops.yaml").write_text(DROPS.replace("FREEING", ", ".join(FREEING)))
+    said = kernlab("lab", "run", str(tmp_path / "drops.yaml"), "--out", str(tmp_path / "run"))
+    assert said.returncode == 0, said.stderr.decode()
+    events, _ = traced("--preset", "drop")
+    told = [
+        {
+            (event["probe"], (event.get("drop") or {}).get("reason"))
+            for event in found
+            if event["probe"] in FREEING  # a lab has the detective's probes too
+            and event.get("packet", {}).get("flags") == "S"
+            and any(frame["func"] == "tcp_v4_rcv" for frame in event["stack"])
+        }
+        for found in (load(LegDir(tmp_path / "run" / "drops" / "main")).events, events)
+    ]
+    assert told[0] == told[1]
+    named = symbols_for(kernel).dwarf.enum("skb_drop_reason")
+    assert {reason for _, reason in told[0]} == {"NO_SOCKET" if named else None}
 
 
 def test_a_lab_leaves_nothing_behind(booted: Booted, tmp_path: Path) -> None:
