@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from kernlab.errors import as_called
 from kernlab.reasons.model import PASSIVE
 from kernlab.record.dissected import Tally
 from kernlab.record.segments import Stream
@@ -94,7 +95,7 @@ class ExplainedView:
             self._line("may be", "no cause that kernlab knows")
         self._line("not told", _LIMITS[rst["shape"]])
         if rst["labs"]:
-            self._line("try", "kernlab lab run " + " ".join(rst["labs"]))
+            self._line("try", as_called("kernlab lab run " + " ".join(rst["labs"])))
 
     def _line(self, name: str, text: str) -> None:
         row = Text(f"  {name:<10}", "dim")

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from kernlab.decode import protocols
+from kernlab.errors import as_called
 from kernlab.record.identity import FREES
 from kernlab.record.isn import Isns
 from kernlab.record.numbers import Numbers
@@ -58,7 +59,7 @@ class FollowView:
         self._console.print()
         told = {"packets": str(self.packets), **facts}
         if self.without:
-            told["besides"] = f"{self.without} events of no packet; see kernlab show"
+            told["besides"] = as_called(f"{self.without} events of no packet; see kernlab show")
         for name, value in told.items():
             line = Text(f"{name:<10}", "dim")
             line.append(value)

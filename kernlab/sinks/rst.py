@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from kernlab.decode.names import flags_words
+from kernlab.errors import as_called
 from kernlab.record.isn import Isns, near
 from kernlab.record.numbers import Numbers, counted
 from kernlab.sinks.console import safe
@@ -64,7 +65,8 @@ class RstView:
         self._fact("other side", errno.get("peer", ""))
         self._fact("remedy", rst.get("remedy", ""))
         if rst.get("labs"):
-            self._fact("try", ", ".join(f"kernlab lab run {lab}" for lab in rst["labs"]))
+            labs = ", ".join(f"kernlab lab run {lab}" for lab in rst["labs"])
+            self._fact("try", as_called(labs))
         if rst.get("also"):
             self._fact("also", "other rules that match: " + ", ".join(rst["also"]))
         if rst["cause"] == "unknown":
