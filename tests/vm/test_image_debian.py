@@ -133,7 +133,7 @@ def test_what_the_image_has_is_checked_without_a_boot(
     assert count == 1
     said = kernlab("bpf", "check", "bpftrace", "--image", "debian")
     assert said.returncode == 2
-    assert b"it may compile its programs when it runs" in said.stderr
+    assert b"bpftrace and bcc compile their programs when they run" in said.stderr
     # By bcc's own name; 5.10's tcp_drop() is inlined, and 5.17 took it away.
     said = kernlab("bpf", "check", "tcpdrop", "--image", "debian")
     assert said.returncode == 1
