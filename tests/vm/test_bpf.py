@@ -202,9 +202,13 @@ def test_what_does_not_compile_is_bad_input(
     loader = LOADER.replace('printf("attached\\n");', wrong) if wrong else LOADER
     source = written(tmp_path / "mine", body=body, loader=loader)
     path = source.directory / file
-    number = next(n for n, line in enumerate(path.read_text().splitlines(), 1) if code in line)
+    rows = path.read_text().splitlines()
+    number = next(n for n, line in enumerate(rows, 1) if code in line)
     said = kernlab("bpf", "run", str(source.directory))
     text = said.stderr.decode()
+    if f"refuses {file}:{number}" not in text and "stack" in text:
+        # Of a stack that is too large clang 19 names the function alone.
+        number = next(n for n, line in enumerate(rows, 1) if "BPF_KPROBE(" in line)
     assert said.returncode == 2
     assert f"refuses {file}:{number}" in text
     assert f"next: edit {path}:{number}" in text
