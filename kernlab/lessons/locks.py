@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from kernlab.config.paths import config_file, shipped
@@ -64,16 +65,15 @@ class LockTable(Model):
 def table() -> LockTable:
     """The user's own file or the shipped one; what the user's lacks is the shipped one's.
     Raises ``BadInput`` naming file and line."""
-    own = load(config_file("locks.yaml"), LockTable)
-    ours = _shipped()
+    own, ours = map(_loaded, (config_file("locks.yaml"), shipped("configs", "locks.yaml")))
     return own.model_copy(
         update={"tables": own.tables or ours.tables, "waits": own.waits or ours.waits}
     )
 
 
-@cache
-def _shipped() -> LockTable:
-    return load(shipped("configs", "locks.yaml"), LockTable)
+@cache  # each lock of each stop asks for its words
+def _loaded(path: Path) -> LockTable:
+    return load(path, LockTable)
 
 
 def entered(table: LockTable) -> dict[str, str]:
@@ -88,5 +88,7 @@ def said(which: Mapping[str, Any], language: Language = "en") -> str:
     if kind in _WORDS:
         at = f":{which.get('port', '?')} ({which.get('state', '?')})"
         return _WORDS[kind][language].format(at=at)
-    rows = [row for row in table().tables if kind == "table" and row.id == which.get("table")]
+    if kind != "table":
+        return ""
+    rows = [row for row in table().tables if row.id == which.get("table")]
     return say(rows[0].says, language) if rows else ""
