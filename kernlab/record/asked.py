@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kernlab.config.files import open_regular
+
 
 def asked(words: Sequence[str], files: Iterable[Path]) -> dict[str, Any]:
     """``argv``, and ``files``: each path that is there → its SHA-256."""
@@ -24,7 +26,7 @@ def _digest(path: Path) -> str:
             rows = "".join(f"{_digest(one)}  {one.relative_to(path)}\n" for one in inside)
             return hashlib.sha256(rows.encode("utf-8", "surrogateescape")).hexdigest()
         digest = hashlib.sha256()
-        with path.open("rb") as file:
+        with open_regular(path) as file:  # of a device or a pipe it would not end
             while piece := file.read(1 << 20):
                 digest.update(piece)
         return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from kernlab.cli.bootoptions import BootOptions
 from kernlab.cli.commands import COMMANDS
 from kernlab.errors import BadInput
 from kernlab.progress import Advanced, Finished, Started, quiet
+from kernlab.record.asked import asked
 from kernlab.record.expression import parse_where
 from kernlab.symbols import places
 from kernlab.trace import workloads
@@ -95,6 +97,12 @@ def test_run_json_keeps_the_digests_of_the_files_that_were_named(tmp_path: Path)
         str(lab): sums[2],
         str(tree): sums[4],
     }
+
+
+def test_a_pipe_or_a_device_has_no_digest(tmp_path: Path) -> None:
+    """Reading one may never end."""
+    os.mkfifo(tmp_path / "pipe")
+    assert asked([], [tmp_path / "pipe", Path("/dev/zero")]) == {"argv": []}
 
 
 def test_help_imports_no_room() -> None:
